@@ -1,0 +1,211 @@
+import asyncio
+import socket
+import threading
+import time
+
+import pytest
+
+from mocks.clock import DeadlockError, TimeLimitError, held, now, run_virtual
+
+
+def test_an_hour_of_sleep_takes_no_time() -> None:
+    async def main() -> float:
+        await asyncio.sleep(3600)
+        return now()
+
+    began = time.monotonic()
+    assert run_virtual(main()) == pytest.approx(3600)
+    assert time.monotonic() - began < 1
+
+
+def test_timers_fire_in_their_order_at_their_times() -> None:
+    heard: list[tuple[str, float]] = []
+
+    async def say(word: str, at: float) -> None:
+        await asyncio.sleep(at)
+        heard.append((word, round(now(), 6)))
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            for word, at in [("c", 0.3), ("a", 0.1), ("b", 0.2)]:
+                group.create_task(say(word, at))
+
+    run_virtual(main())
+    assert heard == [("a", 0.1), ("b", 0.2), ("c", 0.3)]
+
+
+def test_timeouts_expire_in_virtual_time() -> None:
+    async def main() -> float:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30):
+                await asyncio.Event().wait()
+        return now()
+
+    assert run_virtual(main()) == pytest.approx(30)
+
+
+def test_work_in_a_thread_takes_no_virtual_time() -> None:
+    async def main() -> list[str]:
+        order = []
+
+        async def tick() -> None:
+            await asyncio.sleep(0.001)
+            order.append("timer")
+
+        ticking = asyncio.create_task(tick())
+        await asyncio.to_thread(time.sleep, 0.05)
+        order.append("thread")
+        await ticking
+        return order
+
+    assert run_virtual(main()) == ["thread", "timer"]
+
+
+def test_time_stands_still_while_held_for_a_foreign_thread() -> None:
+    async def main() -> float:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        loop.call_later(5, lambda: None)
+        woken = threading.Timer(0.03, loop.call_soon_threadsafe, (done.set,))
+        with held():
+            woken.start()
+            await done.wait()
+        woken.join()
+        return now()
+
+    assert run_virtual(main()) == 0
+
+
+def test_with_a_socket_watched_time_passes_at_real_speed() -> None:
+    async def main() -> float:
+        left, right = socket.socketpair()
+        left.setblocking(False)
+        later = threading.Timer(0.05, right.send, (b"x",))
+        later.start()
+        async with asyncio.timeout(10):
+            await asyncio.get_running_loop().sock_recv(left, 1)
+        later.join()
+        left.close()
+        right.close()
+        return now()
+
+    assert 0.03 < run_virtual(main()) < 5
+
+
+def test_a_deadlock_names_the_tasks_that_wait() -> None:
+    async def stuck_reply() -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        await asyncio.create_task(stuck_reply(), name="reply-7")
+
+    with pytest.raises(DeadlockError, match=r"reply-7 .*stuck_reply.* at .*test_clock.py:\d+"):
+        run_virtual(main())
+
+
+def test_a_run_that_never_ends_meets_its_limit() -> None:
+    async def metronome() -> None:
+        while True:
+            await asyncio.sleep(1)
+            heard.append(now())
+
+    heard: list[float] = []
+    with pytest.raises(TimeLimitError, match="after 60 virtual seconds"):
+        run_virtual(metronome(), limit_s=60)
+    assert len(heard) == 60
+
+
+def test_leftover_tasks_are_cancelled_and_awaited() -> None:
+    ended: list[float] = []
+
+    async def background() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(2)
+            ended.append(now())
+
+    async def main() -> None:
+        main.task = asyncio.create_task(background())  # type: ignore[attr-defined]
+        await asyncio.sleep(1)
+
+    run_virtual(main())
+    assert ended == [pytest.approx(3)]
+
+
+def test_an_exception_nobody_fetched_is_raised() -> None:
+    async def broken() -> None:
+        raise ValueError("lost")
+
+    async def main() -> None:
+        task = asyncio.create_task(broken())
+        await asyncio.sleep(1)
+        del task
+
+    with pytest.raises(ExceptionGroup, match="unheard") as caught:
+        run_virtual(main())
+    assert caught.group_contains(ValueError, match="lost")
+
+
+def test_an_exception_raised_while_being_cancelled_at_the_end_is_raised() -> None:
+    async def bad_cleanup() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("in the cleanup")
+
+    async def main() -> None:
+        main.task = asyncio.create_task(bad_cleanup())  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run_virtual(main())
+    assert caught.group_contains(OSError)
+
+
+def test_a_failing_callback_is_raised() -> None:
+    def broken() -> None:
+        raise KeyError("callback")
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(0.1, broken)
+        await asyncio.sleep(1)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run_virtual(main())
+    assert caught.group_contains(KeyError)
+
+
+def test_an_exception_that_was_fetched_is_no_leak() -> None:
+    async def broken() -> None:
+        raise ValueError("handled")
+
+    async def main() -> str:
+        (outcome,) = await asyncio.gather(asyncio.create_task(broken()), return_exceptions=True)
+        return str(outcome)
+
+    assert run_virtual(main()) == "handled"
+
+
+def test_a_task_that_will_not_be_cancelled_is_named() -> None:
+    async def stubborn() -> None:
+        for _ in range(100):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                continue
+
+    async def main() -> None:
+        main.task = asyncio.create_task(stubborn(), name="mule")  # type: ignore[attr-defined]
+        await asyncio.sleep(1)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run_virtual(main())
+    assert caught.group_contains(RuntimeError, match="mule")
+
+
+def test_the_main_coroutines_own_exception_comes_through() -> None:
+    async def main() -> None:
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        run_virtual(main())

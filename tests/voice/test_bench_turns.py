@@ -1,0 +1,253 @@
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from voice.bench.turns import EXTENSIONS_EVENT_ID, Caller, Outcome, Plan, Player, ServerEvent
+
+FRAME_S = 0.02
+AUDIO_100_MS = "A" * 6_400  # 4800 bytes in base64.
+
+Scripted = tuple[float, dict[str, Any]]
+
+
+def plan(**changes: Any) -> Plan:
+    """One second of gap, 0.2 s of speech: begins at 1.00, last frame due at 1.18."""
+    values: dict[str, Any] = {
+        "turns": 2,
+        "warmup_turns": 0,
+        "speech_frames": 10,
+        "gaps": (1.0,),
+        "timeout": 2.0,
+    }
+    return Plan(**{**values, **changes})
+
+
+def drive(caller: Caller, until: float, events: Sequence[Scripted] = ()) -> list[Any]:
+    """Frames from where the caller is, events between them; returns what the client said."""
+    said: list[Any] = []
+    waiting = sorted(events, key=lambda event: event[0])
+    for frame in range(round(until / FRAME_S) + 1):
+        due = round(frame * FRAME_S, 6)
+        while waiting and waiting[0][0] <= due:
+            at, event = waiting.pop(0)
+            said += caller.receive(msgspec.convert(event, ServerEvent), at)
+        caller.next_frame(due)
+    assert not waiting
+    return said
+
+
+def caller_of(plan: Plan) -> Caller:
+    caller = Caller(plan, 0.0)
+    caller.open_window()
+    return caller
+
+
+def utterance(at: float, final: float, item: str = "U") -> list[Scripted]:
+    name = "conversation.item.input_audio_transcription"
+    return [
+        (at, {"type": "input_audio_buffer.speech_started", "item_id": item}),
+        (final, {"type": f"{name}.delta", "item_id": item, "delta": "hel"}),
+        (final, {"type": f"{name}.completed", "item_id": item, "transcript": "hello"}),
+    ]
+
+
+def answer(
+    at: float, audio: Sequence[float], done: float, name: str = "R", status: str = "completed"
+) -> list[Scripted]:
+    delta = {"type": "response.output_audio.delta", "response_id": name, "item_id": f"A{name}"}
+    return [
+        (at, {"type": "response.created", "response": {"id": name, "status": "in_progress"}}),
+        *((when, {**delta, "delta": AUDIO_100_MS}) for when in audio),
+        (done, {"type": "response.done", "response": {"id": name, "status": status}}),
+    ]
+
+
+def test_a_turn_is_timed_from_due_times_to_arrivals() -> None:
+    caller = caller_of(plan())
+    drive(caller, 2.5, [*utterance(1.05, 1.7), *answer(1.7, [1.75, 1.8], 1.81)])
+    turn = caller.turns[0]
+    assert (turn.onset, turn.end) == (1.0, 1.18)
+    assert (turn.speech_started, turn.partial, turn.final) == (1.05, 1.7, 1.7)
+    assert (turn.first_audio, turn.last_audio, turn.done) == (1.75, 1.8, 1.81)
+    assert turn.outcome is Outcome.COMPLETED
+    assert turn.player.received == pytest.approx(0.2)
+
+
+def test_the_next_question_waits_until_the_answer_has_been_heard_and_the_gap_is_over() -> None:
+    caller = caller_of(plan())
+    drive(caller, 4.0, [*utterance(1.05, 1.7), *answer(1.7, [1.7] * 10, 1.71)])
+    # Heard from 1.76 (start buffer) to 2.76; the next question comes a second later.
+    assert caller.turns[1].onset == pytest.approx(3.76, abs=1.5 * FRAME_S)
+
+
+def test_the_full_hypothesis_counts_as_partial_before_the_stable_one() -> None:
+    caller = caller_of(plan())
+    partial = {"type": "kaiwa.transcript.partial", "item_id": "U", "text": "he"}
+    empty = {**partial, "text": ""}
+    drive(caller, 2.0, [*utterance(1.05, 1.7), (1.06, empty), (1.12, partial)])
+    assert caller.turns[0].partial == 1.12
+
+
+def test_a_question_without_an_answer_is_lost_after_the_timeout_and_the_call_goes_on() -> None:
+    caller = caller_of(plan())
+    drive(caller, 4.5, utterance(1.05, 1.7))
+    assert caller.turns[0].outcome is Outcome.LOST
+    assert caller.turns[1].onset == pytest.approx(1.18 + 2.0 + 1.0, abs=1.5 * FRAME_S)
+
+
+def test_an_answer_that_stops_half_way_is_stalled() -> None:
+    caller = caller_of(plan())
+    events = [*utterance(1.05, 1.7), *answer(1.7, [1.7], 9.0)[:-1]]
+    drive(caller, 4.5, events)
+    assert caller.turns[0].outcome is Outcome.STALLED
+
+
+@pytest.mark.parametrize(
+    ("status", "audio", "outcome"),
+    [
+        ("completed", [], Outcome.SILENT),
+        ("failed", [], Outcome.FAILED),
+        ("cancelled", [1.7], Outcome.FAILED),
+    ],
+)
+def test_answers_that_are_none(status: str, audio: list[float], outcome: Outcome) -> None:
+    caller = caller_of(plan())
+    drive(caller, 2.2, [*utterance(1.05, 1.7), *answer(1.7, audio, 1.8, status=status)])
+    assert caller.turns[0].outcome is outcome
+
+
+def cutting_in(last_audio: float) -> tuple[Caller, list[Any]]:
+    """Heard from 1.76; cut in 0.5 s later: the first frame due at or after 2.26 is 2.26."""
+    caller = caller_of(plan(barge_in_every=2, barge_in_after=0.5))
+    sent = [1.7, *(1.7 + n / 10 for n in range(1, 20) if 1.7 + n / 10 < last_audio), last_audio]
+    events = [
+        *utterance(1.05, 1.7),
+        *answer(1.7, sent, 2.4, status="cancelled"),
+        (2.35, {"type": "input_audio_buffer.speech_started", "item_id": "V"}),
+    ]
+    return caller, drive(caller, 3.0, events)
+
+
+def test_cutting_in_begins_inside_the_answer_and_measures_its_last_audio() -> None:
+    caller, _ = cutting_in(last_audio=2.37)
+    first, second = caller.turns
+    assert first.outcome is Outcome.CUT
+    assert first.cut_at == second.onset == pytest.approx(2.26, abs=1.5 * FRAME_S)
+    assert first.last_audio == 2.37
+    assert second.speech_started == 2.35
+
+
+def test_on_speech_started_the_client_reports_what_it_played() -> None:
+    _, said = cutting_in(last_audio=2.3)
+    # Playing from 1.76 to 2.35 without a break.
+    assert said == [
+        {
+            "type": "conversation.item.truncate",
+            "item_id": "AR",
+            "content_index": 0,
+            "audio_end_ms": 590,
+        }
+    ]
+
+
+def test_audio_after_the_answer_was_cancelled_is_late() -> None:
+    caller, _ = cutting_in(last_audio=2.45)
+    assert caller.turns[0].late_audio == 1
+    assert caller.turns[0].last_audio == 2.45
+
+
+def test_an_answer_too_short_to_cut_in_is_a_missed_cut() -> None:
+    caller = caller_of(plan(barge_in_every=2, barge_in_after=0.5))
+    drive(caller, 2.5, [*utterance(1.05, 1.7), *answer(1.7, [1.7], 1.71)])
+    assert caller.turns[0].outcome is Outcome.COMPLETED
+    assert caller.turns[0].missed_cut
+
+
+def test_speech_the_caller_never_spoke_is_a_false_cut() -> None:
+    caller = caller_of(plan())
+    ghost = {"type": "input_audio_buffer.speech_started", "item_id": "ghost"}
+    events = [*utterance(1.05, 1.7), *answer(1.7, [1.7] * 10, 2.1, status="cancelled")]
+    said = drive(caller, 2.5, [*events, (2.0, ghost)])
+    assert caller.turns[0].false_cuts == 1
+    assert caller.turns[0].outcome is Outcome.FAILED
+    assert [message["type"] for message in said] == ["conversation.item.truncate"]
+
+
+def test_an_answer_begun_while_the_caller_speaks_is_not_theirs() -> None:
+    caller = caller_of(plan())
+    early = answer(1.1, [1.12], 1.15, name="early", status="cancelled")
+    drive(caller, 2.5, [*early, *utterance(1.05, 1.7), *answer(1.7, [1.75], 1.8)])
+    assert caller.unasked_responses == 1
+    assert caller.turns[0].first_audio == 1.75
+
+
+def test_a_second_answer_to_the_same_question_is_counted_and_not_measured() -> None:
+    caller = caller_of(plan())
+    events = [*utterance(1.05, 1.7), *answer(1.7, [1.75] * 5, 1.8)]
+    drive(caller, 2.5, [*events, *answer(1.9, [1.95], 2.0, name="second")])
+    assert caller.turns[0].extra_responses == 1
+    assert caller.turns[0].last_audio == 1.75
+
+
+def test_warm_up_turns_and_turns_before_the_window_are_not_measured() -> None:
+    caller = Caller(plan(warmup_turns=1, turns=1, timeout=0.1), 0.0)
+    drive(caller, 1.5)
+    caller.open_window()
+    for frame in range(76, 400):
+        caller.next_frame(round(frame * FRAME_S, 6))
+    assert [turn.measured for turn in caller.turns[:3]] == [False, True, False]
+    assert caller.finished
+
+
+def test_the_last_measured_answer_being_cut_waits_for_the_turn_that_cuts() -> None:
+    caller = caller_of(plan(turns=1, barge_in_every=2, barge_in_after=0.5))
+    events = [*utterance(1.05, 1.7), *answer(1.7, [1.7] * 20, 2.4, status="cancelled")]
+    drive(caller, 3.0, events)
+    assert caller.turns[0].outcome is Outcome.CUT
+    assert not caller.finished
+    for frame in range(151, 300):
+        caller.next_frame(round(frame * FRAME_S, 6))
+    assert caller.finished
+
+
+def test_a_connection_that_goes_away_loses_the_turn() -> None:
+    caller = caller_of(plan())
+    drive(caller, 1.5)
+    caller.close("closed by the server: 1011")
+    assert caller.turns[0].outcome is Outcome.LOST
+    assert caller.finished
+
+
+def test_refused_extensions_are_no_error() -> None:
+    caller = caller_of(plan())
+    refused = {"message": "unknown", "event_id": EXTENSIONS_EVENT_ID}
+    other = {"message": "too fast", "code": "rate_limit"}
+    drive(caller, 0.1, [(0.01, {"type": "error", "error": refused})])
+    assert caller.error_count == 0
+    drive(caller, 0.1, [(0.01, {"type": "error", "error": other})])
+    assert caller.errors == ["rate_limit: too fast"]
+
+
+def test_a_player_that_runs_dry_counts_it_once_and_goes_on() -> None:
+    player = Player(start_buffer=0.06)
+    player.add(0.0, 0.1)  # heard 0.06..0.16
+    player.add(0.15, 0.1)  # in time: ..0.26
+    assert player.underruns == 0
+    player.add(0.30, 0.1)  # 40 ms late: heard 0.30..0.40
+    assert player.underruns == 1
+    assert player.dry == pytest.approx(0.04)
+    assert player.heard(0.35) == pytest.approx(0.25)
+    assert player.is_playing(0.39)
+    assert not player.is_playing(0.41)
+
+
+def test_a_player_has_heard_nothing_before_it_starts_and_nothing_after_it_stops() -> None:
+    player = Player(start_buffer=0.06)
+    player.add(0.0, 1.0)
+    assert player.heard(0.05) == 0
+    player.stop(0.26)
+    player.add(0.3, 1.0)
+    assert player.heard(5.0) == pytest.approx(0.2)
+    assert not player.is_playing(0.3)

@@ -1,0 +1,215 @@
+"""One answer as the session holds it: its response on the wire, its sound, its place in the turn.
+
+    facts of the reply ──▶ Response ──▶ events        Playout ──▶ frames, when they are due
+                           Timeline ◀── stamps        Playout ──▶ what was heard
+
+It lives on after `response.done`, while the caller still hears it, and a while longer, so that a
+late `conversation.item.truncate` finds where the words lie in the sound.
+"""
+
+from providers.base import ProviderError
+from voice import wire
+from voice.conversation import Conversation
+from voice.playout import Frame, Playout
+from voice.reply import (
+    Called,
+    Ended,
+    Fact,
+    Failed,
+    Marked,
+    Phrased,
+    Retrieved,
+    Said,
+    Sounded,
+    Thought,
+)
+from voice.response import COMPLETED, Ending, Events, Response, Stage
+from voice.timeline import Outcome, Timeline
+from voice.timeline import Stage as Stamp
+
+
+class Answer:
+    def __init__(
+        self,
+        *,
+        response: Response,
+        conversation: Conversation,
+        timeline: Timeline,
+        question_id: str,
+        frame_ms: int,
+        lead_ms: int,
+    ) -> None:
+        self.turn = response.turn
+        self.response = response
+        self.timeline = timeline
+        self.error: ProviderError | None = None
+        self.problem = ""
+        self.outcome = Outcome.COMPLETED
+        self.cut_in_ms: float | None = None
+        self.text = ""
+        self._conversation = conversation
+        self._question_id = question_id
+        form = response.settings.audio.output.format
+        self.playout = Playout(rate_hz=form.rate_hz, frame_ms=frame_ms, lead_ms=lead_ms)
+        self.playout.begin(self.turn)
+        self._marks: list[tuple[int, int]] = []
+        self._ended: Ended | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether the response is still open on the wire."""
+        return self.response.stage is Stage.OPEN
+
+    @property
+    def item_id(self) -> str:
+        return self.response.message_id
+
+    # --- the reply's facts ------------------------------------------------------------------------
+
+    def receive(self, fact: Fact, at: float) -> Events:
+        match fact:
+            case Retrieved():
+                self.timeline.stamp(Stamp.RETRIEVAL, at)
+                self.problem = fact.problem
+                return self._sources(fact)
+            case Thought():
+                self.timeline.stamp(Stamp.LLM_FIRST_TOKEN, at)
+            case Phrased():
+                self.timeline.stamp(Stamp.FIRST_CLAUSE, at)
+            case Said():
+                self.text += fact.text
+                return self.response.say(fact.text)
+            case Marked():
+                self.playout.mark(fact.chars, fact.at_ms)
+                self._marks.append((fact.chars, round(fact.at_ms)))
+            case Sounded():
+                self.timeline.stamp(Stamp.TTS_FIRST_AUDIO, at)
+                self.playout.push(fact.pcm)
+                return self._speech_marks()
+            case Called():
+                delta = fact.delta
+                return self.response.call(delta.index, delta.call_id, delta.name, delta.arguments)
+            case Failed():
+                self.error = fact.error
+                self.outcome = Outcome.FAILED
+            case Ended():
+                self.playout.finish()
+                self._ended = fact
+                return self._speech_marks()
+        return []
+
+    def _sources(self, fact: Retrieved) -> Events:
+        if not fact.passages or not self.response.settings.wants("kaiwa.turn.sources"):
+            return []
+        sources = [
+            wire.Source(
+                source=passage.source,
+                title=passage.title,
+                heading=passage.heading,
+                score=round(passage.score, 4),
+                text=passage.text,
+                start=passage.start,
+                end=passage.end,
+                chunk=passage.chunk,
+            )
+            for passage in fact.passages
+        ]
+        return [
+            wire.TurnSources(
+                turn=self.turn,
+                response_id=self.response.id,
+                item_id=self._question_id,
+                sources=sources,
+            )
+        ]
+
+    def _speech_marks(self) -> Events:
+        marks, self._marks = self._marks, []
+        if not marks or not self.response.settings.wants("kaiwa.speech.marks"):
+            return []
+        return [wire.SpeechMarks(response_id=self.response.id, item_id=self.item_id, marks=marks)]
+
+    # --- sound ------------------------------------------------------------------------------------
+
+    def frames(self, now: float) -> list[Frame]:
+        """What is due; the caller of this sends it at once."""
+        frames = self.playout.due(now)
+        if frames:
+            self.timeline.stamp(Stamp.TTS_START, now)
+        return frames
+
+    def next_due(self) -> float | None:
+        """Loop time at which there is a frame to send, or the caller has heard the last."""
+        due = self.playout.next_due()
+        return self.playout.drained_at() if due is None and not self.active else due
+
+    def finish(self) -> Events:
+        """Ends the response when all is said and sent; nothing before that."""
+        if self._ended is None or self.playout.next_due() is not None or not self.active:
+            return []
+        finish = self._ended.finish
+        usage = wire.ResponseUsage(
+            total_tokens=finish.usage.input_tokens + finish.usage.output_tokens,
+            input_tokens=finish.usage.input_tokens,
+            output_tokens=finish.usage.output_tokens,
+            input_token_details=wire.TokenDetails(
+                text_tokens=finish.usage.input_tokens, cached_tokens=finish.usage.cached_tokens
+            ),
+            output_token_details=wire.TokenDetails(text_tokens=finish.usage.output_tokens),
+        )
+        return self.response.end(self._ending(finish.reason), usage)
+
+    def _ending(self, reason: str) -> Ending:
+        if self.error is not None:
+            slot, fault = self.error.slot.value, self.error.fault.value
+            detail = wire.StatusError("server_error", f"{slot}_{fault}", str(self.error))
+            return Ending(status="failed", error=detail)
+        if reason == "length":
+            return Ending(status="incomplete", reason="max_output_tokens")
+        if reason == "content_filter":
+            return Ending(status="incomplete", reason="content_filter")
+        return COMPLETED
+
+    # --- heard ------------------------------------------------------------------------------------
+
+    def report(self, played_ms: float, now: float) -> None:
+        self.playout.report(played_ms, now)
+        if played_ms > 0:
+            self.timeline.stamp(Stamp.HEARD, now)
+
+    def cut(self, now: float, ending: Ending, outcome: Outcome) -> Events:
+        """Ends it here; the conversation keeps what was heard."""
+        whole = self.playout.is_drained(now) and not self.active
+        heard_ms = self.playout.clear(now)
+        events = self.response.end(ending)
+        if not whole and self.response.settings.spoken and self.item_id:
+            self.outcome, self.cut_in_ms = outcome, heard_ms
+            self._conversation.heard(self.item_id, self.heard_text(heard_ms))
+        elif events:
+            self.outcome = outcome
+        return events
+
+    def truncate(self, audio_end_ms: int, now: float) -> int:
+        """The client says where it stopped; more than there is means all there is.
+
+        Returns:
+            The milliseconds that stand.
+        """
+        heard_ms = min(audio_end_ms, int(self.playout.sent_ms))
+        self.playout.report(heard_ms, now)
+        if heard_ms < int(self.playout.duration_ms) or self._conversation.is_cut(self.item_id):
+            self._conversation.heard(self.item_id, self.heard_text(heard_ms))
+        return heard_ms
+
+    def heard_text(self, heard_ms: float) -> str:
+        """The words that had been spoken by then, the last one whole or not at all."""
+        text = self.text
+        chars = self.playout.heard_chars(heard_ms)
+        if 0 < chars < len(text) and _within_word(text, chars):
+            chars = text.rfind(" ", 0, chars) + 1
+        return text[:chars].rstrip()
+
+
+def _within_word(text: str, at: int) -> bool:
+    """Whether a cut before `text[at]` would part a word written in letters with spaces between."""
+    return text[at - 1].isalnum() and text[at].isalnum() and text[at].isascii()

@@ -1,0 +1,254 @@
+"""A caller on its socket: frames at their due times, events stamped as they arrive.
+
+It drives the sans-I/O core of `websockets` from a bare asyncio.Protocol. Two things come of that:
+an event is stamped in the very callback that reads it, without a queue and a task in between, and
+an append event is masked and framed once for all callers, so that sending it is one write.
+"""
+
+import asyncio
+import math
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import Event
+from websockets.uri import WebSocketURI
+
+from voice.bench.config import BenchError
+from voice.bench.turns import EXTENSIONS_EVENT_ID, Caller, Plan, ServerEvent
+
+CONNECT_LIMIT_S = 20.0
+CLOSE_LIMIT_S = 2.0
+EVENT_LIMIT_BYTES = 16 * 1024 * 1024
+BACKLOG_LIMIT_BYTES = 2 * 1024 * 1024
+"""Written and not yet taken: half a minute of audio. The server has stopped reading."""
+EXTENSIONS = ("kaiwa.transcript.partial", "kaiwa.turn.timeline")
+
+_decoder = msgspec.json.Decoder(ServerEvent)
+_encode = msgspec.json.encode
+
+
+def append_frame(audio_base64: str) -> bytes:
+    """An append event as it goes over the socket; the same bytes serve every caller.
+
+    RFC 6455 section 5.3 wants a fresh mask for each frame, to protect proxies from chosen bytes; a
+    load generator sends no secrets and chooses no bytes, and every server must take any mask.
+    """
+    text = '{"type":"input_audio_buffer.append","audio":"' + audio_base64 + '"}'
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=True)
+
+
+def session_update(silence_ms: int) -> dict[str, Any]:
+    """24 kHz PCM both ways, the server listens for turns and stops talking when interrupted."""
+    turn_detection: dict[str, Any] = {
+        "type": "server_vad",
+        "create_response": True,
+        "interrupt_response": True,
+    }
+    if silence_ms:
+        turn_detection["silence_duration_ms"] = silence_ms
+    pcm = {"type": "audio/pcm", "rate": 24_000}
+    listening = {
+        "format": pcm,
+        "turn_detection": turn_detection,
+        "transcription": {"model": "gpt-4o-mini-transcribe"},
+    }
+    session = {
+        "type": "realtime",
+        "output_modalities": ["audio"],
+        "audio": {"input": listening, "output": {"format": pcm}},
+    }
+    return {"type": "session.update", "session": session}
+
+
+def _refusal(error: Exception) -> str:
+    """Why there is no session, and what to do about it."""
+    status = error.response.status_code if isinstance(error, InvalidStatus) else 0
+    advice = {
+        401: "; give the server's API key",
+        403: "; give an API key that may open sessions",
+        404: "; the path should end in /v1/realtime",
+        503: "; the server is full or not ready",
+    }
+    return f"{error}{advice.get(status, '')}"
+
+
+class Line(asyncio.Protocol):
+    """One connection: handshake, session, then the caller's conversation."""
+
+    def __init__(
+        self,
+        uri: WebSocketURI,
+        *,
+        plan: Plan,
+        first_messages: Sequence[dict[str, Any]],
+        speech: Sequence[bytes],
+        background: Sequence[bytes],
+        api_key: str,
+        on_turn: Callable[[], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._protocol = ClientProtocol(uri, max_size=EVENT_LIMIT_BYTES)
+        self._plan = plan
+        self._first_messages = first_messages
+        self._speech = speech
+        self._background = background
+        self._api_key = api_key
+        self._on_turn = on_turn
+        self._transport: asyncio.Transport | None = None
+        self._fragments: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._mic_from = 0.0
+        self._frame_s = 0.0
+        self._frame = 0
+        self._turns_over = 0
+        self._window_is_open = False
+        self._hanging_up = False
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+        self.caller: Caller | None = None
+        self.lags = array("f")
+        """Seconds each frame of the window was late."""
+
+    # --- the microphone ----------------------------------------------------------------------
+
+    def start_talking(self, *, phase: float, frame_s: float) -> None:
+        """Frames are due on whole milliseconds: the finest that event loops' timers can hit."""
+        self._frame_s = frame_s
+        self._mic_from = math.ceil((time.monotonic() + phase) * 1000) / 1000
+        self.caller = Caller(self._plan, self._mic_from)
+        self._timer = self._loop.call_at(self._mic_from, self._tick)
+
+    def open_window(self) -> None:
+        self._window_is_open = True
+        if self.caller is not None:
+            self.caller.open_window()
+
+    def _tick(self) -> None:
+        if self.caller is None or self._transport is None or self.closed.done():
+            return
+        due = self._mic_from + self._frame * self._frame_s
+        while (now := time.monotonic()) >= due:
+            speech_frame = self.caller.next_frame(due)
+            if speech_frame is None:
+                self._transport.write(self._background[self._frame % len(self._background)])
+            else:
+                self._transport.write(self._speech[speech_frame])
+            if self._window_is_open:
+                self.lags.append(now - due)
+            self._frame += 1
+            due = self._mic_from + self._frame * self._frame_s
+        if self._transport.get_write_buffer_size() > BACKLOG_LIMIT_BYTES:
+            self._end("the server stopped reading")
+            return
+        if self.caller.measured > self._turns_over:
+            self._turns_over = self.caller.measured
+            self._on_turn()
+        self._timer = self._loop.call_at(due, self._tick)
+
+    # --- the socket --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop has classes of its own.
+        request = self._protocol.connect()
+        if self._api_key:
+            request.headers["Authorization"] = f"Bearer {self._api_key}"
+        self._protocol.send_request(request)
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        now = time.monotonic()
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            self._handle(event, now)
+        self._flush()
+        if self._protocol.handshake_exc is not None:
+            self._end(_refusal(self._protocol.handshake_exc))
+
+    def eof_received(self) -> None:
+        self._protocol.receive_eof()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end(f"the connection broke: {error}" if error else self._close_reason())
+
+    def _close_reason(self) -> str:
+        code, reason = self._protocol.close_code, self._protocol.close_reason
+        return f"closed by the server: {code or 'no code'} {reason or ''}".rstrip()
+
+    def _flush(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        for data in self._protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                self._transport.close()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._protocol.send_text(_encode(message))
+
+    def _handle(self, event: Event, now: float) -> None:
+        if not isinstance(event, Frame):
+            return
+        if event.opcode is Opcode.CLOSE:
+            self._end(self._close_reason())
+        elif event.opcode in (Opcode.TEXT, Opcode.CONT):
+            self._fragments.append(bytes(event.data))
+            if event.fin:
+                message = b"".join(self._fragments)
+                self._fragments.clear()
+                self._receive(message, now)
+
+    def _receive(self, message: bytes, now: float) -> None:
+        try:
+            event = _decoder.decode(message)
+        except msgspec.DecodeError as error:
+            self._end(f"the server sent what is no event: {error}")
+            return
+        if self._hanging_up:
+            return
+        if self.caller is not None:
+            for answer in self.caller.receive(event, now):
+                self._send(answer)
+        elif event.type == "session.created":
+            for first in self._first_messages:
+                self._send(first)
+        elif event.type == "session.updated" and not self.ready.done():
+            self.ready.set_result(None)
+        elif event.type == "error" and event.error is not None:
+            if event.error.event_id != EXTENSIONS_EVENT_ID:
+                self._end(f"the server refused the session: {event.error.message}")
+
+    def _end(self, reason: str) -> None:
+        """Whatever ends the connection ends here, once."""
+        if self.closed.done():
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.caller is not None and not self._hanging_up:
+            self.caller.close(reason)
+        if not self.ready.done():
+            self.ready.set_exception(BenchError(reason))
+        self.closed.set_result(None)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
+
+    async def hang_up(self) -> None:
+        """Close as a client does, and wait for the server's close frame for 2 s at most."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.closed.done() or self._transport is None:
+            return
+        self._hanging_up = True
+        self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+        self._flush()
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await self.closed
+        except TimeoutError:
+            self._transport.abort()

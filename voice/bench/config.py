@@ -1,0 +1,116 @@
+"""What a run measures, and the delays that are known beforehand."""
+
+import msgspec
+
+
+class BenchError(Exception):
+    """The run cannot be made; the text says what to do."""
+
+
+class KnownDelays(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a turn must take because the providers are mocks (or slept) that long.
+
+    speech end |--endpoint--|-stt final-|--llm first token--|-tokens x token-|--tts first--| audio
+    """
+
+    endpoint_ms: float = 0.0
+    """Silence the server waits for; counted from the true end of speech."""
+    stt_final_ms: float = 0.0
+    """What the final takes *after* the endpointing silence; 0 if it is hidden in it."""
+    llm_first_token_ms: float = 0.0
+    """Request to first token."""
+    llm_token_ms: float = 0.0
+    """Between one token and the next."""
+    tokens_to_first_clause: float = 0.0
+    """Tokens that must follow the first one before the first clause can be spoken."""
+    tts_first_audio_ms: float = 0.0
+    """Clause to first audio."""
+
+    @property
+    def total_ms(self) -> float:
+        return (
+            self.endpoint_ms
+            + self.stt_final_ms
+            + self.llm_first_token_ms
+            + self.tokens_to_first_clause * self.llm_token_ms
+            + self.tts_first_audio_ms
+        )
+
+
+class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run: for each number of callers a step with its own connections."""
+
+    url: str = "ws://127.0.0.1:8000/v1/realtime?model=kaiwa"
+    """The realtime endpoint; ws, wss, http or https. Not used with `spawn`."""
+    api_key: str = ""
+    """Sent as `Authorization: Bearer`; never written into a report."""
+    callers: tuple[int, ...] = (1,)
+    """Concurrent callers of each step; several numbers make a sweep."""
+    turns: int = 20
+    """Measured turns of each caller."""
+    warmup_turns: int = 2
+    """Turns of each caller that are thrown away first."""
+    wav: str = ""
+    """What callers say: a PCM WAV file of any rate. Empty: 2 s of speech made by the script."""
+    barge_in_every: int = 5
+    """Every n-th turn of a caller begins while the answer before it is playing; 0: never."""
+    barge_in_after_ms: float = 600.0
+    """Into the answer's audio, as the caller hears it, at which the cutting-in begins."""
+    gap_ms: float = 600.0
+    """From the end of an answer to the next question; each gap varies by a quarter either way."""
+    silence_ms: int = 0
+    """`silence_duration_ms` to ask the server for; 0: the server's own."""
+    noise_dbfs: float = -70.0
+    """Level of what the microphone sends between turns; at -120 and below digital silence."""
+    frame_ms: int = 20
+    """Audio in one append event."""
+    start_buffer_ms: float = 60.0
+    """What a caller's player holds back before it starts; running dry after that is an underrun."""
+    timeout_s: float = 15.0
+    """From the end of speech to first audio, or from one piece of an answer to the next."""
+    ramp_s: float = 1.0
+    """Over which the callers of a step connect."""
+    known: KnownDelays | None = None
+    """Delays known beforehand. None: asked of the server's `GET /api/bench/known-delays`."""
+    extensions: bool = True
+    """Ask for `kaiwa.*` events. A server that does not know them refuses; that is no error."""
+    processes: int = 1
+    """Generator processes the callers are spread over."""
+    seed: int = 1
+    """Of gaps, frame phases and background noise."""
+    server_pid: int = 0
+    """Process whose CPU and memory (children included) are measured; 0: none."""
+    spawn: bool = False
+    """Start `kaiwa serve` for this run, pinned to `server_cores`, and stop it afterwards."""
+    profile: str = "mock"
+    """Profile of the server that is started."""
+    server_cores: tuple[int, ...] = ()
+    """Cores for the server that is started; the generator gets the others. Empty: the first one."""
+    json_path: str = ""
+    """Where the report is written as JSON; empty: nowhere."""
+    html_path: str = ""
+    """Where the report is written as one HTML page; empty: nowhere."""
+    date: str = ""
+    """Written into the report as it is."""
+
+    def __post_init__(self) -> None:
+        limits: dict[str, tuple[float, float, float]] = {
+            "turns": (self.turns, 1, 1_000_000),
+            "warmup_turns": (self.warmup_turns, 0, 1_000),
+            "barge_in_every": (self.barge_in_every, 0, 1_000_000),
+            "barge_in_after_ms": (self.barge_in_after_ms, 0, 60_000),
+            "gap_ms": (self.gap_ms, 0, 600_000),
+            "silence_ms": (self.silence_ms, 0, 10_000),
+            "frame_ms": (self.frame_ms, 5, 1_000),
+            "start_buffer_ms": (self.start_buffer_ms, 0, 5_000),
+            "timeout_s": (self.timeout_s, 0.1, 600),
+            "ramp_s": (self.ramp_s, 0, 3_600),
+            "processes": (self.processes, 1, 64),
+        }
+        for name, (value, low, high) in limits.items():
+            if not low <= value <= high:
+                raise BenchError(f"{name} must be {low}..{high}, got {value}")
+        if not self.callers or min(self.callers) < 1:
+            raise BenchError(f"callers must be one or more numbers >= 1, got {self.callers}")
+        if self.spawn and self.server_pid:
+            raise BenchError("server_pid and spawn exclude each other: spawn knows its pid")

@@ -1,0 +1,173 @@
+"""Times of one turn to milliseconds, many milliseconds to a distribution."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from voice.bench.config import KnownDelays
+from voice.bench.turns import Outcome, Turn
+
+MEANINGS = {
+    "partial_ms": "first frame of speech → first partial transcript",
+    "final_ms": "end of speech → final transcript",
+    "tts_start_ms": "end of speech → first audio of the answer",
+    "added_ms": "tts_start minus the delays known beforehand",
+    "response_done_ms": "end of speech → response.done of an answer nobody cut off",
+    "speech_started_ms": "first frame of speech → speech_started",
+    "barge_in_stop_ms": "first frame of the interruption → last audio of the answer it cuts off",
+    "barge_in_quiet_ms": "first frame of the interruption → the caller's player stops",
+}
+"""Every figure of a turn, in the order it is shown, and what it measures."""
+
+
+class TurnFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured turn. A figure is None when the turn never got there."""
+
+    caller: int
+    number: int
+    at_s: float
+    """When its speech began, from the opening of the window."""
+    outcome: Outcome
+    partial_ms: float | None = None
+    final_ms: float | None = None
+    tts_start_ms: float | None = None
+    added_ms: float | None = None
+    response_done_ms: float | None = None
+    speech_started_ms: float | None = None
+    barge_in_stop_ms: float | None = None
+    barge_in_quiet_ms: float | None = None
+    audio_ms: float = 0.0
+    """Length of the answer that arrived."""
+    underruns: int = 0
+    dry_ms: float = 0.0
+    late_audio: int = 0
+    false_cuts: int = 0
+    extra_responses: int = 0
+    missed_cut: bool = False
+    spans: dict[str, float] = {}
+    """The server's own account, where it gives one."""
+
+
+def turn_figures(turn: Turn, *, caller: int, opened_at: float) -> TurnFigures:
+    """Figures of a turn that is over; `added_ms` comes later (`with_added`)."""
+    return TurnFigures(
+        caller=caller,
+        number=turn.number,
+        at_s=round(turn.onset - opened_at, 4),
+        outcome=turn.outcome or Outcome.LOST,
+        partial_ms=_ms(turn.onset, turn.partial),
+        final_ms=_ms(turn.end, turn.final),
+        tts_start_ms=_ms(turn.end, turn.first_audio),
+        response_done_ms=_ms(turn.end, turn.done) if turn.outcome is Outcome.COMPLETED else None,
+        speech_started_ms=_ms(turn.onset, turn.speech_started),
+        barge_in_stop_ms=_stop_ms(turn),
+        barge_in_quiet_ms=_ms(turn.cut_at, turn.player.stopped_at),
+        audio_ms=round(turn.player.received * 1000, 3),
+        underruns=turn.player.underruns,
+        dry_ms=round(turn.player.dry * 1000, 3),
+        late_audio=turn.late_audio,
+        false_cuts=turn.false_cuts,
+        extra_responses=turn.extra_responses,
+        missed_cut=turn.missed_cut,
+        spans={span.name: span.ms for span in turn.spans},
+    )
+
+
+def _ms(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else round((end - start) * 1000, 3)
+
+
+def _stop_ms(turn: Turn) -> float | None:
+    """0 when the whole answer had arrived before: a server that sends faster than real time."""
+    stop = _ms(turn.cut_at, turn.last_audio)
+    return None if stop is None else max(0.0, stop)
+
+
+def with_added(turn: TurnFigures, known: KnownDelays) -> TurnFigures:
+    """The same turn with what the server added to the known delays."""
+    if turn.tts_start_ms is None:
+        return turn
+    return msgspec.structs.replace(turn, added_ms=round(turn.tts_start_ms - known.total_ms, 3))
+
+
+class Distribution(msgspec.Struct, frozen=True):
+    """Of `count` values; the percentiles are values that were really measured."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Nearest rank: the smallest value that at least `share` (0..1] of all do not exceed."""
+    # 1e-9: 0.95 * 20 is a hair over 19 in binary, and must not become the 20th value.
+    return ordered[max(0, math.ceil(share * len(ordered) - 1e-9) - 1)]
+
+
+def distribution(values: Iterable[float | None]) -> Distribution | None:
+    """None when there is no value."""
+    ordered = sorted(value for value in values if value is not None)
+    if not ordered:
+        return None
+    p50, p95, p99 = (round(percentile(ordered, share), 3) for share in (0.5, 0.95, 0.99))
+    return Distribution(len(ordered), p50, p95, p99, round(ordered[-1], 3))
+
+
+def distributions(turns: Sequence[TurnFigures]) -> dict[str, Distribution]:
+    """Every figure that has at least one value."""
+    found = {name: distribution(getattr(turn, name) for turn in turns) for name in MEANINGS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def span_distributions(turns: Sequence[TurnFigures]) -> dict[str, Distribution]:
+    """The server's spans, in the order they were sent."""
+    names = dict.fromkeys(name for turn in turns for name in turn.spans)
+    found = {name: distribution(turn.spans.get(name) for turn in turns) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened how often. Everything below `cut` should be 0."""
+
+    planned: int
+    completed: int
+    cut: int
+    lost: int
+    """No answer in time, the connection gone, or never begun because of that."""
+    failed: int
+    """Stalled, without audio, or not completed although nobody cut in."""
+    underruns: int
+    late_audio: int
+    false_cuts: int
+    extra_responses: int
+    """Second answers to one question, and answers begun while the caller still spoke."""
+    missed_cuts: int
+    errors: int
+    closed: int
+    """Connections that ended during the run."""
+
+
+def count(
+    turns: Sequence[TurnFigures], *, planned: int, unasked: int, errors: int, closed: int
+) -> Counts:
+    """Sums over measured turns; a planned turn that never came to be counts as lost."""
+    outcomes = [turn.outcome for turn in turns]
+    lost = outcomes.count(Outcome.LOST) + planned - len(turns)
+    completed, cut = outcomes.count(Outcome.COMPLETED), outcomes.count(Outcome.CUT)
+    return Counts(
+        planned=planned,
+        completed=completed,
+        cut=cut,
+        lost=lost,
+        failed=planned - completed - cut - lost,
+        underruns=sum(turn.underruns for turn in turns),
+        late_audio=sum(turn.late_audio for turn in turns),
+        false_cuts=sum(turn.false_cuts for turn in turns),
+        extra_responses=sum(turn.extra_responses for turn in turns) + unasked,
+        missed_cuts=sum(turn.missed_cut for turn in turns),
+        errors=errors,
+        closed=closed,
+    )

@@ -1,0 +1,103 @@
+"""The values of a report, and its JSON."""
+
+from pathlib import Path
+
+import msgspec
+
+from voice.bench.config import BenchConfig, KnownDelays
+from voice.bench.figures import Counts, Distribution, TurnFigures
+
+LAG_LIMIT_MS = 5.0
+"""p99 of the generator's own lateness above which its figures say more about it than the server."""
+
+
+class ServerUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server took, its child processes included."""
+
+    cpu_per_session_s: float
+    """Seconds of CPU for each second of each session."""
+    cpu_cores: float
+    """Cores busy on average while the window was open."""
+    memory_before_mb: float
+    """Before the step's first caller, after a call that is not counted."""
+    memory_mb: float
+    """At the end of the window, with all of them."""
+    memory_per_session_mb: float
+    """The difference shared out. What an earlier step left free is used again and not seen here."""
+    processes: int
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One number of callers."""
+
+    callers: int
+    window_s: float
+    """From the moment all callers were connected to the last measured turn."""
+    figures: dict[str, Distribution]
+    spans: dict[str, Distribution]
+    """The server's own account of its turns, where it gives one."""
+    counts: Counts
+    lag_ms: Distribution
+    """How late the generator sent its frames."""
+    server: ServerUse | None
+    error_texts: tuple[str, ...]
+    closed_texts: tuple[str, ...]
+    turns: tuple[TurnFigures, ...]
+
+    @property
+    def name(self) -> str:
+        return "1 caller" if self.callers == 1 else f"{self.callers} callers"
+
+    @property
+    def is_trusted(self) -> bool:
+        return self.lag_ms.p99 <= LAG_LIMIT_MS
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it was measured."""
+
+    system: str
+    processor: str
+    cores: int
+    python: str
+    versions: dict[str, str]
+    server_cores: tuple[int, ...]
+    """What the server was pinned to; empty: nothing, or it was not started by the run."""
+    generator_cores: tuple[int, ...]
+
+
+class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    date: str
+    url: str
+    speech: str
+    """What was said."""
+    speech_ms: float
+    cut_lead_ms: float
+    """Silence taken off the recording's ends; the end of speech is the last sample that is left."""
+    cut_tail_ms: float
+    known: KnownDelays | None
+    known_source: str
+    known_total_ms: float | None
+    config: BenchConfig
+    """Without the key."""
+    environment: Environment
+    figures: dict[str, Distribution]
+    """Of all steps together."""
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...]
+    """What a reader must know before believing a figure."""
+
+    @property
+    def is_trusted(self) -> bool:
+        return all(step.is_trusted for step in self.steps)
+
+
+def to_json(report: BenchReport) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(report), indent=1)
+
+
+def read_report(path: str) -> BenchReport:
+    """A report that `kaiwa bench` wrote, for instance to compare with."""
+    return msgspec.json.decode(Path(path).read_bytes(), type=BenchReport)

@@ -1,0 +1,174 @@
+"""The server under test: start it, ask what it knows of its delays."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from asyncio.subprocess import DEVNULL, STDOUT, Process
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import IO
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import msgspec
+
+from voice.bench.config import BenchConfig, BenchError, KnownDelays
+
+READY_LIMIT_S = 90.0
+STOP_LIMIT_S = 10.0
+ASK_LIMIT_S = 5.0
+
+
+# --- asking it ----------------------------------------------------------------------------------
+
+
+def websocket_url(url: str) -> str:
+    """The same address with ws or wss.
+
+    Raises:
+        BenchError: If it is no address of a realtime endpoint.
+    """
+    parts = urlsplit(url)
+    schemes = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+    if parts.scheme not in schemes or not parts.hostname:
+        raise BenchError(f"url must look like ws://host:port/v1/realtime, got {url!r}")
+    return urlunsplit(parts._replace(scheme=schemes[parts.scheme]))
+
+
+def http_url(url: str, path: str) -> str:
+    """Another path on the server of a realtime endpoint."""
+    parts = urlsplit(url)
+    scheme = "https" if parts.scheme in ("wss", "https") else "http"
+    return urlunsplit((scheme, parts.netloc, path, "", ""))
+
+
+async def known_delays(config: BenchConfig, url: str) -> tuple[KnownDelays | None, str]:
+    """The delays known beforehand, and how they came to be known."""
+    if config.known is not None:
+        return config.known, "given with the run"
+    address = http_url(url, "/api/bench/known-delays")
+    headers = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
+    try:
+        timeout = aiohttp.ClientTimeout(total=ASK_LIMIT_S)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+            session.get(address) as response,
+        ):
+            if response.status != 200:
+                return None, f"unknown: {address} answered {response.status}"
+            body = await response.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return None, f"unknown: {address}: {error or type(error).__name__}"
+    try:
+        known = msgspec.json.decode(body, type=KnownDelays | None)
+    except msgspec.DecodeError as error:
+        raise BenchError(f"{address} does not answer as expected: {error}") from error
+    if known is None:
+        return None, f"unknown: {address} knows none"
+    if config.silence_ms:
+        asked = msgspec.structs.replace(known, endpoint_ms=float(config.silence_ms))
+        return asked, f"asked of {address}, but {config.silence_ms} ms of silence as asked for"
+    return known, f"asked of {address}"
+
+
+# --- starting it --------------------------------------------------------------------------------
+
+
+class Started(msgspec.Struct, frozen=True):
+    """A server that was started for the run."""
+
+    url: str
+    pid: int
+    cores: tuple[int, ...]
+    """What it is pinned to; empty: nothing."""
+
+
+def split_cores(wanted: tuple[int, ...]) -> tuple[set[int], set[int]]:
+    """Cores of the server and of the generator; both empty where there are too few to share out.
+
+    Raises:
+        BenchError: If a wanted core does not exist.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return set(), set()
+    here = os.sched_getaffinity(0)
+    if not set(wanted) <= here:
+        raise BenchError(f"server_cores must be among {sorted(here)}, got {list(wanted)}")
+    server = set(wanted) or {min(here)}
+    rest = here - server
+    return (server, rest) if rest else (set(), set())
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@asynccontextmanager
+async def started(config: BenchConfig) -> AsyncGenerator[Started, None]:
+    """`kaiwa serve` on a free port, ready when this returns, stopped with SIGTERM afterwards.
+
+    The calling process, and with it every generator it starts, is moved to the other cores.
+
+    Raises:
+        BenchError: If it does not become ready; the message holds the end of its output.
+    """
+    port = _free_port()
+    command = [sys.executable, "-m", "voice.cli", "serve", "--profile", config.profile]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    server_cores, generator_cores = split_cores(config.server_cores)
+    before = os.sched_getaffinity(0) if server_cores else set()
+    with tempfile.TemporaryFile() as output:
+        # A child inherits its parent's cores, before it can start a thread on another one.
+        if server_cores:
+            os.sched_setaffinity(0, server_cores)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=DEVNULL, stdout=output, stderr=STDOUT
+            )
+        finally:
+            if server_cores:
+                os.sched_setaffinity(0, generator_cores)
+        try:
+            await _until_ready(process, f"http://127.0.0.1:{port}/ready", output)
+            url = f"ws://127.0.0.1:{port}/v1/realtime?model=kaiwa"
+            yield Started(url, process.pid, tuple(sorted(server_cores)))
+        finally:
+            await _stop(process)
+            if before:
+                os.sched_setaffinity(0, before)
+
+
+async def _until_ready(process: Process, address: str, output: IO[bytes]) -> None:
+    try:
+        async with asyncio.timeout(READY_LIMIT_S), aiohttp.ClientSession() as session:
+            while process.returncode is None:
+                try:
+                    async with session.get(address) as response:
+                        if response.status == 200:
+                            return
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(0.1)
+            problem = f"ended with {process.returncode}"
+    except TimeoutError:
+        problem = f"was not ready after {READY_LIMIT_S:g} s"
+    output.seek(0)
+    tail = output.read()[-2000:].decode(errors="replace").strip()
+    raise BenchError(f"the server that was started {problem}; its last words:\n{tail}")
+
+
+async def _stop(process: Process) -> None:
+    if process.returncode is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(STOP_LIMIT_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

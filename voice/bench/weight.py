@@ -1,0 +1,67 @@
+"""CPU and memory of a process and its descendants, from /proc."""
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+
+class Weight(msgspec.Struct, frozen=True):
+    """A process and its descendants at one moment."""
+
+    at: float
+    """Seconds on the monotonic clock."""
+    cpu: float
+    """Seconds of CPU used so far, user and system."""
+    memory: float
+    """Bytes: proportional share (Pss), or resident where the kernel does not tell it."""
+    processes: int
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants that are alive."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (stat := _stat(int(entry.name))) is not None:
+            children.setdefault(int(stat[1]), []).append(int(entry.name))
+    found, queue = [], [pid]
+    while queue:
+        found.append(queue.pop())
+        queue.extend(children.get(found[-1], []))
+    return found
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields of /proc/PID/stat from the third on; the second may hold blanks and brackets."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def _memory(pid: int) -> float:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return float(pages * os.sysconf("SC_PAGESIZE"))
+
+
+def weigh(pid: int) -> Weight | None:
+    """None where there is no /proc, or no such process."""
+    if not Path(f"/proc/{pid}/stat").exists():
+        return None
+    ticks, memory, pids = 0, 0.0, family(pid)
+    for member in pids:
+        if (stat := _stat(member)) is not None:
+            # utime, stime, and both of the children that ended and were waited for.
+            ticks += sum(int(field) for field in stat[11:15])
+            memory += _memory(member)
+    return Weight(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), memory, len(pids))

@@ -1,0 +1,231 @@
+"""From configuration to running providers. The only place that names a concrete one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from providers.base import LLM, STT, TTS, VAD, Embedder, Provider, Reranker
+from rag.retrieve import IndexRetriever
+from voice.clauses import ClauseSplitter
+from voice.config import Config
+from voice.errors import ConfigError
+from voice.session import Providers
+
+Make = Callable[[Config], Any]
+
+
+def _silero(config: Config) -> VAD:
+    from providers.vad_silero import SileroVAD
+
+    return SileroVAD()
+
+
+def _energy(config: Config) -> VAD:
+    from providers.vad_energy import EnergyVAD
+
+    return EnergyVAD()
+
+
+def _pocketsphinx(config: Config) -> STT:
+    from providers.stt_pocketsphinx import PocketsphinxSTT
+
+    return PocketsphinxSTT(workers=config.stt.workers or None)
+
+
+def _extractive(config: Config) -> LLM:
+    from providers.llm_extractive import ExtractiveLLM
+
+    return ExtractiveLLM()
+
+
+def _openai(config: Config) -> LLM:
+    from providers.llm_openai import OpenAICompatibleLLM
+
+    llm = config.llm
+    if not llm.endpoint:
+        raise ConfigError(
+            "llm.endpoint: provider openai needs an address; set LLM_ENDPOINT, for example "
+            "http://127.0.0.1:11434/v1 for Ollama."
+        )
+    return OpenAICompatibleLLM(
+        llm.endpoint,
+        model=llm.model,
+        api_key=llm.api_key,
+        reasoning_effort=llm.reasoning_effort,
+        first_token_s=llm.first_token_limit_s,
+        token_gap_s=llm.token_limit_s,
+    )
+
+
+def _espeak(config: Config) -> TTS:
+    from providers.tts_espeak import EspeakTTS
+
+    return EspeakTTS(voice=config.tts.voice)
+
+
+def _lexical(config: Config) -> Embedder:
+    from providers.embed_lexical import LexicalEmbedder
+
+    return LexicalEmbedder()
+
+
+def _mock_stt(config: Config) -> STT:
+    from mocks.stt import EchoSTT
+
+    mock = config.mock
+    return EchoSTT(
+        text=mock.stt_text,
+        word_ms=mock.stt_partial_ms,
+        final_delay_ms=mock.stt_final_ms,
+        **_faults(config, "stt"),
+    )
+
+
+def _mock_llm(config: Config) -> LLM:
+    from mocks.llm import EchoLLM
+
+    mock = config.mock
+    return EchoLLM(
+        first_token_ms=mock.llm_first_token_ms,
+        token_ms=mock.llm_token_ms,
+        **_faults(config, "llm"),
+    )
+
+
+def _mock_tts(config: Config) -> TTS:
+    from mocks.tts import ToneTTS
+
+    return ToneTTS(first_audio_ms=config.mock.tts_first_audio_ms, **_faults(config, "tts"))
+
+
+def _mock_embedder(config: Config) -> Embedder:
+    from mocks.embed import HashEmbedder
+
+    return HashEmbedder()
+
+
+def _faults(config: Config, slot: str) -> dict[str, Any]:
+    from mocks.faults import ScriptedFault
+
+    mock = config.mock
+    chosen = [dict(fault) for fault in mock.faults if fault.get("slot") == slot]
+    for fault in chosen:
+        del fault["slot"]
+    try:
+        faults = tuple(msgspec.convert(fault, ScriptedFault) for fault in chosen)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"mock.faults: {error}") from None
+    return {"jitter_ms": mock.jitter_ms, "faults": faults, "seed": mock.seed}
+
+
+KNOWN: dict[str, dict[str, Make]] = {
+    "vad": {"silero": _silero, "energy": _energy},
+    "stt": {"pocketsphinx": _pocketsphinx, "mock": _mock_stt},
+    "llm": {"extractive": _extractive, "openai": _openai, "mock": _mock_llm},
+    "tts": {"espeak": _espeak, "mock": _mock_tts},
+    "embedder": {"lexical": _lexical, "mock": _mock_embedder},
+    "reranker": {"none": lambda config: None},
+}
+
+
+def check_names(config: Config) -> None:
+    """Raises:
+    ConfigError: A slot names a provider there is not.
+    """
+    for slot, known in KNOWN.items():
+        name = getattr(config, slot).provider
+        if name not in known:
+            raise ConfigError(f"{slot}.provider: there is no {name!r}; known are {_list(known)}.")
+
+
+def _list(known: dict[str, Make]) -> str:
+    return ", ".join(sorted(known))
+
+
+def make(config: Config, slot: str) -> Any:
+    """Raises:
+    ConfigError: Names the slot, and what is known for it.
+    """
+    check_names(config)
+    return KNOWN[slot][getattr(config, slot).provider](config)
+
+
+class Built(Struct, frozen=True):
+    """Everything a server or a single turn needs."""
+
+    providers: Providers
+    by_slot: dict[str, Provider]
+    library: IndexRetriever | None
+
+    async def start(self) -> None:
+        """Loads all models, so that no caller waits for one.
+
+        Raises:
+            ProviderError: One cannot serve at all.
+        """
+        for provider in self.by_slot.values():
+            await provider.start()
+        if self.library is not None:
+            await self.library.start()
+
+    async def aclose(self) -> None:
+        if self.library is not None:
+            await self.library.aclose()
+        for provider in self.by_slot.values():
+            await provider.aclose()
+
+
+def build(config: Config) -> Built:
+    """Raises:
+    ConfigError: Names the setting.
+    """
+    check_names(config)
+    by_slot: dict[str, Provider] = {
+        slot: make(config, slot) for slot in ("vad", "stt", "llm", "tts")
+    }
+    library = None
+    if config.rag.enabled:
+        embedder: Embedder = make(config, "embedder")
+        reranker: Reranker | None = make(config, "reranker")
+        by_slot["embedder"] = embedder
+        if reranker is not None:
+            by_slot["reranker"] = reranker
+        library = IndexRetriever(
+            config.rag.index,
+            embedder,
+            most_passages=config.rag.passages,
+            reranker=reranker,
+        )
+    providers = Providers(
+        vad=by_slot["vad"],  # type: ignore[arg-type]  # each slot's maker returns its Protocol
+        stt=by_slot["stt"],  # type: ignore[arg-type]
+        llm=by_slot["llm"],  # type: ignore[arg-type]
+        tts=by_slot["tts"],  # type: ignore[arg-type]
+        retriever=library,
+    )
+    return Built(providers, by_slot, library)
+
+
+def known_delays(config: Config) -> dict[str, float] | None:
+    """What a turn must take because the mocks take it; None where providers are real."""
+    if config.profile != "mock":
+        return None
+    from mocks.llm import tokens
+
+    mock, turn = config.mock, config.turn
+    final_ms = min(turn.final_after_ms, turn.silence_ms) + mock.stt_final_ms
+    splitter = ClauseSplitter()
+    echo = tokens(f"You said: {mock.stt_text}.")
+    # Behind the last token the stream ends, and with it the clause: no further wait.
+    ends = (number for number, token in enumerate(echo) if splitter.feed(token))
+    count = next(ends, len(echo) - 1)
+    return {
+        "endpoint_ms": float(turn.silence_ms),
+        "stt_final_ms": max(0.0, final_ms - turn.silence_ms),
+        "llm_first_token_ms": mock.llm_first_token_ms,
+        "llm_token_ms": mock.llm_token_ms,
+        "tokens_to_first_clause": float(count),
+        "tts_first_audio_ms": mock.tts_first_audio_ms,
+    }

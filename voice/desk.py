@@ -1,0 +1,149 @@
+"""The front desk: lets calls in, knows who is on the line, and closes in good order."""
+
+import asyncio
+import secrets
+import time
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import structlog
+
+from providers.base import Provider, Retriever
+from voice import metrics
+from voice.config import LOOPBACK, Config
+from voice.health import Health, Watch
+from voice.security import Door
+from voice.session import Outbox, Providers, Session
+from voice.transports.websocket import Refusal
+
+log = structlog.get_logger()
+
+
+class Library(Retriever, Protocol):
+    """What the desk tells of the documents, beside searching them."""
+
+    @property
+    def documents(self) -> int: ...
+    @property
+    def chunks(self) -> int: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def warning(self) -> str: ...
+    def source_text(self, source: str) -> str | None: ...
+
+
+class Desk:
+    """Args:
+    providers: What sessions talk to.
+    watched: By slot, what /health speaks of.
+    known_delays: What mock providers are set to, for `kaiwa bench` to subtract.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        providers: Providers,
+        watched: dict[str, Provider],
+        library: Library | None,
+        known_delays: dict[str, float] | None = None,
+    ) -> None:
+        server = config.server
+        self.config, self._providers, self._library = config, providers, library
+        self.known_delays = known_delays
+        self.version = version("kaiwa")
+        self.figures = metrics.Figures()
+        self.watch = Watch(watched)
+        self.door = Door(
+            api_keys=server.api_keys,
+            allowed_origins=server.allowed_origins,
+            loopback=server.host in LOOPBACK,
+        )
+        self._open: dict[str, Session] = {}
+        self.stopping = False
+
+    @property
+    def sessions(self) -> int:
+        return len(self._open)
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def admit(self, scope: Any) -> None:
+        """Raises:
+        Refusal: With the status, before the upgrade.
+        """
+        headers = {
+            name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        if not self.door.allows_host(headers):
+            raise Refusal(403, "host", "This server answers to 127.0.0.1 and localhost only.")
+        if not self.door.allows_origin(headers):
+            message = "This Origin may not connect; the operator can add it to allowed_origins."
+            raise Refusal(403, "origin_not_allowed", message)
+        if not self.door.knows(headers, scope.get("subprotocols") or ()):
+            message = "A valid API key is needed: Authorization: Bearer KEY, see docs/wire.md."
+            raise Refusal(401, "invalid_api_key", message)
+        if self.stopping:
+            raise Refusal(503, "stopping", "The server is stopping; please call again shortly.")
+        if len(self._open) >= self.config.server.max_sessions:
+            raise Refusal(503, "server_busy", "All lines are busy; please call again shortly.")
+
+    def new_session(self, outbox: Outbox) -> Session:
+        session = Session(
+            f"sess_{secrets.token_hex(8)}",
+            config=self.config,
+            providers=self._providers,
+            outbox=outbox,
+            figures=self.figures,
+            now=time.monotonic,
+            closed=self._forget,
+            failed=self.watch.failed,
+        )
+        self._open[session.id] = session
+        return session
+
+    def _forget(self, session: Session) -> None:
+        self._open.pop(session.id, None)
+
+    async def drain(self) -> None:
+        """Takes no more calls, lets answers end, then ends what is left. Bounded."""
+        self.stopping = True
+        deadline = time.monotonic() + self.config.server.drain_s
+        while any(session.busy for session in self._open.values()):
+            if time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(0.05)
+        for session in list(self._open.values()):
+            session.hang_up(1001, "the server is stopping")
+
+    # --- what is told -----------------------------------------------------------------------------
+
+    def health(self) -> Health:
+        warnings = self.watch.warnings()
+        if self._library is not None and self._library.warning:
+            warnings.append(f"rag: {self._library.warning}")
+        status = "stopping" if self.stopping else "degraded" if warnings else "ok"
+        return Health(
+            status=status,  # type: ignore[arg-type]  # mypy widens the conditional to str
+            providers=self.watch.statuses(),
+            warnings=warnings,
+            version=self.version,
+            sessions=len(self._open),
+        )
+
+    def takes_calls(self) -> bool:
+        return not self.stopping
+
+    def rag_state(self) -> dict[str, Any]:
+        library = self._library
+        if library is None:
+            return {"enabled": False}
+        return {
+            "enabled": True,
+            "documents": library.documents,
+            "chunks": library.chunks,
+            "version": library.version,
+        }
+
+    def source_text(self, source: str) -> str | None:
+        return None if self._library is None else self._library.source_text(source)

@@ -1,0 +1,127 @@
+"""One caller's audio on its way to VAD and STT, and what they make of it.
+
+    arrived   |###############################|  position
+    judged    |#########################|         STT is fed up to here, never further:
+    kept           |####################|         a burst of audio is heard in the order it was said
+                   prefix
+
+Where the client says when a turn ends, VAD is left out and everything goes straight to STT.
+"""
+
+from collections.abc import Callable
+
+from providers.base import STT, VAD, Hypothesis, SttFailure, VadFrame, VadStream
+from voice.audio import Listening
+from voice.endpoint import samples
+from voice.settings import AudioFormat
+from voice.speech import SpeechDetector, SpeechPaused, SpeechStarted
+
+KEEP_MS = 2600
+"""Audio behind the judged sample that a new segment may still begin in: the longest prefix a client
+can ask for, and what VAD needs to be sure."""
+TRIM_BYTES = 64_000
+
+
+class Ear:
+    """Args:
+    post: Takes what VAD and STT say, on the event loop, in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        vad: VAD,
+        stt: STT,
+        post: Callable[[VadFrame | Hypothesis | SttFailure], None],
+        form: AudioFormat,
+        language: str,
+        threshold: float,
+        min_speech_ms: int,
+    ) -> None:
+        self._vad, self._post = vad, post
+        self._listening = Listening(form)
+        self._recogniser = stt
+        self._language = language
+        self._stt = stt.open(post, language=language)
+        self._min_speech_ms = min_speech_ms
+        self._threshold = threshold
+        self._vad_stream: VadStream | None = None
+        self._vad_from = 0
+        self._kept = bytearray()
+        self._kept_from = 0
+        self._fed_to = 0
+        self._live = False
+        self.position = 0
+        self.reset(threshold)
+
+    def reset(self, threshold: float) -> None:
+        """Listens afresh: no speech is under way."""
+        self._threshold = threshold
+        self._detector = SpeechDetector(threshold=threshold, min_speech_ms=self._min_speech_ms)
+
+    def set_format(self, form: AudioFormat) -> None:
+        if form != self._listening.form:
+            self._listening = Listening(form)
+
+    def set_language(self, language: str) -> None:
+        """From the next utterance on; one that is under way ends as it began."""
+        if language != self._language and not self._live:
+            self._language = language
+            self._stt.close()
+            self._stt = self._recogniser.open(self._post, language=language)
+
+    def convert(self, data: bytes) -> bytes:
+        """Raises:
+        ClientError: Half a sample.
+        """
+        return self._listening.convert(data)
+
+    def hear(self, pcm: bytes, *, judged: bool) -> None:
+        """The next 16 kHz samples, to be judged by VAD or taken for speech as they are."""
+        self._kept += pcm
+        start, self.position = self.position, self.position + len(pcm) // 2
+        if judged:
+            if self._vad_stream is None:
+                self._vad_from = start
+                self._vad_stream = self._vad.open(self._judged)
+            self._vad_stream.feed(pcm)
+        elif self._vad_stream is not None:
+            self._vad_stream.close()
+            self._vad_stream = None
+
+    def _judged(self, frame: VadFrame) -> None:
+        shifted = frame.end_sample + self._vad_from
+        self._post(VadFrame(shifted, frame.probability, frame.rms))
+
+    def judge(self, frame: VadFrame) -> list[SpeechStarted | SpeechPaused]:
+        return self._detector.receive(frame)
+
+    def begin(self, segment: int, sample: int) -> None:
+        self._stt.begin(segment)
+        self._fed_to = max(sample, self._kept_from)
+        self._live = True
+
+    def feed(self, to_sample: int) -> None:
+        """STT hears what has been judged; what is older than any prefix is forgotten."""
+        if self._live and to_sample > self._fed_to:
+            start, end = self._fed_to - self._kept_from, to_sample - self._kept_from
+            self._stt.feed(bytes(self._kept[start * 2 : end * 2]))
+            self._fed_to = to_sample
+        spare = (to_sample - samples(KEEP_MS) - self._kept_from) * 2
+        if spare > TRIM_BYTES:
+            del self._kept[:spare]
+            self._kept_from += spare // 2
+
+    def end(self) -> None:
+        self._live = False
+        self._stt.end()
+
+    def abandon(self) -> None:
+        self._live = False
+        self._stt.abandon()
+
+    def close(self) -> None:
+        self._stt.close()
+        if self._vad_stream is not None:
+            self._vad_stream.close()
+            self._vad_stream = None

@@ -1,0 +1,58 @@
+"""When silence has lasted long enough: counted in audio time, met in loop time.
+
+Silence is samples, so a burst of late packets neither ends a turn nor stretches it. But samples
+come in frames, and waiting for the frame that carries the last needed sample costs up to a frame
+on every turn. So the clock may run ahead of the audio, by at most one frame, while every whole
+chunk that has come was judged silent:
+
+    audio    |-- frame --|-- frame --|-- frame --|  . . . next frame on its way
+    judged   |---- chunk ----|---- chunk ----|
+    silence              |<----- 500 ms ----->|x   ends here, not when the next frame lands
+"""
+
+from providers.base import LISTEN_RATE_HZ, VAD_CHUNK_SAMPLES
+
+MAX_AHEAD_S = 0.12
+"""Clients send 10 to 100 ms frames; further ahead than that a missing frame is a stall."""
+
+
+class AudioClock:
+    """How far one caller's audio has come, and when that was."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        """Samples that have arrived."""
+        self.judged = 0
+        """Samples that VAD has judged."""
+        self.arrived_at = 0.0
+        self._frame_s = 0.0
+
+    def arrive(self, samples: int, now: float) -> None:
+        self.position += samples
+        self.arrived_at = now
+        self._frame_s = min(samples / LISTEN_RATE_HZ, MAX_AHEAD_S)
+
+    def judge(self, sample: int) -> None:
+        self.judged = max(self.judged, sample)
+
+    @property
+    def _all_judged(self) -> bool:
+        return self.position - self.judged < VAD_CHUNK_SAMPLES
+
+    def when(self, sample: int) -> float | None:
+        """Loop time at which `sample` is reached; None while only more audio can tell."""
+        if self.judged >= sample:
+            return self.arrived_at
+        if not self._all_judged:
+            return None
+        ahead_s = max(0, sample - self.position) / LISTEN_RATE_HZ
+        return self.arrived_at + ahead_s if ahead_s <= self._frame_s else None
+
+    def reached(self, sample: int, now: float) -> bool:
+        due = self.when(sample)
+        # The timer that brought us here may be a rounding error early.
+        return due is not None and now >= due - 1e-6
+
+
+def samples(ms: float) -> int:
+    return round(ms * LISTEN_RATE_HZ / 1000)

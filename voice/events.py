@@ -1,0 +1,90 @@
+"""What happens in a call, and what is to be done about it: the turn-taker's two vocabularies.
+
+Facts are in the past tense, commands imperative. Positions are samples at 16 kHz since the call
+began: audio time. Everything outbound carries the turn it belongs to.
+"""
+
+from msgspec import Struct
+
+# --- Commands of the turn-taker -----------------------------------------------------------------
+
+
+class OpenUtterance(Struct, frozen=True):
+    """The caller began to speak: turn `turn` begins."""
+
+    turn: int
+    sample: int
+
+
+class Interrupt(Struct, frozen=True):
+    """The caller speaks over the answer: cut it."""
+
+
+class BeginSegment(Struct, frozen=True):
+    """Recognise from `sample` on, as a further piece of the turn's utterance."""
+
+    turn: int
+    segment: int
+    sample: int
+
+
+class EndSegment(Struct, frozen=True):
+    """Ask for the final hypothesis of the piece; the caller may still go on."""
+
+    segment: int
+
+
+class AbandonSegment(Struct, frozen=True):
+    """Nothing of it is wanted any more."""
+
+    segment: int
+
+
+class CommitUtterance(Struct, frozen=True):
+    """The utterance is over; it becomes an item of the conversation."""
+
+    turn: int
+    sample: int
+    """Where the caller's words ended (a committed buffer: where it ended)."""
+    forced: bool = False
+    """It was too long, or the audio stopped coming."""
+
+
+class Understood(Struct, frozen=True):
+    """All finals are in."""
+
+    turn: int
+    text: str
+
+
+class Misheard(Struct, frozen=True):
+    """The recogniser failed, and there is not even a partial."""
+
+    turn: int
+
+
+class StartReply(Struct, frozen=True):
+    """Answer."""
+
+    turn: int
+
+
+class SkipReply(Struct, frozen=True):
+    """The turn ends without an answer: nothing was said, or none was asked for."""
+
+    turn: int
+    no_speech: bool
+
+
+Command = (
+    OpenUtterance
+    | Interrupt
+    | BeginSegment
+    | EndSegment
+    | AbandonSegment
+    | CommitUtterance
+    | Understood
+    | Misheard
+    | StartReply
+    | SkipReply
+)

@@ -1,0 +1,93 @@
+"""Every metric: name, unit, buckets, meaning. Labels are bounded; no ids, no words."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from voice.timeline import Percentiles, Summary, TurnRecord
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
+
+_LATENCY_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+PARTIAL = Histogram(
+    "kaiwa_partial_seconds",
+    "Start of speech to the first partial hypothesis.",
+    buckets=_LATENCY_S,
+    registry=REGISTRY,
+)
+FINAL = Histogram(
+    "kaiwa_final_seconds",
+    "End of speech to the final hypothesis.",
+    buckets=_LATENCY_S,
+    registry=REGISTRY,
+)
+TTS_START = Histogram(
+    "kaiwa_tts_start_seconds",
+    "End of speech to the first audio of the answer handed to the transport.",
+    buckets=_LATENCY_S,
+    registry=REGISTRY,
+)
+SPAN = Histogram(
+    "kaiwa_span_seconds",
+    "A turn's time, by stage; the stages of one turn sum to its total.",
+    ["stage"],
+    buckets=(0.001, 0.002, 0.005, 0.01, *_LATENCY_S),
+    registry=REGISTRY,
+)
+TURNS = Counter("kaiwa_turns_total", "Turns, by how they ended.", ["outcome"], registry=REGISTRY)
+SESSIONS = Gauge("kaiwa_sessions", "Calls that are open.", registry=REGISTRY)
+REFUSED = Counter(
+    "kaiwa_refused_total", "Connections refused before the upgrade.", ["why"], registry=REGISTRY
+)
+PROVIDER_ERRORS = Counter(
+    "kaiwa_provider_errors_total",
+    "Failures of providers.",
+    ["slot", "provider", "fault"],
+    registry=REGISTRY,
+)
+CLIENT_ERRORS = Counter(
+    "kaiwa_client_errors_total", "Error events sent to clients.", ["code"], registry=REGISTRY
+)
+UNDERRUNS = Counter(
+    "kaiwa_underruns_total",
+    "Times an answer's sound ran dry before its end, by the server's estimate.",
+    registry=REGISTRY,
+)
+LOOP_LAG = Histogram(
+    "kaiwa_loop_lag_seconds",
+    "How late the event loop came to a timer.",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+    registry=REGISTRY,
+)
+DROPPED_CLIENTS = Counter(
+    "kaiwa_dropped_clients_total", "Clients that stopped reading.", registry=REGISTRY
+)
+
+
+class Figures:
+    """The three figures of the latest turns, for /api/performance."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self._latest = {name: Percentiles() for name in ("partial", "final", "tts_start")}
+
+    def record(self, record: TurnRecord, now: float) -> None:
+        """Counts a closed turn, here and in the metrics above."""
+        self.turns += 1
+        TURNS.labels(record.outcome.value).inc()
+        for span in record.spans:
+            SPAN.labels(span.name.value).observe(span.ms / 1000)
+        for name, histogram, ms in (
+            ("partial", PARTIAL, record.partial_ms),
+            ("final", FINAL, record.final_ms),
+            ("tts_start", TTS_START, record.tts_start_ms),
+        ):
+            if ms is not None:
+                histogram.observe(ms / 1000)
+                self._latest[name].add(ms, now)
+
+    def summary(self, now: float, window_s: float | None) -> dict[str, Summary]:
+        return {name: values.summary(now, window_s) for name, values in self._latest.items()}

@@ -1,0 +1,149 @@
+"""What a client may ask of one response, and the items it may bring: checked, fields named."""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from providers.base import Message
+from voice import settings, wire
+from voice.conversation import Conversation, text_of
+from voice.errors import ClientError
+from voice.ids import Ids
+from voice.settings import Settings
+
+MAX_ID_CHARS = 64
+MAX_TEXT_CHARS = 20_000
+MAX_METADATA = 16
+
+
+class ReplyOptions(Struct, frozen=True):
+    """One response's own settings; what it leaves out is the session's."""
+
+    settings: Settings
+    metadata: dict[str, str] | None = None
+    keep: bool = True
+    messages: tuple[Message, ...] | None = None
+    """Instead of the conversation, where `input` was given."""
+    question: str = ""
+
+
+_OWN = ("instructions", "tools", "tool_choice", "output_modalities", "max_output_tokens")
+
+
+def reply_options(
+    effective: dict[str, Any], asked: dict[str, Any], conversation: Conversation
+) -> ReplyOptions:
+    """Args:
+        effective: The session as it stands.
+        asked: `response.create.response`.
+    Raises:
+        ClientError: Names the field.
+    """
+    own = {key: asked[key] for key in _OWN if asked.get(key) is not None}
+    out = asked.get("audio")
+    if isinstance(out, dict) and isinstance(out.get("output"), dict):
+        own["audio"] = {"output": out["output"]}
+    merged = settings.merge(effective, own)
+    keep = asked.get("conversation", "auto")
+    if keep not in ("auto", "none", None):
+        message = f'response.conversation must be "auto" or "none", got {keep!r}'
+        raise ClientError("invalid_value", message, "response.conversation")
+    messages = _input(asked["input"], conversation) if asked.get("input") else None
+    question = ""
+    if messages:
+        question = next((m.content for m in reversed(messages) if m.role == "user"), "")
+    return ReplyOptions(
+        settings=settings.typed(merged, "response"),
+        metadata=_metadata(asked.get("metadata")),
+        keep=keep != "none",
+        messages=messages,
+        question=question,
+    )
+
+
+def _metadata(value: Any) -> dict[str, str] | None:
+    if value is None:
+        return None
+    fine = isinstance(value, dict) and len(value) <= MAX_METADATA
+    if not fine or not all(isinstance(text, str) for pair in value.items() for text in pair):
+        message = f"response.metadata must hold at most {MAX_METADATA} pairs of strings."
+        raise ClientError("invalid_value", message, "response.metadata")
+    kept: dict[str, str] = value
+    return kept
+
+
+def _input(entries: Any, conversation: Conversation) -> tuple[Message, ...]:
+    if not isinstance(entries, list):
+        raise ClientError("invalid_value", "response.input must be a list.", "response.input")
+    chosen = Conversation()
+    for index, entry in enumerate(entries):
+        path = f"response.input[{index}]"
+        if isinstance(entry, dict) and entry.get("type") == "item_reference":
+            item = conversation.get(str(entry.get("id")))
+            if item is None:
+                message = f"{path}.id {entry.get('id')!r} is not in the conversation."
+                raise ClientError("invalid_value", message, f"{path}.id")
+        else:
+            try:
+                item = msgspec.convert(entry, wire.Item)
+            except msgspec.ValidationError as error:
+                raise ClientError("invalid_value", f"{path}: {error}", path) from None
+        chosen.add(msgspec.structs.replace(item, id=f"input_{index}"))
+    return tuple(chosen.messages())
+
+
+def received(item: wire.Item, ids: Ids) -> wire.Item:
+    """A client's item as the conversation keeps it: with an id, a status, and a right shape.
+
+    Raises:
+        ClientError: Names the field.
+    """
+    item_id = item.id if isinstance(item.id, str) and item.id else ids.new("item")
+    if len(item_id) > MAX_ID_CHARS:
+        message = f"item.id must be at most {MAX_ID_CHARS} characters, got {len(item_id)}"
+        raise ClientError("invalid_value", message, "item.id")
+    if item.type == "message":
+        _check_message(item)
+    elif item.type == "function_call":
+        _need(item.call_id, "call_id", item.type)
+        _need(item.name, "name", item.type)
+    else:
+        _need(item.call_id, "call_id", item.type)
+        _need(item.output, "output", item.type)
+    return msgspec.structs.replace(item, id=item_id, status="completed")
+
+
+def _check_message(item: wire.Item) -> None:
+    _need(item.role, "role", item.type)
+    _need(item.content, "content", item.type)
+    allowed: dict[str, tuple[type[Struct], ...]] = {
+        "user": (wire.InputText, wire.InputAudio, wire.InputImage),
+        "system": (wire.InputText,),
+        "assistant": (wire.OutputText, wire.OutputAudio),
+    }
+    assert isinstance(item.role, str) and isinstance(item.content, tuple)
+    for index, part in enumerate(item.content):
+        path = f"item.content[{index}]"
+        if not isinstance(part, allowed[item.role]):
+            kinds = " or ".join(str(kind.__struct_config__.tag) for kind in allowed[item.role])
+            message = f"{path}.type of a {item.role} message must be {kinds}."
+            raise ClientError("invalid_value", message, f"{path}.type")
+        if isinstance(part, wire.InputImage):
+            message = f"{path}: images are not understood by this server."
+            raise ClientError("unsupported_content", message, path)
+        if isinstance(part, wire.InputAudio) and part.audio is not UNSET and not part.transcript:
+            message = (
+                f"{path}: audio inside an item is not recognised; send it by "
+                "input_audio_buffer.append and commit, or give its transcript."
+            )
+            raise ClientError("unsupported_content", message, path)
+    if len(text_of(item)) > MAX_TEXT_CHARS:
+        message = f"item.content holds more than {MAX_TEXT_CHARS} characters."
+        raise ClientError("string_above_max_length", message, "item.content")
+
+
+def _need(value: object, name: str, kind: str) -> None:
+    if value is UNSET:
+        message = f"item.{name} is needed for an item of type {kind}."
+        raise ClientError("missing_required_parameter", message, f"item.{name}")

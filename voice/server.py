@@ -1,0 +1,165 @@
+"""The listener: one process, one loop, one port; started, watched and stopped in good order."""
+
+import asyncio
+import gc
+import socket
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from litestar import Litestar
+
+from providers.base import ProviderError
+from voice import metrics
+from voice.build import Built, build, known_delays
+from voice.config import Config
+from voice.desk import Desk
+from voice.errors import ConfigError
+from voice.http import application
+from voice.logs import configure
+from voice.transports.line import Line
+from voice.transports.websocket import serve as serve_websocket
+
+REALTIME = "/v1/realtime"
+PROBE_S = 0.05
+SWITCH_INTERVAL_S = 0.001
+"""How long a model's thread may keep the interpreter while the loop wants it. Python's own 5 ms
+is a quarter of an audio frame."""
+
+log = structlog.get_logger()
+
+
+class Front:
+    """WebSocket calls go straight to the transport, everything else to Litestar."""
+
+    def __init__(self, desk: Desk, http: Litestar) -> None:
+        self._desk, self._http = desk, http
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket" and scope["path"].rstrip("/") == REALTIME:
+            await serve_websocket(
+                scope,
+                receive,
+                send,
+                admit=self._desk.admit,
+                new_session=self._desk.new_session,
+                send_limit_s=self._desk.config.server.send_limit_s,
+            )
+        else:
+            await self._http(scope, receive, send)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but the first signal drains and only the second one stops at once."""
+
+    def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
+        super().__init__(config)
+        self._desk = desk
+        self._draining: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        if not self.should_exit:
+            host, port = _address(self)
+            log.info("ready", url=f"http://{host}:{port}/", profile=self._desk.config.profile)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._desk.stopping or self._loop is None:
+            super().handle_exit(sig, frame)
+            self.force_exit = True
+        else:
+            self._desk.stopping = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._draining = asyncio.create_task(self._drained(), name="drain")
+
+    async def _drained(self) -> None:
+        log.info("draining", sessions=self._desk.sessions)
+        await self._desk.drain()
+        self.should_exit = True
+
+
+def _address(server: uvicorn.Server) -> tuple[str, int]:
+    name = server.servers[0].sockets[0].getsockname()
+    return name[0], name[1]
+
+
+def run(config: Config) -> int:
+    """Serves until told to stop.
+
+    Returns:
+        The process's exit status.
+    """
+    configure(config.log)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        return uvicorn_run(config)
+    except (ConfigError, ProviderError) as error:
+        log.error("cannot_start", error=str(error))
+        return 2
+
+
+def uvicorn_run(config: Config) -> int:
+    """Raises:
+    ConfigError, ProviderError: It cannot serve; the text says what to do.
+    """
+    if sys.platform == "win32":
+        return asyncio.run(_serve(config))
+    import uvloop
+
+    return uvloop.run(_serve(config))
+
+
+async def _serve(config: Config) -> int:
+    built = build(config)
+    try:
+        await built.start()
+        return await _listen(config, built)
+    finally:
+        await built.aclose()
+
+
+async def _listen(config: Config, built: Built) -> int:
+    desk = Desk(config, built.providers, built.by_slot, built.library, known_delays(config))
+    server = Server(
+        uvicorn.Config(
+            Front(desk, application(desk)),
+            host=config.server.host,
+            port=config.server.port,
+            ws=Line,
+            ws_max_size=config.server.max_frame_kib * 1024,
+            ws_per_message_deflate=False,
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=3,
+            server_header=False,
+        ),
+        desk,
+    )
+    desk.watch.start()
+    probe = asyncio.create_task(_probe_lag(), name="lag-probe")
+    # What is loaded now stays: the collector need never look at it again.
+    gc.collect()
+    gc.freeze()
+    try:
+        await server.serve()
+    finally:
+        probe.cancel()
+        await desk.watch.aclose()
+    return 0 if server.started else 1
+
+
+async def _probe_lag() -> None:
+    """How late the loop comes to a timer: what every caller's audio waits for."""
+    while True:
+        due = time.monotonic() + PROBE_S
+        await asyncio.sleep(PROBE_S)
+        metrics.LOOP_LAG.observe(max(0.0, time.monotonic() - due))

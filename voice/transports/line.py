@@ -1,0 +1,211 @@
+"""One WebSocket connection, without a task or a queue in between.
+
+uvicorn's sans-I/O protocol does the handshake, framing and keepalive. Once a call is attached, its
+frames go straight to the session and the session's straight to the socket: no ASGI message, no
+queue, no task switch, fifty times a second for every caller.
+
+    reads    a byte budget slows a flood down by not reading on; nobody is cut off for being quick
+    writes   a client that takes nothing for `send_limit_s` is aborted; `close` would wait for it
+    pongs    count as writes, so that a ping flood cannot grow memory
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+READ_BYTES_S = 2 * 1024 * 1024
+READ_BURST_BYTES = 16 * 1024 * 1024
+"""A minute of speech may come at once, as a file; then thirty times real time."""
+UNSENT_BYTES = 8 * 1024 * 1024
+"""More than this waiting for a client is more than any client needs."""
+
+
+class Line(WebSocketsSansIOProtocol):
+    """Handed to the application in `scope["extensions"]["kaiwa.line"]`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._text: Callable[[bytes], None] | None = None
+        self._binary: Callable[[bytes], None] | None = None
+        self._gone: asyncio.Future[None] | None = None
+        self._send_limit_s = 5.0
+        self._stuck_timer: asyncio.TimerHandle | None = None
+        self._sounds: deque[tuple[bool, bytes]] = deque()
+        self._budget = float(READ_BURST_BYTES)
+        self._budget_at = self.loop.time()
+        self._resting: asyncio.TimerHandle | None = None
+        self._held = False
+        self.dropped = False
+        """Aborted because the client stopped reading."""
+
+    # --- the call ---------------------------------------------------------------------------------
+
+    def attach(
+        self,
+        *,
+        text: Callable[[bytes], None],
+        binary: Callable[[bytes], None],
+        send_limit_s: float,
+    ) -> asyncio.Future[None]:
+        """From here on frames go to the call. What came before them comes first.
+
+        Returns:
+            Done when the connection is over.
+        """
+        self._text, self._binary, self._send_limit_s = text, binary, send_limit_s
+        self._gone = self.loop.create_future()
+        while not self.queue.empty():
+            message = self.queue.get_nowait()
+            if message["type"] == "websocket.receive":
+                self._give(message)
+            elif message["type"] == "websocket.disconnect":
+                self._hang_up()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        return self._gone
+
+    def _give(self, message: Any) -> None:
+        text, data = message.get("text"), message.get("bytes")
+        assert self._text is not None and self._binary is not None
+        if text is not None:
+            self._text(text.encode())
+        elif data is not None:
+            self._binary(data)
+
+    def _hang_up(self) -> None:
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    # --- out --------------------------------------------------------------------------------------
+
+    def put(self, data: bytes, *, binary: bool = False, sound: bool = False) -> None:
+        """One frame to the client. While it takes nothing, sound waits where `clear` finds it."""
+        if self.close_sent or self.disconnected:
+            return
+        if sound and not self.writable.is_set():
+            self._sounds.append((binary, data))
+            return
+        self._write(data, binary)
+
+    def _write(self, data: bytes, binary: bool) -> None:
+        if binary:
+            self.conn.send_binary(data)
+        else:
+            self.conn.send_text(data)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self._check_unsent()
+
+    def clear(self) -> None:
+        """Drops the sound that has not left."""
+        self._sounds.clear()
+
+    def end(self, code: int, reason: str) -> None:
+        """Says goodbye behind what was sent, and does not wait long for the answer."""
+        if self.close_sent or self.disconnected or self.transport.is_closing():
+            return
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(1.0, self.transport.abort)
+        self._hang_up()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stuck_timer is None:
+            self._stuck_timer = self.loop.call_later(self._send_limit_s, self._abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
+            self._stuck_timer = None
+        while self._sounds and self.writable.is_set():
+            binary, data = self._sounds.popleft()
+            self._write(data, binary)
+
+    def _check_unsent(self) -> None:
+        if self.transport.get_write_buffer_size() > UNSENT_BYTES:
+            self._abort()
+
+    def _abort(self) -> None:
+        if not self.transport.is_closing():
+            self.dropped = True
+        self.transport.abort()
+        self._hang_up()
+
+    # --- in ---------------------------------------------------------------------------------------
+
+    async def run_asgi(self) -> None:
+        self.scope["extensions"]["kaiwa.line"] = self  # type: ignore[assignment]  # ASGI types it narrower
+        await super().run_asgi()
+
+    def data_received(self, data: bytes) -> None:
+        self._spend(len(data))
+        super().data_received(data)
+        if self._text is not None:
+            self._check_unsent()
+
+    def send_receive_event_to_app(self) -> None:
+        if self._text is None or self._binary is None:
+            super().send_receive_event_to_app()
+            return
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if self.close_sent:
+            return
+        if self.curr_msg_data_type == "text":
+            self._text(bytes(data))
+        else:
+            self._binary(bytes(data))
+
+    def hold(self, *, held: bool) -> None:
+        """Stops reading while the call cannot take more."""
+        self._held = held
+        self._read_or_rest()
+
+    def _spend(self, count: int) -> None:
+        now = self.loop.time()
+        earned = (now - self._budget_at) * READ_BYTES_S
+        self._budget = min(READ_BURST_BYTES, self._budget + earned) - count
+        self._budget_at = now
+        if self._budget < 0 and self._resting is None:
+            self._resting = self.loop.call_later(-self._budget / READ_BYTES_S, self._rested)
+            self._read_or_rest()
+
+    def _rested(self) -> None:
+        self._resting = None
+        self._read_or_rest()
+
+    def _read_or_rest(self) -> None:
+        if self.transport.is_closing() or self._text is None:
+            return
+        if self._held or self._resting is not None:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for timer in (self._stuck_timer, self._resting):
+            if timer is not None:
+                timer.cancel()
+        self._sounds.clear()
+        self._hang_up()
+
+    def handle_close(self, event: Any) -> None:
+        super().handle_close(event)
+        self._hang_up()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self._hang_up()
+
+    def shutdown(self) -> None:
+        if self._gone is None:
+            super().shutdown()
+        else:
+            self.end(1001, "the server is stopping")

@@ -1,0 +1,189 @@
+"""`WS /v1/realtime`: a client's frames to the session, the session's events to the client.
+
+refused before the upgrade   401 no key or a wrong one · 403 Origin · 503 full or stopping
+ended by us                  1001 stopping · 1008 too many bad events · 1009 frame too long
+                             1011 our bug
+dropped                      a client that takes nothing for `send_limit_s`
+"""
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import structlog
+
+from voice import metrics, wire
+from voice.audio import to_wire
+from voice.playout import Frame
+from voice.session import Session
+from voice.settings import AudioFormat
+from voice.transports.line import Line
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_BAD_EVENTS = 50
+"""In a row, after which the client is not one of ours: 1008."""
+LONG_FRAME = 65_536
+"""Bytes beyond which a frame is decoded off the loop."""
+_HEADER = struct.Struct("<II")
+
+log = structlog.get_logger()
+
+
+class Refusal(Exception):
+    """Why somebody may not connect; said before the upgrade."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+class LineOutbox:
+    """The session's Outbox on a Line."""
+
+    def __init__(self, line: Line, *, binary: bool) -> None:
+        self._line, self._binary = line, binary
+
+    def send(self, event: wire.ServerEvent) -> None:
+        self._line.put(wire.encode(event))
+
+    def sound(self, event: wire.AudioDelta, frame: Frame, form: AudioFormat) -> None:
+        data = to_wire(form, frame.pcm)
+        if self._binary:
+            packed = _HEADER.pack(frame.turn, frame.at_ms) + data
+            self._line.put(packed, binary=True, sound=True)
+        else:
+            event.delta = wire.encode_audio(data)
+            self._line.put(wire.encode(event), sound=True)
+
+    def clear(self) -> None:
+        self._line.clear()
+
+    def end(self, code: int, reason: str) -> None:
+        self._line.end(code, reason)
+
+
+class Inlet:
+    """A client's frames, decoded and in order, to the session."""
+
+    def __init__(self, session: Session, line: Line) -> None:
+        self._session, self._line = session, line
+        self._bad = 0
+        self._decoding: asyncio.Task[None] | None = None
+        self._behind: deque[tuple[bool, bytes]] = deque()
+
+    def text(self, data: bytes) -> None:
+        if self._decoding is not None:
+            self._behind.append((False, data))
+        elif len(data) > LONG_FRAME:
+            self._line.hold(held=True)
+            self._decoding = asyncio.create_task(self._decode_elsewhere(data))
+        else:
+            self._take(data)
+
+    def binary(self, data: bytes) -> None:
+        if self._decoding is not None:
+            self._behind.append((True, data))
+        else:
+            self._session.hear(data)
+
+    def _take(self, data: bytes) -> None:
+        try:
+            event = wire.decode(data)
+        except wire.Undecodable as error:
+            self._complain(error)
+        else:
+            self._bad = 0
+            self._session.post(event)
+
+    async def _decode_elsewhere(self, data: bytes) -> None:
+        """A long frame holds up what comes behind it, and nobody else."""
+        try:
+            event = await asyncio.to_thread(_decode_long, data)
+        except wire.Undecodable as error:
+            self._complain(error)
+        else:
+            self._session.post(event)
+        self._decoding = None
+        while self._behind and self._decoding is None:
+            is_binary, waiting = self._behind.popleft()
+            (self.binary if is_binary else self.text)(waiting)
+        if self._decoding is None:
+            self._line.hold(held=False)
+
+    def _complain(self, error: wire.Undecodable) -> None:
+        self._session.complain(error, error.event_id)
+        self._bad += 1
+        if self._bad >= MAX_BAD_EVENTS:
+            self._line.end(1008, "too many events that are none")
+
+    def close(self) -> None:
+        if self._decoding is not None:
+            self._decoding.cancel()
+
+
+def _decode_long(data: bytes) -> wire.AnyClientEvent:
+    event = wire.decode(data)
+    return event.prepared() if isinstance(event, wire.AudioAppend) else event
+
+
+async def refuse(send: Send, refusal: Refusal) -> None:
+    """An HTTP answer instead of the upgrade."""
+    error = {"type": "invalid_request_error", "code": refusal.code, "message": refusal.message}
+    body = wire.encode_json({"error": error})
+    headers = [(b"content-type", b"application/json")]
+    if refusal.status == 503:
+        headers.append((b"retry-after", b"2"))
+    if refusal.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    start = {
+        "type": "websocket.http.response.start",
+        "status": refusal.status,
+        "headers": headers,
+    }
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+async def serve(
+    scope: Any,
+    receive: Receive,
+    send: Send,
+    *,
+    admit: Callable[[Any], None],
+    new_session: Callable[[LineOutbox], Session],
+    send_limit_s: float,
+) -> None:
+    """One connection, from the request to its end.
+
+    Args:
+        admit: Raises Refusal.
+    """
+    await receive()  # websocket.connect
+    try:
+        admit(scope)
+    except Refusal as refusal:
+        metrics.REFUSED.labels(refusal.code).inc()
+        await refuse(send, refusal)
+        return
+    offered = scope.get("subprotocols") or []
+    chosen = "realtime" if "realtime" in offered else None
+    await send({"type": "websocket.accept", "subprotocol": chosen})
+    line: Line = scope["extensions"]["kaiwa.line"]
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    session = new_session(LineOutbox(line, binary=query.get("audio") == ["binary"]))
+    inlet = Inlet(session, line)
+    try:
+        session.open()
+        await line.attach(text=inlet.text, binary=inlet.binary, send_limit_s=send_limit_s)
+    finally:
+        inlet.close()
+        await session.close()
+        if line.dropped:
+            metrics.DROPPED_CLIENTS.inc()
+            log.warning("client_dropped", session=session.id, why="it stopped reading")

@@ -1,0 +1,139 @@
+// The microphone: permission, device, level, and what can be wrong with it.
+
+// Nothing at all, not even noise, for so long means a muted or broken device, not a quiet room.
+const SILENCE_S = 5;
+const SILENCE_PEAK = 1e-5;
+const FRAME_S = 0.02;
+
+/** Why there is no microphone; `code` names the message shown for it. */
+export class MicrophoneError extends Error {
+  constructor(code, detail) {
+    super(detail);
+    this.code = code;
+  }
+}
+
+const CODES = {
+  NotAllowedError: "mic-refused",
+  SecurityError: "mic-refused",
+  NotFoundError: "mic-missing",
+  OverconstrainedError: "mic-missing",
+  NotReadableError: "mic-in-use",
+  AbortError: "mic-in-use",
+};
+
+/**
+ * Events: "frame" {pcm, rms}, "problem" {code} and "fine" as a running microphone falls silent,
+ * is muted by the system or unplugged, and comes back.
+ */
+export class Microphone extends EventTarget {
+  /** @param {AudioContext} context */
+  constructor(context) {
+    super();
+    this.context = context;
+    this.stream = null;
+    this.isMuted = false;
+    this.problem = null;
+    this.silentS = 0;
+  }
+
+  static async devices() {
+    const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+    return all.filter((device) => device.kind === "audioinput" && device.deviceId !== "");
+  }
+
+  /** @param {string} deviceId empty: the system's own choice */
+  async open(deviceId) {
+    if (!navigator.mediaDevices?.getUserMedia) {
+      throw new MicrophoneError(window.isSecureContext ? "mic-unsupported" : "insecure-context");
+    }
+    const stream = await this.ask(deviceId);
+    this.release();
+    this.stream = stream;
+    [this.track] = stream.getAudioTracks();
+    this.track.enabled = !this.isMuted;
+    this.watch(this.track);
+    this.source = this.context.createMediaStreamSource(stream);
+    this.node ??= this.createNode();
+    this.source.connect(this.node);
+  }
+
+  get isOpen() {
+    return this.track?.readyState === "live";
+  }
+
+  get deviceId() {
+    return this.track?.getSettings().deviceId ?? "";
+  }
+
+  set muted(isMuted) {
+    this.isMuted = isMuted;
+    if (this.track) this.track.enabled = !isMuted;
+  }
+
+  close() {
+    this.release();
+    this.node?.port.postMessage("close");
+    this.node?.disconnect();
+    this.node = null;
+  }
+
+  release() {
+    this.source?.disconnect();
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.stream = null;
+    this.track = null;
+    this.silentS = 0;
+    this.report(null);
+  }
+
+  async ask(deviceId) {
+    const audio = {
+      channelCount: 1,
+      echoCancellation: true,
+      noiseSuppression: true,
+      autoGainControl: true,
+    };
+    if (deviceId) audio.deviceId = { exact: deviceId };
+    try {
+      return await navigator.mediaDevices.getUserMedia({ audio });
+    } catch (error) {
+      // The device chosen last time may be unplugged by now.
+      if (deviceId && error.name !== "NotAllowedError") return this.ask("");
+      throw new MicrophoneError(CODES[error.name] ?? "mic-failed", error.message);
+    }
+  }
+
+  watch(track) {
+    const ifCurrent = (problem) => () => {
+      if (track === this.track) this.report(problem);
+    };
+    track.onmute = ifCurrent("mic-muted");
+    track.onunmute = ifCurrent(null);
+    track.onended = ifCurrent("mic-lost");
+    if (track.muted) this.report("mic-muted");
+  }
+
+  createNode() {
+    const node = new AudioWorkletNode(this.context, "kaiwa-microphone", { outputChannelCount: [1] });
+    node.port.onmessage = ({ data }) => this.receive(data);
+    // It plays nothing, but browsers only run what leads to the speaker.
+    node.connect(this.context.destination);
+    return node;
+  }
+
+  receive({ pcm, peak, rms }) {
+    const isSilent = peak < SILENCE_PEAK && !this.isMuted;
+    this.silentS = isSilent ? this.silentS + FRAME_S : 0;
+    if (this.silentS >= SILENCE_S && !this.problem) this.report("mic-silent");
+    else if (!isSilent && this.problem === "mic-silent") this.report(null);
+    this.dispatchEvent(new CustomEvent("frame", { detail: { pcm, rms } }));
+  }
+
+  report(problem) {
+    if (problem === this.problem) return;
+    this.problem = problem;
+    const type = problem ? "problem" : "fine";
+    this.dispatchEvent(new CustomEvent(type, { detail: { code: problem } }));
+  }
+}
