@@ -46,7 +46,12 @@ class Recogniser:
         decoder.end_utt()
 
     def begin(self, message: Begin) -> "Utterance":
-        return Utterance(self, self._free.pop() if self._free else self._load(), message.memory)
+        decoder = self._free.pop() if self._free else self._load()
+        try:
+            return Utterance(self, decoder, message.memory)
+        except Exception:
+            self.take_back(decoder)
+            raise
 
     def take_back(self, decoder: Decoder) -> None:
         self._free.append(decoder)
@@ -65,7 +70,10 @@ class Utterance:
         self._decoder = decoder
         self._head: bytearray | None = None if mean else bytearray()
         """Audio since the start while the mean is unknown."""
-        decoder.set_cmn(mean or SEED)
+        mean = mean or SEED
+        for value in mean.split(","):
+            float(value)  # raises; the decoder itself would take what is no number for 0
+        decoder.set_cmn(mean)
         decoder.start_utt()
 
     def feed(self, pcm: bytes) -> None:

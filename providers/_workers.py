@@ -10,6 +10,7 @@ free place, what is resent to a slow worker's pipe, and what is replayed after a
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -45,6 +46,8 @@ ATTEMPTS = 3
 RESTART_S = 0.5
 """Pause before the restart of a worker that died young."""
 YOUNG_S = 5.0
+EXIT_S = 0.5
+"""For a worker to end by itself once it has closed its stdout."""
 STDERR_LINES = 20
 
 Result = Partial | Final | Failed
@@ -273,8 +276,10 @@ class _Worker:
     def stop(self) -> None:
         self.is_ready = False
         if self.process is not None and self.process.returncode is None:
+            # It holds nothing that would have to be saved. Not process.kill(): that polls, and may
+            # so take the exit status away from asyncio's own watcher (seen on Python 3.11).
             with contextlib.suppress(ProcessLookupError):
-                self.process.kill()  # it holds nothing that would have to be saved
+                os.kill(self.process.pid, signal.SIGKILL)
 
     async def _live(self) -> None:
         """From spawn to death of one process."""
@@ -296,6 +301,9 @@ class _Worker:
         self._pool._spawn(self._listen_to_stderr(self.process))
         try:
             await self._receive(self.process)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXIT_S):
+                    await self.process.wait()
         finally:
             self.stop()
             with contextlib.suppress(Exception):

@@ -1,19 +1,23 @@
 """From configuration to running providers. The only place that names a concrete one."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec import Struct
 
-from providers.base import LLM, STT, TTS, VAD, Embedder, Provider, Reranker
+from providers.base import LLM, STT, TTS, VAD, Embedder, Provider, ProviderError, Reranker
 from rag.retrieve import IndexRetriever
 from voice.clauses import ClauseSplitter
 from voice.config import Config
 from voice.errors import ConfigError
-from voice.session import Providers
+from voice.providers import Providers
 
 Make = Callable[[Config], Any]
+
+log = structlog.get_logger()
 
 
 def _silero(config: Config) -> VAD:
@@ -49,20 +53,23 @@ def _openai(config: Config) -> LLM:
             "llm.endpoint: provider openai needs an address; set LLM_ENDPOINT, for example "
             "http://127.0.0.1:11434/v1 for Ollama."
         )
-    return OpenAICompatibleLLM(
-        llm.endpoint,
-        model=llm.model,
-        api_key=llm.api_key,
-        reasoning_effort=llm.reasoning_effort,
-        first_token_s=llm.first_token_limit_s,
-        token_gap_s=llm.token_limit_s,
-    )
+    try:
+        return OpenAICompatibleLLM(
+            llm.endpoint,
+            model=llm.model,
+            api_key=llm.api_key,
+            reasoning_effort=llm.reasoning_effort,
+            first_token_s=llm.first_token_limit_s,
+            token_gap_s=llm.token_limit_s,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _espeak(config: Config) -> TTS:
     from providers.tts_espeak import EspeakTTS
 
-    return EspeakTTS(voice=config.tts.voice)
+    return EspeakTTS()
 
 
 def _lexical(config: Config) -> Embedder:
@@ -160,15 +167,25 @@ class Built(Struct, frozen=True):
     library: IndexRetriever | None
 
     async def start(self) -> None:
-        """Loads all models, so that no caller waits for one.
+        """Loads all models, side by side, so that no caller waits for one.
+
+        A server elsewhere that does not answer yet is no reason not to start: /ready says so, and
+        the watch asks again.
 
         Raises:
-            ProviderError: One cannot serve at all.
+            ProviderError: One of our own cannot serve at all.
         """
-        for provider in self.by_slot.values():
-            await provider.start()
+        await asyncio.gather(*(self._start(provider) for provider in self.by_slot.values()))
         if self.library is not None:
             await self.library.start()
+
+    async def _start(self, provider: Provider) -> None:
+        try:
+            await provider.start()
+        except ProviderError as error:
+            if provider.info.endpoint == "in-process":
+                raise
+            log.warning("provider_not_there_yet", error=str(error))
 
     async def aclose(self) -> None:
         if self.library is not None:

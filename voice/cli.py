@@ -130,7 +130,9 @@ def bench(
     profile: Annotated[str, typer.Option(help="Of the server that is started.")] = "mock",
     json: Annotated[str, typer.Option(help="Write all figures and values here.")] = "",
     html: Annotated[str, typer.Option(help="Write a report with plots here.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the gaps between turns.")] = 0,
+    processes: Annotated[int, typer.Option(help="Processes that play the callers.")] = 1,
+    ramp_s: Annotated[float, typer.Option(help="Seconds over which the callers connect.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the gaps between turns.")] = 1,
 ) -> None:
     """Measure latency as callers feel it: partial, final, tts_start, barge-in stop.
 
@@ -141,24 +143,26 @@ def bench(
     from voice.bench.table import render
     from voice.bench_command import run_bench
 
-    chosen = BenchConfig(
-        url=url or BenchConfig().url,
-        spawn=not url,
-        profile=profile,
-        callers=_numbers(callers),
-        turns=turns,
-        warmup_turns=warmup,
-        wav=wav,
-        barge_in_every=barge_in_every,
-        silence_ms=silence_ms,
-        api_key=api_key,
-        server_pid=server_pid,
-        json_path=json,
-        html_path=html,
-        seed=seed,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
     try:
+        chosen = BenchConfig(
+            url=url or BenchConfig().url,
+            spawn=not url,
+            profile=profile,
+            callers=_numbers(callers),
+            turns=turns,
+            warmup_turns=warmup,
+            wav=wav,
+            barge_in_every=barge_in_every,
+            silence_ms=silence_ms,
+            api_key=api_key,
+            server_pid=server_pid,
+            json_path=json,
+            html_path=html,
+            processes=processes,
+            ramp_s=ramp_s,
+            seed=seed,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
         console.print(render(run_bench(chosen, complaints)))
     except BenchError as error:
         raise KaiwaError(str(error)) from None

@@ -170,6 +170,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "STT_ENDPOINT": ("stt", "endpoint"),
     "STT_LANGUAGE": ("stt", "language"),
     "LLM_ENDPOINT": ("llm", "endpoint"),
+    "LLM_MODEL_PATH": ("llm", "model"),
     "LLM_MODEL": ("llm", "model"),
     "LLM_API_KEY": ("llm", "api_key"),
     "LLM_TEMPERATURE": ("llm", "temperature"),

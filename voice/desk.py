@@ -10,10 +10,12 @@ import structlog
 
 from providers.base import Provider, Retriever
 from voice import metrics
+from voice.answers import Outbox
 from voice.config import LOOPBACK, Config
 from voice.health import Health, Watch
+from voice.providers import Providers
 from voice.security import Door
-from voice.session import Outbox, Providers, Session
+from voice.session import Session
 from voice.transports.websocket import Refusal
 
 log = structlog.get_logger()

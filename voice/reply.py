@@ -34,7 +34,6 @@ from voice.audio import Speaking, duration_ms
 from voice.clauses import ClauseSplitter
 from voice.phrases import apology
 from voice.settings import Settings
-from voice.turn import join_words
 
 
 class Retrieved(Struct, frozen=True):
@@ -90,6 +89,13 @@ class Failed(Struct, frozen=True):
     error: ProviderError
 
 
+class Broke(Struct, frozen=True):
+    """Our bug; `what` is the exception's name."""
+
+    turn: int
+    what: str
+
+
 class Ended(Struct, frozen=True):
     """Nothing more comes."""
 
@@ -97,7 +103,7 @@ class Ended(Struct, frozen=True):
     finish: Finish
 
 
-Fact = Retrieved | Thought | Phrased | Said | Sounded | Marked | Called | Failed | Ended
+Fact = Retrieved | Thought | Phrased | Said | Sounded | Marked | Called | Failed | Broke | Ended
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -236,7 +242,7 @@ class Reply:
         except ProviderError as error:
             # What was said so far stands; half a clause is not worth saying.
             self._post(Failed(self._turn, error))
-            self._clauses.put_nowait(apology(self._task.language))
+            self._clauses.put_nowait(" " + apology(self._task.language))
         finally:
             self._clauses.put_nowait(None)
 
@@ -293,10 +299,11 @@ class Reply:
             self._post(Sounded(self._turn, pcm))
 
     def _say(self, text: str) -> int:
-        """Posts further words; returns the offset at which they begin in the answer."""
-        if self._spoken and self._said:
-            text = join_words([self._said[-1:], text])[1:]
-        before = len(self._said) + (len(text) - len(text.lstrip()))
+        """Posts further words; returns the offset at which they begin in the answer.
+
+        A clause brings the space before it along, so that clauses joined are the answer.
+        """
+        before = len(self._said) + len(text) - len(text.lstrip())
         self._said += text
         self._post(Said(self._turn, text))
         return before

@@ -1,8 +1,8 @@
 """One call: every fact goes through here, in the order it came, and its orders are carried out.
 
-    client events ─┐                        ┌─▶ server events, frames   (Outbox)
+    client events ─┐                        ┌─▶ Utterances ─▶ server events
     audio, VAD,   ─┼─▶ inbox ─▶ TurnTaker ──┤
-    hypotheses    ─┤      │                 └─▶ one reply task at a time
+    hypotheses    ─┤      │                 └─▶ Answers ─▶ server events, frames
     the reply     ─┘      └ stamped on arrival; what time made due comes first
 
 All of it is synchronous: a fact is dealt with before the next one is looked at, so no state changes
@@ -12,71 +12,30 @@ between a question and its answer. What waits (models, sockets) waits elsewhere 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
 from msgspec import Struct
 
-from providers.base import (
-    LLM,
-    STT,
-    TTS,
-    VAD,
-    Hypothesis,
-    LLMRequest,
-    ProviderError,
-    Retriever,
-    SttFailure,
-    Tool,
-    VadFrame,
-)
+from providers.base import LISTEN_RATE_HZ, Hypothesis, ProviderError, SttFailure, VadFrame
 from voice import events, metrics, reply, settings, wire
 from voice.answer import Answer
+from voice.answers import Answers, Outbox
 from voice.config import Config
 from voice.conversation import Conversation, text_of
 from voice.ear import Ear
-from voice.endpoint import samples
 from voice.errors import ClientError
-from voice.hypothesis import StablePrefix
 from voice.ids import Ids
-from voice.playout import Frame
+from voice.providers import Providers
+from voice.record import Closing, Record
 from voice.requests import ReplyOptions, received, reply_options
-from voice.response import Ending, Response
+from voice.response import Ending
 from voice.settings import Settings
-from voice.timeline import Outcome, Timeline
+from voice.timeline import Outcome
 from voice.timeline import Stage as Stamp
 from voice.turn import Caller, TurnRules, TurnTaker
-
-STORE_MS = 10_000
-"""Sound of the answer that is kept ready; beyond it the voice waits."""
-RECENT_ANSWERS = 4
-
-log = structlog.get_logger()
-
-
-class Providers(Struct, frozen=True):
-    """What a session talks to; shared by all sessions."""
-
-    vad: VAD
-    stt: STT
-    llm: LLM
-    tts: TTS
-    retriever: Retriever | None = None
-
-
-class Outbox(Protocol):
-    """The session's way to the client. Nothing here waits."""
-
-    def send(self, event: wire.ServerEvent) -> None: ...
-
-    def sound(self, event: wire.AudioDelta, frame: Frame, form: settings.AudioFormat) -> None: ...
-
-    def clear(self) -> None:
-        """Drop the sound that has not left yet."""
-
-    def end(self, code: int, reason: str) -> None:
-        """Close the connection behind what was sent."""
+from voice.utterances import Utterances
 
 
 class AudioIn(Struct, frozen=True):
@@ -106,14 +65,12 @@ class Session:
         failed: Callable[[str, ProviderError], None] = lambda slot, error: None,
     ) -> None:
         self.id = session_id
-        self._config, self._providers, self._outbox = config, providers, outbox
-        self._figures, self._now = figures, now
+        self._config, self._outbox, self._now = config, outbox, now
         self._on_closed, self._on_failed = closed, failed
-        self._log = log.bind(session=session_id)
+        self._log = structlog.get_logger().bind(session=session_id)
         self._ids = Ids(session_id.removeprefix("sess_")[-10:])
         self._effective = settings.initial(session_id, _defaults(config, providers))
         self._settings = settings.typed(self._effective)
-        self.conversation = Conversation()
         self._turns = TurnTaker(_rules(config, self._settings))
         self._ear = Ear(
             vad=providers.vad,
@@ -124,20 +81,33 @@ class Session:
             threshold=config.vad.threshold,
             min_speech_ms=config.vad.min_speech_ms,
         )
+        self.conversation = Conversation()
+        self._record = Record(
+            session_id, figures=figures, send=self._send, log_words=config.log.transcripts
+        )
+        self._utterances = Utterances(
+            ids=self._ids,
+            conversation=self.conversation,
+            settings=lambda: self._settings,
+            send=self._send,
+        )
+        self._answers = Answers(
+            session_id,
+            config=config,
+            providers=providers,
+            ids=self._ids,
+            conversation=self.conversation,
+            record=self._record,
+            outbox=outbox,
+            send=self._send,
+            post=self.post,
+            now=now,
+            ended=self._answer_ended,
+        )
+        self._options: ReplyOptions | None = None
         self._inbox: deque[tuple[float, Any]] = deque()
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
-        self._timelines: dict[int, Timeline] = {}
-        self._items: dict[int, str] = {}
-        self._prefix = StablePrefix()
-        self._prefix_segment = 0
-        self._spoken_from: dict[int, int] = {}
-        self._answer: Answer | None = None
-        self._answers: dict[str, Answer] = {}
-        self._options: ReplyOptions | None = None
-        self._replying: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._room: asyncio.Future[None] | None = None
         self.closed = False
 
     # --- in ---------------------------------------------------------------------------------------
@@ -147,6 +117,10 @@ class Session:
         metrics.SESSIONS.inc()
         self._log.info("session_opened")
         self._send(wire.SessionCreated(session=self._effective))
+
+    def hear(self, data: bytes) -> None:
+        """The next audio from the client, in its own format."""
+        self.post(AudioIn(data))
 
     def post(self, fact: Any) -> None:
         """A fact happened. Dealt with before this returns, or right after the one in hand."""
@@ -164,7 +138,7 @@ class Session:
                 at, fact = self._inbox.popleft()
                 self._receive(fact, at)
                 self._tick(at)
-            self._send_due_sound()
+            self._answers.sound()
             self._set_timer()
         except Exception:  # our bug: it ends the call, never the process
             self._log.exception("session_broke")
@@ -183,7 +157,9 @@ class Session:
             case wire.ClientEvent():
                 self._client(fact, at)
             case _:
-                self._replied(fact, at)
+                if isinstance(fact, reply.Failed):
+                    self._provider_failed(fact.error)
+                self._answers.receive(fact, at)
 
     def _client(self, event: wire.ClientEvent, at: float) -> None:
         try:
@@ -199,6 +175,15 @@ class Session:
         )
         self._send(wire.Error(error=body))
 
+    def _provider_failed(self, error: ProviderError) -> None:
+        metrics.PROVIDER_ERRORS.labels(error.slot.value, error.provider, error.fault.value).inc()
+        self._on_failed(error.slot.value, error)
+        self._log.warning("provider_failed", error=str(error), fault=error.fault.value)
+
+    def _send(self, event: wire.ServerEvent) -> None:
+        event.event_id = self._ids.new("event")
+        self._outbox.send(event)
+
     # --- time -------------------------------------------------------------------------------------
 
     def _tick(self, at: float) -> None:
@@ -207,13 +192,11 @@ class Session:
             self._carry_out(self._turns.tick(at), at)
 
     def _set_timer(self) -> None:
-        due = self._turns.deadline()
-        if self._answer is not None:
-            sound = self._answer.next_due()
-            due = sound if due is None else due if sound is None else min(due, sound)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        wanted = (self._turns.deadline(), self._answers.next_due())
+        due = min((at for at in wanted if at is not None), default=None)
         if due is not None and not self.closed:
             delay = max(0.0, due - self._now())
             self._timer = asyncio.get_running_loop().call_later(delay, self._timer_due)
@@ -224,10 +207,6 @@ class Session:
             self._pump()
 
     # --- the caller's audio -----------------------------------------------------------------------
-
-    def hear(self, data: bytes) -> None:
-        """The next audio from the client, in its own format."""
-        self.post(AudioIn(data))
 
     def _hear(self, data: bytes, at: float) -> None:
         try:
@@ -254,30 +233,10 @@ class Session:
             self._provider_failed(fact.error)
         turn = self._turns.turn_of(fact.utterance)
         commands = self._turns.receive(fact, at)
-        if turn is not None and isinstance(fact, Hypothesis):
-            self._show_partial(turn, fact, at)
+        if turn is not None and isinstance(fact, Hypothesis) and fact.text and not fact.is_final:
+            self._record.timeline(turn).stamp(Stamp.PARTIAL, at)
+            self._utterances.show(turn, self._turns.text_of(turn) or fact.text)
         self._carry_out(commands, at)
-
-    def _show_partial(self, turn: int, fact: Hypothesis, at: float) -> None:
-        """What can be shown for good goes out as delta, the whole guess as the extension."""
-        text = self._turns.text_of(turn)
-        if text is None or fact.is_final or not fact.text:
-            return
-        if turn in self._timelines:
-            self._timelines[turn].stamp(Stamp.PARTIAL, at)
-        self._delta(turn, self._prefix.update(text))
-        if self._settings.wants("kaiwa.transcript.partial"):
-            self._send(
-                wire.PartialTranscript(
-                    item_id=self._items[turn],
-                    text=text,
-                    stable_chars=min(len(text), self._prefix.stable_chars),
-                )
-            )
-
-    def _delta(self, turn: int, text: str) -> None:
-        if text and self._settings.audio.input.transcription is not None:
-            self._send(wire.TranscriptionDelta(item_id=self._items[turn], delta=text))
 
     # --- orders of the turn-taker -----------------------------------------------------------------
 
@@ -285,11 +244,12 @@ class Session:
         for command in commands:
             match command:
                 case events.OpenUtterance():
-                    self._open_utterance(command, at)
+                    self._utterances.begin(command.turn, command.sample)
+                    self._utterances.announce(command.turn)
                 case events.Interrupt():
                     self._cut("turn_detected", Outcome.INTERRUPTED, at)
                 case events.BeginSegment():
-                    self._begin_segment(command, at)
+                    self._begin_segment(command)
                 case events.EndSegment():
                     self._ear.end()
                 case events.AbandonSegment():
@@ -297,85 +257,38 @@ class Session:
                 case events.CommitUtterance():
                     self._commit(command, at)
                 case events.Understood():
-                    self._understood(command, at)
+                    self._record.timeline(command.turn).stamp(Stamp.FINAL, at)
+                    position = self._turns.clock.position
+                    self._utterances.understood(command.turn, command.text, position)
                 case events.Misheard():
-                    self._misheard(command, at)
+                    self._utterances.misheard(command.turn)
                 case events.StartReply():
                     self._start_reply(command.turn, at)
                 case events.SkipReply():
                     outcome = Outcome.NO_SPEECH if command.no_speech else Outcome.NO_REPLY
-                    self._close_timeline(command.turn, outcome, at)
+                    self._close_turn(command.turn, outcome, at)
 
     def _when(self, sample: int) -> float:
         """Loop time at which the caller's `sample` was spoken, as far as we can know."""
         clock = self._turns.clock
-        return clock.arrived_at - (clock.position - sample) / samples(1000)
+        return clock.arrived_at - (clock.position - sample) / LISTEN_RATE_HZ
 
-    def _timeline(self, turn: int) -> Timeline:
-        if turn not in self._timelines:
-            self._timelines[turn] = Timeline(turn, f"{self.id}-{turn}")
-        return self._timelines[turn]
-
-    def _open_utterance(self, command: events.OpenUtterance, at: float) -> None:
-        item_id = self._items[command.turn] = self._ids.new("item")
-        self._spoken_from[command.turn] = command.sample
-        started_ms = command.sample * 1000 // samples(1000)
-        self._send(wire.SpeechStartedEvent(item_id=item_id, audio_start_ms=started_ms))
-
-    def _begin_segment(self, command: events.BeginSegment, at: float) -> None:
-        turn = command.turn
-        if turn not in self._timelines:
-            self._items.setdefault(turn, self._ids.new("item"))
-            self._spoken_from.setdefault(turn, command.sample)
-            speech = self._turns.speech_sample
-            self._timeline(turn).stamp(Stamp.SPEECH_START, self._when(speech))
-            self._prefix = StablePrefix()
+    def _begin_segment(self, command: events.BeginSegment) -> None:
+        if not self._record.is_open(command.turn):
+            self._utterances.begin(command.turn, command.sample)
+            started = self._when(self._turns.speech_sample)
+            self._record.timeline(command.turn).stamp(Stamp.SPEECH_START, started)
         self._ear.begin(command.segment, command.sample)
 
     def _commit(self, command: events.CommitUtterance, at: float) -> None:
-        turn, item_id = command.turn, self._items[command.turn]
-        timeline = self._timeline(turn)
+        timeline = self._record.timeline(command.turn)
         timeline.stamp(Stamp.SPEECH_END, min(at, self._when(command.sample)))
         timeline.stamp(Stamp.ENDPOINT, at)
-        position_ms = self._turns.clock.position * 1000 // samples(1000)
-        if self._turns.rules.automatic:
-            self._send(wire.SpeechStoppedEvent(item_id=item_id, audio_end_ms=position_ms))
-            if command.forced and self._turns.caller is Caller.SILENT:
-                self._ear.reset(self._threshold())
-        item = wire.Item(
-            id=item_id,
-            type="message",
-            role="user",
-            status="completed",
-            content=(wire.InputAudio(),),
-        )
-        before = self.conversation.add(item)
-        self._send(wire.Committed(item_id=item_id, previous_item_id=before))
-        self._send(wire.ItemAdded(item=item, previous_item_id=before))
-        self._send(wire.ItemDone(item=item, previous_item_id=before))
-
-    def _understood(self, command: events.Understood, at: float) -> None:
-        turn, item_id = command.turn, self._items[command.turn]
-        self._timeline(turn).stamp(Stamp.FINAL, at)
-        self.conversation.transcribed(item_id, command.text)
-        if self._turns.open_turn is None:
-            self._delta(turn, self._prefix.finish(command.text))
-        if self._settings.audio.input.transcription is not None:
-            spoken = self._turns.clock.position - self._spoken_from.pop(turn, 0)
-            usage = wire.DurationUsage(seconds=round(spoken / samples(1000), 3))
-            self._send(
-                wire.TranscriptionCompleted(item_id=item_id, transcript=command.text, usage=usage)
-            )
-
-    def _misheard(self, command: events.Misheard, at: float) -> None:
-        item_id = self._items[command.turn]
-        self.conversation.transcribed(item_id, "")
-        body = wire.ErrorBody(
-            type="server_error",
-            code="stt_failed",
-            message="The recogniser lost this utterance. Please say it again.",
-        )
-        self._send(wire.TranscriptionFailed(item_id=item_id, error=body))
+        automatic = self._turns.rules.automatic
+        position = self._turns.clock.position
+        self._utterances.commit(command.turn, stopped_at=position if automatic else None)
+        if automatic and command.forced and self._turns.caller is Caller.SILENT:
+            self._ear.reset(self._threshold())
 
     def _threshold(self) -> float:
         detection = self._settings.audio.input.turn_detection
@@ -391,198 +304,39 @@ class Session:
     # --- the answer -------------------------------------------------------------------------------
 
     def _start_reply(self, turn: int, at: float) -> None:
-        options = self._options or ReplyOptions(self._settings)
-        self._options = None
-        question_id, question = self.conversation.question()
-        response = Response(
-            ids=self._ids,
-            conversation=self.conversation,
-            settings=options.settings,
-            turn=turn,
-            metadata=options.metadata,
-            keep=options.keep,
-        )
-        timeline = self._timeline(turn)
-        timeline.stamp(Stamp.REQUEST, at)
-        self._answer = Answer(
-            response=response,
-            conversation=self.conversation,
-            timeline=timeline,
-            question_id=self._items.get(turn, question_id),
-            frame_ms=self._config.playout.frame_ms,
-            lead_ms=self._config.playout.lead_ms,
-        )
-        self._send_all(response.begin())
-        task = reply.Reply(
-            self._task(turn, options, question),
-            llm=self._providers.llm,
-            tts=self._providers.tts,
-            retriever=self._providers.retriever,
-            post=self.post,
-            room=self._wait_for_room,
-        )
-        self._replying = asyncio.create_task(self._run(task, turn), name=f"{self.id}-reply-{turn}")
-        self._tasks.add(self._replying)
-        self._replying.add_done_callback(self._tasks.discard)
-
-    def _task(self, turn: int, options: ReplyOptions, question: str) -> reply.Task:
-        config, spoken = self._config, options.settings
-        history = options.messages
-        if history is None:
-            history = tuple(self.conversation.messages())
-        asked = not history or history[-1].role == "user"
-        limit = spoken.max_output_tokens
-        request = LLMRequest(
-            messages=history,
-            question=options.question or question,
-            tools=tuple(
-                Tool(name=tool.name, description=tool.description, parameters=tool.parameters)
-                for tool in spoken.tools
-                if tool.type == "function"
-            ),
-            tool_choice=spoken.tool_choice,
-            max_tokens=config.llm.max_tokens if limit == "inf" else int(limit),
-            temperature=config.llm.temperature,
-        )
-        return reply.Task(
-            turn=turn,
-            request=request,
-            instructions=spoken.instructions,
-            settings=spoken,
+        options, self._options = self._options or ReplyOptions(self._settings), None
+        self._answers.begin(
+            turn,
+            options,
+            item_id=self._utterances.item_id(turn),
             language=self._language(),
-            retrieve=config.rag.enabled and asked,
-            context_tokens=config.llm.context_tokens,
-            retrieval_limit_s=config.rag.limit_ms / 1000,
-            first_audio_limit_s=config.tts.first_audio_limit_s,
-            max_speech_s=config.agent.max_reply_s,
+            at=at,
         )
-
-    async def _run(self, task: reply.Reply, turn: int) -> None:
-        try:
-            await task.run()
-        except Exception as error:  # our bug: it ends this answer, not the call
-            self._log.exception("reply_broke", turn=turn)
-            self._broke(turn, error)
-
-    def _broke(self, turn: int, error: Exception) -> None:
-        answer = self._answer
-        if answer is None or answer.turn != turn or self.closed:
-            return
-        detail = wire.StatusError("server_error", "internal_error", type(error).__name__)
-        self._cut_answer(Ending(status="failed", error=detail), Outcome.FAILED, self._now())
-        self._set_timer()
-
-    def _replied(self, fact: reply.Fact, at: float) -> None:
-        answer = self._answer
-        if answer is None or fact.turn != answer.turn:
-            return  # late news of an answer that was cut
-        if isinstance(fact, reply.Failed):
-            self._provider_failed(fact.error)
-        self._send_all(answer.receive(fact, at))
-        if answer.item_id:
-            self._remember(answer)
-
-    def _remember(self, answer: Answer) -> None:
-        if answer.item_id in self._answers:
-            return
-        self._answers[answer.item_id] = answer
-        while len(self._answers) > RECENT_ANSWERS:
-            del self._answers[next(iter(self._answers))]
-
-    def _provider_failed(self, error: ProviderError) -> None:
-        metrics.PROVIDER_ERRORS.labels(error.slot.value, error.provider, error.fault.value).inc()
-        self._on_failed(error.slot.value, error)
-        self._log.warning("provider_failed", error=str(error), fault=error.fault.value)
-
-    def _send_due_sound(self) -> None:
-        """Sends what is due; ends the response behind its last frame, the turn behind its sound."""
-        answer = self._answer
-        if answer is None or self.closed:
-            return
-        now = self._now()
-        for frame in answer.frames(now):
-            for event in answer.response.sound():
-                if isinstance(event, wire.AudioDelta):
-                    form = answer.response.settings.audio.output.format
-                    self._number(event)
-                    self._outbox.sound(event, frame, form)
-                else:
-                    self._send(event)
-        if self._room is not None and answer.playout.queued_ms < STORE_MS:
-            self._give_room()
-        self._send_all(answer.finish())
-        if not answer.active and answer.playout.is_drained(now):
-            self._end_answer(now)
-
-    async def _wait_for_room(self) -> None:
-        while self._answer is not None and self._answer.playout.queued_ms >= STORE_MS:
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
-
-    def _give_room(self) -> None:
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
 
     def _cut(self, reason: str, outcome: Outcome, at: float) -> None:
-        self._cut_answer(Ending(status="cancelled", reason=reason), outcome, at)
+        self._answers.cut(Ending(status="cancelled", reason=reason), outcome, at)
 
-    def _cut_answer(self, ending: Ending, outcome: Outcome, at: float) -> None:
-        """Stops the work, then the sound, then says so; history keeps what was heard."""
-        answer = self._answer
-        if answer is None:
-            return
-        if self._replying is not None:
-            self._replying.cancel()
-        self._outbox.clear()
-        self._send_all(answer.cut(at, ending, outcome))
-        self._end_answer(at)
-
-    def _end_answer(self, at: float) -> None:
-        answer, self._answer = self._answer, None
-        self._replying = None
-        self._give_room()
+    def _answer_ended(self, answer: Answer, at: float) -> None:
         self._turns.reply_ended()
-        if answer is None:
-            return
-        metrics.UNDERRUNS.inc(answer.playout.underruns)
-        self._close_timeline(answer.turn, answer.outcome, at, answer)
+        self._close_turn(answer.turn, answer.outcome, at, answer)
 
-    def _close_timeline(
+    def _close_turn(
         self, turn: int, outcome: Outcome, at: float, answer: Answer | None = None
     ) -> None:
-        timeline = self._timelines.pop(turn, None)
-        if timeline is None:
-            return
-        record = timeline.close(outcome, at, answer.cut_in_ms if answer else None)
-        self._figures.record(record, at)
-        fields = msgspec.to_builtins(record)
-        item_id = self._items.pop(turn, None)
-        fields["item_id"] = item_id
-        fields["response_id"] = answer.response.id if answer else None
-        self._spoken_from.pop(turn, None)
-        words = {}
-        if self._config.log.transcripts:
-            item = self.conversation.get(item_id) if item_id else None
-            words = {"asked": _words(item), "answered": answer.text if answer else ""}
-        if answer is not None and answer.problem:
-            words["problem"] = answer.problem
-        self._log.info("turn", **fields, **words)
-        if self._settings.wants("kaiwa.turn.timeline"):
-            self._send(wire.TurnTimeline(record=fields))
-
-    # --- out --------------------------------------------------------------------------------------
-
-    def _send(self, event: wire.ServerEvent) -> None:
-        self._number(event)
-        self._outbox.send(event)
-
-    def _number(self, event: wire.ServerEvent) -> None:
-        event.event_id = self._ids.new("event")
-
-    def _send_all(self, sent: list[wire.ServerEvent]) -> None:
-        for event in sent:
-            self._send(event)
+        item_id = self._utterances.item_id(turn)
+        item = self.conversation.get(item_id) if item_id else None
+        closing = Closing(item_id=item_id, asked=text_of(item) if item else "")
+        if answer is not None:
+            closing = msgspec.structs.replace(
+                closing,
+                response_id=answer.response.id,
+                cut_in_ms=answer.cut_in_ms,
+                problem=answer.problem,
+                answered=answer.text,
+            )
+        tell = self._settings.wants("kaiwa.turn.timeline")
+        self._record.close(turn, outcome, at, closing, tell=tell)
+        self._utterances.forget(turn)
 
     # --- the client's requests --------------------------------------------------------------------
 
@@ -592,21 +346,18 @@ class Session:
         self._ear.set_format(self._settings.audio.input.format)
         self._ear.set_language(self._language())
         rules = _rules(self._config, self._settings)
-        if rules.automatic != self._turns.rules.automatic:
+        switched = rules.automatic != self._turns.rules.automatic
+        if switched:
             self._carry_out(self._turns.clear(), at)
+        detection = self._settings.audio.input.turn_detection
+        changed = before.audio.input.turn_detection != detection
+        if changed and self._turns.caller is Caller.SILENT:
             self._ear.reset(self._threshold())
-        elif before.audio.input.turn_detection != self._settings.audio.input.turn_detection:
-            if self._turns.caller is Caller.SILENT:
-                self._ear.reset(self._threshold())
         self._turns.rules = rules
         self._send(wire.SessionUpdated(session=self._effective))
 
     def _append(self, event: wire.AudioAppend, at: float) -> None:
-        pcm = event.decoded()
-        if self._settings.audio.input.format.type == "audio/pcm" and len(pcm) % 2:
-            message = f"16-bit samples come in whole pairs of bytes, got {len(pcm)} bytes."
-            raise ClientError("invalid_audio", message, "audio")
-        self._hear(pcm, at)
+        self._hear(event.decoded(), at)
 
     def _commit_buffer(self, event: wire.AudioCommit, at: float) -> None:
         self._carry_out(self._turns.commit(at), at)
@@ -615,7 +366,7 @@ class Session:
         turn = self._turns.open_turn
         self._carry_out(self._turns.clear(), at)
         if turn is not None:
-            self._close_timeline(turn, Outcome.CANCELLED, at)
+            self._close_turn(turn, Outcome.CANCELLED, at)
         self._send(wire.Cleared())
 
     def _create_item(self, event: wire.ItemCreate, at: float) -> None:
@@ -632,7 +383,7 @@ class Session:
         self._send(wire.ItemRetrieved(item=self.conversation.retrieve(event.item_id)))
 
     def _truncate_item(self, event: wire.ItemTruncate, at: float) -> None:
-        answer = self._answers.get(event.item_id)
+        answer = self._answers.by_item(event.item_id)
         if answer is None or self.conversation.get(event.item_id) is None:
             message = "Only model output audio messages can be truncated"
             raise ClientError("item_truncate_invalid_item_id", message, "item_id")
@@ -647,44 +398,41 @@ class Session:
         )
 
     def _create_response(self, event: wire.ResponseCreate, at: float) -> None:
-        active = self._answer
-        if active is not None and active.active or self._turns.reply_pending:
-            name = active.response.id if active is not None else "a response that waits for words"
+        active = self._answers.active
+        if active is not None or self._turns.reply_pending:
+            name = active.response.id if active is not None else "one that waits for its words"
             raise ClientError(
                 "conversation_already_has_active_response",
                 f"Conversation already has an active response in progress: {name}. Wait until the "
                 "response is finished before creating a new one.",
             )
         options = reply_options(self._effective, event.response or {}, self.conversation)
-        if active is not None:  # said in full, still being heard: history stays as it is
-            self._end_answer(at)
+        self._answers.end(at)  # one that was said in full, and is still being heard
         self._options = options
         self._carry_out(self._turns.request_reply(), at)
 
     def _cancel_response(self, event: wire.ResponseCancel, at: float) -> None:
-        answer = self._answer
-        named = event.response_id
-        if self._turns.reply_pending and named is None:
+        named, active = event.response_id, self._answers.active
+        if named is None and self._turns.reply_pending:
             self._turns.withdraw_reply()
             self._options = None
-            return
-        if answer is None or not answer.active or named not in (None, answer.response.id):
+        elif active is None or named not in (None, active.response.id):
             message = "Cancellation failed: no active response found"
             raise ClientError("response_cancel_not_active", message)
-        self._cut("client_cancelled", Outcome.CANCELLED, at)
+        else:
+            self._cut("client_cancelled", Outcome.CANCELLED, at)
 
     def _report_playback(self, event: wire.PlaybackReport, at: float) -> None:
-        answer = self._answers.get(event.item_id)
-        if answer is None:
-            return  # late news of an answer long over
-        answer.report(event.played_ms, at)
+        answer = self._answers.by_item(event.item_id)
+        if answer is not None:  # else late news of an answer long over
+            answer.report(event.played_ms, at)
 
     # --- the end ----------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
         """Whether somebody is in the middle of a sentence."""
-        return self._answer is not None or self._turns.caller is not Caller.SILENT
+        return self._answers.current is not None or self._turns.caller is not Caller.SILENT
 
     def hang_up(self, code: int, reason: str) -> None:
         """Ends the connection; `close` follows when it is gone."""
@@ -699,16 +447,9 @@ class Session:
         if self._timer is not None:
             self._timer.cancel()
         now = self._now()
-        if self._answer is not None:
-            self._answer.outcome = Outcome.CANCELLED
-            self._end_answer(now)
-        for turn in list(self._timelines):
-            self._close_timeline(turn, Outcome.CANCELLED, now)
         self._ear.close()
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2.0)
+        await self._answers.aclose(now)
+        self._record.close_all(Outcome.CANCELLED, now)
         self._on_closed(self)
         self._log.info("session_closed")
 
@@ -750,10 +491,6 @@ def _rules(config: Config, chosen: Settings) -> TurnRules:
         create_response=detection.create_response,
         interrupt_response=detection.interrupt_response,
     )
-
-
-def _words(item: wire.Item | None) -> str:
-    return text_of(item) if item is not None else ""
 
 
 CLIENT_HANDLERS: dict[type, Callable[[Session, Any, float], None]] = {

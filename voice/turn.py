@@ -16,9 +16,10 @@ The caller, where turns are detected (`rules.automatic`):
 and where the client says when (`turn_detection` null): the first audio opens an utterance without a
 word to the client, `commit` ends it, `request_reply` asks for the answer.
 
-A committed utterance waits for its finals, `final_limit_s` at most, after which the last partial
-stands for them. Then Understood, and StartReply if an answer is wanted, nothing is still being
-waited for, and the caller has not taken the floor again; else SkipReply.
+A committed utterance waits for its finals, `final_limit_s` at most, after which the last partials
+stand for them. Then Understood, and StartReply if an answer is wanted, nothing is still being
+waited for, and the caller has not taken the floor again; else SkipReply. One answer at a time: where
+the caller may not interrupt, the next one waits for the end of the last.
 """
 
 from enum import Enum
@@ -75,41 +76,41 @@ class Utterance:
         self.turn = turn
         self.sample = sample
         self.committed_at: float | None = None
-        self._finals: dict[int, str | None] = {}
-        self._partial = ""
         self.failed = False
+        self._words: dict[int, str] = {}
+        self._awaited: set[int] = set()
 
     def begin(self, segment: int) -> None:
-        self._finals[segment] = None
+        self._words[segment] = ""
+        self._awaited.add(segment)
 
     def hear(self, hypothesis: Hypothesis) -> None:
-        if hypothesis.is_final:
-            self._finals[hypothesis.utterance] = hypothesis.text
-            self._partial = ""
-        elif self._finals.get(hypothesis.utterance) is None:
-            self._partial = hypothesis.text
+        """What comes after a segment's final says nothing any more."""
+        if hypothesis.utterance in self._awaited:
+            self._words[hypothesis.utterance] = hypothesis.text
+            if hypothesis.is_final:
+                self._awaited.remove(hypothesis.utterance)
 
     def lose(self, segment: int) -> None:
         """The final will not come: what was heard so far must do."""
-        self.failed = True
-        self._finals[segment] = self._partial
-        self._partial = ""
+        if segment in self._awaited:
+            self._awaited.remove(segment)
+            self.failed = True
 
     def give_up(self) -> None:
-        for segment, final in list(self._finals.items()):
-            if final is None:
-                self.lose(segment)
+        for segment in list(self._awaited):
+            self.lose(segment)
 
     def owns(self, segment: int) -> bool:
-        return segment in self._finals
+        return segment in self._words
 
     @property
     def is_final(self) -> bool:
-        return all(final is not None for final in self._finals.values())
+        return not self._awaited
 
     @property
     def text(self) -> str:
-        return join_words([*(final or "" for final in self._finals.values()), self._partial])
+        return join_words(list(self._words.values()))
 
 
 def join_words(pieces: list[str]) -> str:
@@ -149,7 +150,10 @@ class TurnTaker:
         self._open: Utterance | None = None
         self._waiting: list[Utterance] = []
         self._wanted: int | None = None
+        self._asked = False
+        """The client itself asked for the answer: it must get one, whatever was said."""
         self._unanswered: int | None = None
+        self._last_reply = 0
 
     # --- facts -----------------------------------------------------------------------------------
 
@@ -161,7 +165,7 @@ class TurnTaker:
             return self.tick(now)
         self.clock.judge(self.clock.position)
         if self._open is not None:
-            return self._roll_over()
+            return self._roll_over(start)
         self._open = Utterance(self.new_turn(), start)
         self.caller = Caller.SPEAKING
         return [self._begin_segment(start)]
@@ -203,6 +207,7 @@ class TurnTaker:
         """The client wants nothing of what it has sent since the last commit."""
         self._open = None
         self.caller = Caller.SILENT
+        self._heard_to = self.clock.position
         live, self._live = self._live, None
         return [] if live is None else [AbandonSegment(live)]
 
@@ -210,20 +215,23 @@ class TurnTaker:
         """The client asks for an answer, now or as soon as the finals are in."""
         if self._waiting:
             self._wanted = self._waiting[-1].turn
-        else:
-            self._wanted = self._unanswered or self.new_turn()
-        self._unanswered = None
+        elif self._wanted is None:
+            self._wanted, self._unanswered = self._unanswered or self.new_turn(), None
+        self._asked = True
         return self._settle()
 
     def withdraw_reply(self) -> None:
         """The client no longer wants the answer that has not begun."""
-        self._wanted = None
+        if self._wanted is not None and not self._is_waiting(self._wanted):
+            self._unanswered = self._wanted
+        self._want(None)
 
     @property
     def reply_pending(self) -> bool:
         return self._wanted is not None
 
     def reply_ended(self) -> None:
+        """The caller has heard it, or it was cut. If another is due, so is `tick`."""
         self.replying = False
 
     def new_turn(self) -> int:
@@ -270,6 +278,8 @@ class TurnTaker:
         for utterance in self._waiting:
             assert utterance.committed_at is not None
             due.append(utterance.committed_at + self.rules.final_limit_s)
+        if self._reply_is_due:
+            due.append(self.clock.arrived_at)
         return min((at for at in due if at is not None), default=None)
 
     def tick(self, now: float) -> list[Command]:
@@ -280,13 +290,15 @@ class TurnTaker:
         overdue = [u for u in self._waiting if _overdue(u, now, self.rules.final_limit_s)]
         for utterance in overdue:
             utterance.give_up()
-        return orders + self._settle() if overdue else orders
+        return orders + self._settle() if overdue or self._reply_is_due else orders
 
     def _tick_caller(self, now: float) -> list[Command]:
         if self.caller is Caller.SILENT:
             return []
         if now >= self.clock.arrived_at + self.rules.stall_s:
-            return self._commit(self.clock.position, now, forced=True)
+            pausing = self.caller is Caller.PAUSING
+            sample = self._paused_at if pausing else self.clock.position
+            return self._commit(sample, now, forced=True)
         if self.caller is Caller.SPEAKING:
             assert self._open is not None
             if self.clock.judged - self._open.sample < samples(self.rules.max_utterance_s * 1000):
@@ -320,7 +332,7 @@ class TurnTaker:
         self.caller = Caller.SPEAKING
         orders: list[Command] = [OpenUtterance(self._open.turn, start)]
         if self.rules.interrupt_response:
-            self._wanted = None
+            orders += self._drop_wanted()
             if self.replying:
                 self.replying = False
                 orders.append(Interrupt())
@@ -347,12 +359,12 @@ class TurnTaker:
         self._heard_to = self.clock.judged
         return [EndSegment(ended)]
 
-    def _roll_over(self) -> list[Command]:
-        """A buffer that the client lets grow is recognised piece by piece."""
+    def _roll_over(self, start: int) -> list[Command]:
+        """A buffer that the client lets grow is recognised piece by piece, from `start` on."""
         limit = samples(self.rules.max_utterance_s * 1000)
         if self.clock.position - self._live_from < limit:
             return []
-        return [*self._end_segment(), self._begin_segment(self.clock.position)]
+        return [*self._end_segment(), self._begin_segment(start)]
 
     def _commit(self, sample: int, now: float, *, forced: bool = False) -> list[Command]:
         assert self._open is not None
@@ -363,7 +375,8 @@ class TurnTaker:
         self.caller = Caller.SILENT
         self._waiting.append(utterance)
         if self.rules.automatic and self.rules.create_response:
-            self._wanted = utterance.turn
+            orders += self._drop_wanted(keep_request=True)
+            self._want(utterance.turn, asked=self._asked)
         return orders + self._settle()
 
     def _recognised(self, fact: Hypothesis | SttFailure) -> list[Command]:
@@ -386,14 +399,44 @@ class TurnTaker:
             if not done.text and self.rules.automatic:
                 orders.append(SkipReply(done.turn, no_speech=True))
                 if self._wanted == done.turn:
-                    self._wanted = None
+                    self._wanted = self.new_turn() if self._asked else None
             elif done.turn != self._wanted:
                 orders += self._leave(done.turn)
-        if self._wanted is not None and not self._waiting:
-            turn, self._wanted = self._wanted, None
-            self.replying = True
-            orders.append(StartReply(turn))
+        if self._reply_is_due:
+            orders += self._start_reply()
         return orders
+
+    @property
+    def _reply_is_due(self) -> bool:
+        return self._wanted is not None and not self._waiting and not self.replying
+
+    def _start_reply(self) -> list[Command]:
+        assert self._wanted is not None
+        turn, before = self._wanted, self._unanswered
+        self._want(None)
+        self._unanswered = None
+        orders: list[Command] = []
+        if before is not None:
+            orders.append(SkipReply(before, no_speech=False))
+        if turn < self._last_reply:  # an answer was asked for in the middle of this utterance
+            orders.append(SkipReply(turn, no_speech=False))
+            turn = self.new_turn()
+        self.replying, self._last_reply = True, turn
+        return [*orders, StartReply(turn)]
+
+    def _want(self, turn: int | None, *, asked: bool = False) -> None:
+        self._wanted, self._asked = turn, asked
+
+    def _is_waiting(self, turn: int) -> bool:
+        return any(utterance.turn == turn for utterance in self._waiting)
+
+    def _drop_wanted(self) -> list[Command]:
+        """The answer that has not begun is not wanted any more."""
+        dropped = self._wanted
+        self._want(None)
+        if dropped is None or self._is_waiting(dropped):
+            return []  # is settled with its utterance
+        return [SkipReply(dropped, no_speech=False)]
 
     def _leave(self, turn: int) -> list[Command]:
         """Not answered now; where answers come on request only, the next request may mean it."""

@@ -3,7 +3,6 @@
 const WORDS = {
   en: {
     title: "Kaiwa",
-    tagline: "Speak with your own documents",
     talk: "Talk",
     mute: "Mute",
     unmute: "Unmute",
@@ -73,6 +72,7 @@ const WORDS = {
     dismiss: "Dismiss",
     mock: "mock",
     fallback: "fallback ×{n}",
+    down: "down",
     providers: "Providers",
     warning: "Server warning: {text}",
     "server-unreachable": "The server does not answer. Is it running?",
@@ -103,7 +103,6 @@ const WORDS = {
   },
   ja: {
     title: "Kaiwa",
-    tagline: "あなたの文書と話す",
     talk: "話す",
     mute: "ミュート",
     unmute: "ミュート解除",
@@ -173,6 +172,7 @@ const WORDS = {
     dismiss: "閉じる",
     mock: "モック",
     fallback: "代替 ×{n}",
+    down: "停止中",
     providers: "プロバイダー",
     warning: "サーバーの警告：{text}",
     "server-unreachable": "サーバーが応答しません。起動していますか。",

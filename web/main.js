@@ -5,6 +5,7 @@ import { language, preferredLanguage, speak, t } from "./i18n.js";
 import { Meter } from "./meter.js";
 import { Microphone } from "./microphone.js";
 import { Notices } from "./notices.js";
+import { showProviders } from "./providers-view.js";
 import { SourceDialog } from "./sources.js";
 import { Status, providers } from "./status.js";
 import { showFigures, showWaterfall } from "./timeline-view.js";
@@ -208,39 +209,21 @@ function showPerformance() {
 }
 
 function showStatus() {
-  const chips = providers(status.ready).map(({ slot, name, endpoint, isMock, fallbacks }) => {
-    const chip = document.createElement("li");
-    chip.title = `${slot}: ${name} (${endpoint})`;
-    chip.dataset.state = isMock || fallbacks > 0 ? "warning" : "fine";
-    const marks = [isMock && t("mock"), fallbacks > 0 && t("fallback", { n: fallbacks })];
-    for (const [kind, text] of [["slot", slot], ["name", name], ...marks.map((mark) => ["mark", mark])]) {
-      if (!text) continue;
-      const part = document.createElement("span");
-      part.className = kind;
-      part.textContent = text;
-      chip.append(part);
-    }
-    return chip;
-  });
-  $("providers").replaceChildren(...chips);
-
-  const warnings = new Set((status.ready?.warnings ?? []).map(String));
-  for (const code of [...notices.shown.keys()].filter((key) => key.startsWith("warning:"))) {
-    if (!warnings.has(code.slice("warning:".length))) notices.hide(code);
-  }
-  for (const text of warnings) showWarning(text);
+  showProviders($("providers"), providers(status.ready));
+  showWarnings((status.ready?.warnings ?? []).join(" · "));
   if (status.isReachable) notices.hide("server-unreachable");
   else if (call.socket.state !== "waiting") notices.show("server-unreachable");
   showPerformance();
 }
 
-const seenWarnings = new Set();
+let lastWarnings = "";
 
-/** Once: dismissed, the same warning does not come back every five seconds. */
-function showWarning(text) {
-  if (seenWarnings.has(text)) return;
-  seenWarnings.add(text);
-  notices.show(`warning:${text}`, { text }, { tone: "warning" });
+/** Once: dismissed, the same warnings do not come back every five seconds. */
+function showWarnings(text) {
+  if (text === lastWarnings) return;
+  lastWarnings = text;
+  if (text) notices.show("warning", { text }, { tone: "warning" });
+  else notices.hide("warning");
 }
 
 status.addEventListener("change", showStatus);

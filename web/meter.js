@@ -1,7 +1,8 @@
 // How loud it has been in the last second, as bars; the newest stand next to the button.
 
 const BARS = 22;
-const FLOOR_DB = -55;
+const FLOOR_DB = -50;
+const SPREAD = 2; // between quiet and loud syllables, which are close together in dB
 const STEP_MS = 50;
 
 export class Meter {
@@ -23,7 +24,8 @@ export class Meter {
   /** @param {number} rms 0..1 */
   push(rms) {
     const db = 20 * Math.log10(Math.max(rms, 1e-6));
-    this.loudest = Math.max(this.loudest, Math.min(1, Math.max(0, 1 - db / FLOOR_DB)));
+    const height = Math.max(0, 1 - db / FLOOR_DB) * 1.2;
+    this.loudest = Math.max(this.loudest, Math.min(1, height ** SPREAD));
     const now = performance.now();
     if (now - this.lastStep < STEP_MS && rms > 0) return;
     this.lastStep = now;

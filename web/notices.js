@@ -20,7 +20,7 @@ export class Notices {
     const known = this.shown.get(code);
     const element = known?.element ?? this.create(code, tone, action);
     const text = element.querySelector(".text");
-    const words = t(textOf(code), values);
+    const words = t(code, values);
     if (text.textContent !== words) text.textContent = words;
     element.querySelector(".aside").textContent = aside;
     clearTimeout(known?.timer);
@@ -40,7 +40,7 @@ export class Notices {
   /** In the language of now; `speak` has done the buttons. */
   translate() {
     for (const [code, { element, values }] of this.shown) {
-      element.querySelector(".text").textContent = t(textOf(code), values);
+      element.querySelector(".text").textContent = t(code, values);
     }
   }
 
@@ -59,11 +59,6 @@ export class Notices {
     this.place.append(element);
     return element;
   }
-}
-
-/** "warning:disk full" is one of many that share the text "warning". */
-function textOf(code) {
-  return code.split(":", 1)[0];
 }
 
 function button(name, act) {

@@ -48,7 +48,7 @@ export class Status extends EventTarget {
   }
 }
 
-/** @returns {{slot: string, name: string, endpoint: string, isMock: boolean, fallbacks: number}[]} */
+/** @returns {{slot: string, name: string, endpoint: string, isMock: boolean, fallbacks: number, problem: string}[]} */
 export function providers(ready) {
   return Object.entries(ready?.providers ?? {}).map(([slot, state]) => ({
     slot,
@@ -56,5 +56,6 @@ export function providers(ready) {
     endpoint: state.endpoint ?? "",
     isMock: Boolean(state.is_mock),
     fallbacks: state.fallback_count ?? 0,
+    problem: state.healthy === false ? state.problem || "?" : "",
   }));
 }

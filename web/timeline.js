@@ -2,14 +2,11 @@
 
 export const FIGURES = ["partial", "final", "tts_start"];
 
-/** Linear between the two nearest, as numpy does; null of nothing. */
+/** Nearest rank, as the server counts: a value that was really measured; null of none. */
 export function percentile(values, percent) {
   if (values.length === 0) return null;
   const sorted = [...values].sort((a, b) => a - b);
-  const rank = ((sorted.length - 1) * percent) / 100;
-  const below = Math.floor(rank);
-  const above = Math.min(below + 1, sorted.length - 1);
-  return sorted[below] + (sorted[above] - sorted[below]) * (rank - below);
+  return sorted[Math.max(0, Math.ceil((percent * sorted.length) / 100) - 1)];
 }
 
 /** @returns {Record<string, {p50: number | null, p95: number | null, p99: number | null, count: number}>} */

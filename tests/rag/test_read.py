@@ -7,7 +7,6 @@ import pytest
 
 from rag.read import Unreadable, read
 
-
 PDF = (Path(__file__).parent / "files" / "hours.pdf").read_bytes()
 ENCRYPTED_PDF = PDF.replace(
     b"/Root 1 0 R", b"/Root 1 0 R/Encrypt<</Filter/Standard/V 1/R 2/O(x)/U(x)/P -1>>"
@@ -113,8 +112,8 @@ def _zip(**members: bytes) -> bytes:
         (".html", b"<script>only()</script>", "holds no text"),
         (".pdf", b"MZ" + b"\0" * 500, "not a PDF"),
         (".pdf", b"%PDF-1.7\n" + b"garbage " * 50, "broken PDF"),
-        (".pdf", PDF[:-120], "holds no text|broken PDF"),
-        (".pdf", ENCRYPTED_PDF, "protected by a password|broken PDF"),
+        (".pdf", PDF[:-120], "broken PDF"),
+        (".pdf", ENCRYPTED_PDF, "protected by a password"),
         (".docx", b"not a zip", "not a Word file"),
         (".docx", _zip(a=b"x"), "is an archive"),
         (".docx", _zip(**{"word/document.xml": b"0" * 30_000_000}), "unpacks to"),

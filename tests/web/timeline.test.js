@@ -13,10 +13,11 @@ const turn = (number, ...spans) => ({
   cut_in_ms: null,
 });
 
-test("percentiles are those of numpy", () => {
+test("percentiles are values that were measured, by nearest rank", () => {
   const values = [40, 10, 30, 20];
-  assert.equal(percentile(values, 50), 25);
-  assert.ok(Math.abs(percentile(values, 95) - 38.5) < 1e-9);
+  assert.equal(percentile(values, 50), 20);
+  assert.equal(percentile(values, 95), 40);
+  assert.equal(percentile(Array.from({ length: 20 }, (_, n) => n + 1), 95), 19);
   assert.equal(percentile([7], 99), 7);
   assert.equal(percentile([], 50), null);
   assert.deepEqual(values, [40, 10, 30, 20], "the values stay in their order");

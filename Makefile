@@ -1,0 +1,50 @@
+# make run    set up, index the sample documents, serve http://127.0.0.1:8000
+# make test   set up, then lint, types and the whole test suite
+
+PYTHON ?= python3
+BIN := .venv/bin
+export UV_PROJECT_ENVIRONMENT := .venv
+export VIRTUAL_ENV := $(CURDIR)/.venv
+
+.PHONY: run test lint lock clean
+
+run: .venv/run.stamp data/index/current
+	$(BIN)/kaiwa serve
+
+test: .venv/dev.stamp lint
+	tests/clients/setup.sh
+	$(BIN)/pytest
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# uv installs in seconds what takes pip a minute; pip is there for those whose index only pip knows.
+.venv/bin/uv: requirements-uv.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kaiwa needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	touch $@
+
+.venv/run.stamp: requirements.lock pyproject.toml .venv/bin/uv
+	$(BIN)/uv pip install -q --require-hashes -r requirements.lock || $(BIN)/pip install --require-hashes -r requirements.lock
+	$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/dev.stamp: requirements-dev.lock .venv/run.stamp
+	$(BIN)/uv pip install -q --require-hashes -r requirements-dev.lock || $(BIN)/pip install --require-hashes -r requirements-dev.lock
+	touch $@
+
+data/index/current: .venv/run.stamp $(shell find rag/samples -type f 2>/dev/null)
+	$(BIN)/kaiwa ingest rag/samples --index data/index
+	touch $@
+
+# Pins and hashes, no addresses: any index serves them.
+lock: .venv/bin/uv
+	$(BIN)/uv pip compile pyproject.toml requirements-build.in $(LOCK) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml requirements-build.in --extra dev $(LOCK) -c requirements.lock -o requirements-dev.lock
+LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -q --upgrade
+
+clean:
+	rm -rf .venv .venv-clients data tests/clients/node/node_modules

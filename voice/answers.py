@@ -1,0 +1,254 @@
+"""The agent's side: at most one answer at a time, begun, sounded, cut or ended.
+
+begin ──▶ reply task ──facts──▶ Answer ──frames when due──▶ Outbox
+  cut: cancel the task, drop the sound, say so, keep in the history what was heard
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from providers.base import LLMRequest, Tool
+from voice import metrics, reply, settings, wire
+from voice.answer import Answer
+from voice.config import Config
+from voice.conversation import Conversation
+from voice.ids import Ids
+from voice.playout import Frame
+from voice.providers import Providers
+from voice.record import Record
+from voice.requests import ReplyOptions
+from voice.response import Ending, Response
+from voice.timeline import Outcome
+from voice.timeline import Stage as Stamp
+
+STORE_MS = 10_000
+"""Sound of the answer that is kept ready; beyond it the voice waits."""
+RECENT_ANSWERS = 4
+"""So many can still be truncated."""
+
+
+class Outbox(Protocol):
+    """The session's way to the client. Nothing here waits."""
+
+    def send(self, event: wire.ServerEvent) -> None: ...
+
+    def sound(self, event: wire.AudioDelta, frame: Frame, form: settings.AudioFormat) -> None: ...
+
+    def clear(self) -> None:
+        """Drop the sound that has not left yet."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the connection behind what was sent."""
+
+
+class Answers:
+    """Args:
+    send: Takes events, which it numbers.
+    post: Takes the reply's facts into the session's inbox.
+    now: The session's clock.
+    ended: Told when an answer is over for the caller too.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        config: Config,
+        providers: Providers,
+        ids: Ids,
+        conversation: Conversation,
+        record: Record,
+        outbox: Outbox,
+        send: Callable[[wire.ServerEvent], None],
+        post: Callable[[object], None],
+        now: Callable[[], float],
+        ended: Callable[[Answer, float], None],
+    ) -> None:
+        self._config, self._providers, self._ids = config, providers, ids
+        self._conversation, self._record = conversation, record
+        self._outbox, self._send, self._post = outbox, send, post
+        self._now, self._on_ended = now, ended
+        self._name = session_id
+        self._log = structlog.get_logger().bind(session=session_id)
+        self.current: Answer | None = None
+        self._recent: dict[str, Answer] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._room: asyncio.Future[None] | None = None
+
+    @property
+    def active(self) -> Answer | None:
+        """The answer whose response is open on the wire."""
+        return self.current if self.current is not None and self.current.active else None
+
+    def by_item(self, item_id: str) -> Answer | None:
+        return self._recent.get(item_id)
+
+    # --- begin ------------------------------------------------------------------------------------
+
+    def begin(
+        self, turn: int, options: ReplyOptions, *, item_id: str | None, language: str, at: float
+    ) -> None:
+        """Args:
+        item_id: The utterance that is answered; None: the last thing the user wrote.
+        """
+        question_id, question = self._conversation.question()
+        response = Response(
+            ids=self._ids,
+            conversation=self._conversation,
+            settings=options.settings,
+            turn=turn,
+            metadata=options.metadata,
+            keep=options.keep,
+        )
+        timeline = self._record.timeline(turn)
+        timeline.stamp(Stamp.REQUEST, at)
+        self.current = Answer(
+            response=response,
+            conversation=self._conversation,
+            timeline=timeline,
+            question_id=item_id or question_id,
+            frame_ms=self._config.playout.frame_ms,
+            lead_ms=self._config.playout.lead_ms,
+        )
+        self._send_all(response.begin())
+        work = reply.Reply(
+            self._work(turn, options, question, language),
+            llm=self._providers.llm,
+            tts=self._providers.tts,
+            retriever=self._providers.retriever,
+            post=self._post,
+            room=self._wait_for_room,
+        )
+        self._task = asyncio.create_task(self._run(work, turn), name=f"{self._name}-reply-{turn}")
+        self._tasks.add(self._task)
+        self._task.add_done_callback(self._tasks.discard)
+
+    def _work(self, turn: int, options: ReplyOptions, question: str, language: str) -> reply.Task:
+        config, chosen = self._config, options.settings
+        history = options.messages
+        if history is None:
+            history = tuple(self._conversation.messages())
+        limit = chosen.max_output_tokens
+        request = LLMRequest(
+            messages=history,
+            question=options.question or question,
+            tools=tuple(
+                Tool(name=tool.name, description=tool.description, parameters=tool.parameters)
+                for tool in chosen.tools
+                if tool.type == "function"
+            ),
+            tool_choice=chosen.tool_choice,
+            max_tokens=config.llm.max_tokens if limit == "inf" else int(limit),
+            temperature=config.llm.temperature,
+        )
+        is_question = not history or history[-1].role == "user"
+        return reply.Task(
+            turn=turn,
+            request=request,
+            instructions=chosen.instructions,
+            settings=chosen,
+            language=language,
+            retrieve=config.rag.enabled and is_question,
+            context_tokens=config.llm.context_tokens,
+            retrieval_limit_s=config.rag.limit_ms / 1000,
+            first_audio_limit_s=config.tts.first_audio_limit_s,
+            max_speech_s=config.agent.max_reply_s,
+        )
+
+    async def _run(self, work: reply.Reply, turn: int) -> None:
+        try:
+            await work.run()
+        except Exception as error:  # our bug: it ends this answer, not the call
+            self._log.exception("reply_broke", turn=turn)
+            self._post(reply.Broke(turn, type(error).__name__))
+
+    # --- the reply's facts ------------------------------------------------------------------------
+
+    def receive(self, fact: reply.Fact, at: float) -> None:
+        answer = self.current
+        if answer is None or fact.turn != answer.turn:
+            return  # late news of an answer that was cut
+        if isinstance(fact, reply.Broke):
+            detail = wire.StatusError("server_error", "internal_error", fact.what)
+            self.cut(Ending(status="failed", error=detail), Outcome.FAILED, at)
+            return
+        self._send_all(answer.receive(fact, at))
+        if answer.item_id and answer.item_id not in self._recent:
+            self._recent[answer.item_id] = answer
+            while len(self._recent) > RECENT_ANSWERS:
+                del self._recent[next(iter(self._recent))]
+
+    # --- sound ------------------------------------------------------------------------------------
+
+    def next_due(self) -> float | None:
+        return None if self.current is None else self.current.next_due()
+
+    def sound(self) -> None:
+        """Sends what is due; ends the response behind its last frame, the turn behind its sound."""
+        answer = self.current
+        if answer is None:
+            return
+        now = self._now()
+        for frame in answer.frames(now):
+            for event in answer.response.sound():
+                if isinstance(event, wire.AudioDelta):
+                    event.event_id = self._ids.new("event")
+                    form = answer.response.settings.audio.output.format
+                    self._outbox.sound(event, frame, form)
+                else:
+                    self._send(event)
+        if answer.playout.queued_ms < STORE_MS:
+            self._give_room()
+        self._send_all(answer.finish())
+        if not answer.active and answer.playout.is_drained(now):
+            self.end(now)
+
+    async def _wait_for_room(self) -> None:
+        while self.current is not None and self.current.playout.queued_ms >= STORE_MS:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def _give_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def cut(self, ending: Ending, outcome: Outcome, at: float) -> None:
+        """Stops the work, then the sound, then says so."""
+        answer = self.current
+        if answer is None:
+            return
+        self._outbox.clear()
+        self._send_all(answer.cut(at, ending, outcome))
+        self.end(at)
+
+    def end(self, at: float) -> None:
+        """The answer is over, for the caller's ear too."""
+        answer, self.current = self.current, None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._give_room()
+        if answer is not None:
+            metrics.UNDERRUNS.inc(answer.playout.underruns)
+            self._on_ended(answer, at)
+
+    async def aclose(self, at: float) -> None:
+        """Within 2 s."""
+        if self.current is not None:
+            self.current.outcome = Outcome.CANCELLED
+            self.end(at)
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2.0)
+
+    def _send_all(self, events: list[wire.ServerEvent]) -> None:
+        for event in events:
+            self._send(event)
