@@ -8,6 +8,7 @@ The answer's sound is taken as fast as it is made, and reported as heard at once
 """
 
 import asyncio
+import math
 import secrets
 import time
 import wave
@@ -16,7 +17,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import soxr
 from msgspec import Struct
 from rich.console import Console
 from rich.markup import escape
@@ -30,6 +30,7 @@ from voice.logs import configure
 from voice.metrics import Figures
 from voice.playout import BYTES_PER_SAMPLE, Frame
 from voice.providers import Providers
+from voice.resample import Resampler
 from voice.session import Session
 
 PIECE_S = 0.02
@@ -39,6 +40,8 @@ TURN_LIMIT_S = 120.0
 BAR_CELLS = 40
 ALL_AT_ONCE_MS = 3_600_000
 """Lead of the sound: a file is written, not listened to."""
+COMMON_HZ = 75
+"""What all rates in use, 11025 Hz and up, share with 24 kHz; below it the filter grows too large."""
 REMEDY = "ffmpeg -i FILE -ar 16000 -ac 1 -c:a pcm_s16le question.wav makes a fitting one."
 
 
@@ -50,7 +53,7 @@ class Recording(Struct, frozen=True):
 
 
 def read_wav(path: Path) -> Recording:
-    """Any rate and any number of channels.
+    """Any usual rate and any number of channels.
 
     Raises:
         KaiwaError: No such file, no WAV, not 16-bit, or empty.
@@ -70,9 +73,14 @@ def read_wav(path: Path) -> Recording:
     if not len(samples) or rate_hz <= 0:
         raise KaiwaError(f"{path}: holds no sound. {REMEDY}")
     mono = samples.reshape(-1, channels).mean(axis=1).astype(np.int16)
-    if rate_hz not in settings.INPUT_RATES_HZ:
-        mono, rate_hz = soxr.resample(mono, rate_hz, settings.OUTPUT_RATE_HZ), 24_000
-    return Recording(mono.tobytes(), rate_hz)
+    if rate_hz in settings.INPUT_RATES_HZ:
+        return Recording(mono.tobytes(), rate_hz)
+    target_hz = settings.OUTPUT_RATE_HZ
+    if math.gcd(rate_hz, target_hz) < COMMON_HZ:
+        raise KaiwaError(f"{path}: {rate_hz} Hz is no usual sample rate. {REMEDY}")
+    resampler = Resampler(rate_hz, target_hz)
+    converted = np.concatenate((resampler.convert(mono), resampler.flush()))
+    return Recording(converted.tobytes(), target_hz)
 
 
 def write_wav(path: Path, pcm: bytes) -> None:

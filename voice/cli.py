@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from providers.base import ProviderError
 from voice.config import Config, load
@@ -189,7 +190,9 @@ def main() -> None:
     try:
         app()
     except (KaiwaError, ProviderError) as error:
-        complaints.print(f"[bold red]kaiwa:[/] {error}", highlight=False, soft_wrap=True)
+        complaints.print(
+            f"[bold red]kaiwa:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         sys.exit(2)
 
 

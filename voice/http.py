@@ -16,16 +16,23 @@ import msgspec
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.config.compression import CompressionConfig
 from litestar.connection import ASGIConnection
-from litestar.exceptions import NotAuthorizedException, NotFoundException
+from litestar.datastructures import MutableScopeHeaders
+from litestar.exceptions import (
+    NotAuthorizedException,
+    NotFoundException,
+    PermissionDeniedException,
+)
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.static_files import create_static_files_router
+from litestar.types import Message, Scope
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from voice import metrics
 from voice.desk import Desk
 from voice.health import without_addresses
+from voice.transports.websocket import Refusal
 
 WEB = Path(__file__).parent.parent / "web"
 SECURITY_HEADERS = {
@@ -49,6 +56,13 @@ def needs_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandle
     desk: Desk = connection.app.state.desk
     if not desk.door.knows(_headers(connection)):
         raise NotAuthorizedException("An API key is needed: Authorization: Bearer KEY")
+
+
+def right_name(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard for all: a page of elsewhere that had its name rebound to 127.0.0.1 reads nothing."""
+    desk: Desk = connection.app.state.desk
+    if not desk.door.allows_host(_headers(connection)):
+        raise PermissionDeniedException("This server answers to 127.0.0.1 and localhost only.")
 
 
 def _desk(request: Request[Any, Any, Any]) -> Desk:
@@ -95,11 +109,15 @@ async def performance(
 async def source_text(request: Request[Any, Any, Any], source: str) -> str:
     text = _desk(request).source_text(source.lstrip("/"))
     if text is None:
-        raise NotFoundException(f"No document {source!r} is in the index.")
+        raise NotFoundException(f"No document {source.lstrip("/")!r} is in the index.")
     return text
 
 
-@get("/api/bench/known-delays", summary="The mock providers' delays; 404 in any other profile")
+@get(
+    "/api/bench/known-delays",
+    guards=[needs_key],
+    summary="The mock providers' delays; 404 in any other profile",
+)
 async def known_delays(request: Request[Any, Any, Any]) -> dict[str, float]:
     delays = _desk(request).known_delays
     if delays is None:
@@ -107,10 +125,23 @@ async def known_delays(request: Request[Any, Any, Any]) -> dict[str, float]:
     return delays
 
 
-async def _secure(response: Response[Any]) -> Response[Any]:
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
+@get("/v1/realtime", summary="What the WebSocket upgrade would be answered, for browsers to ask")
+async def realtime_status(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+    """Browsers hide why an upgrade was refused; the same request without it is told."""
+    try:
+        _desk(request).admit(request.scope)
+    except Refusal as refusal:
+        body = {"error": {"code": refusal.code, "message": refusal.message}}
+        return Response(body, status_code=refusal.status)
+    return Response({"upgrade": "websocket"}, status_code=426, headers={"upgrade": "websocket"})
+
+
+async def _secure(message: Message, scope: Scope) -> None:
+    """On every answer, errors too."""
+    if message["type"] == "http.response.start":
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in SECURITY_HEADERS.items():
+            headers.setdefault(name, value)
 
 
 def application(desk: Desk) -> Litestar:
@@ -126,12 +157,14 @@ def application(desk: Desk) -> Litestar:
             performance,
             source_text,
             known_delays,
+            realtime_status,
             page,
         ],
         openapi_config=OpenAPIConfig(
             title="Kaiwa", version=desk.version, path="/docs", render_plugins=[JsonRenderPlugin()]
         ),
-        after_request=_secure,
+        guards=[right_name],
+        before_send=[_secure],
         compression_config=CompressionConfig(backend="gzip", minimum_size=2048),
         logging_config=None,
     )

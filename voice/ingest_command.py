@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from rag.ingest import IngestBusy, Report, ingest
@@ -53,14 +54,16 @@ async def _ingest(config: Config, paths: list[Path], index: Path, console: Conso
 
 def _tell(report: Report, index: Path, console: Console) -> None:
     for refused in report.refused:
-        console.print(f"[yellow]left out[/] {refused.source}: {refused.reason}", highlight=False)
+        why = escape(f"{refused.source}: {refused.reason}")
+        console.print(f"[yellow]left out[/] {why}", highlight=False, soft_wrap=True)
     for note in report.notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, markup=False)
     console.print(
-        f"{report.documents} documents, {report.chunks} passages in {index} "
+        f"{report.documents} documents, {report.chunks} passages in {escape(str(index))} "
         f"({len(report.added)} new, {len(report.changed)} changed, {len(report.removed)} removed, "
         f"{len(report.unchanged)} unchanged) in {report.took_s:.1f} s",
         highlight=False,
+        soft_wrap=True,
     )
     if not report.documents:
         console.print(

@@ -41,7 +41,10 @@ class Door(Struct, frozen=True):
             return True
         if origin in self.allowed_origins:
             return True
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
         return parts.scheme in ("http", "https") and parts.netloc == headers.get("host")
 
 
@@ -63,4 +66,7 @@ def _digest(key: str) -> bytes:
 
 
 def _name(host: str) -> str:
-    return urlsplit(f"//{host}").hostname or ""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

@@ -15,12 +15,13 @@ from litestar import Litestar
 from providers.base import ProviderError
 from voice import metrics
 from voice.build import Built, build, known_delays
-from voice.config import Config
+from voice.config import Config, ServerConfig
 from voice.desk import Desk
 from voice.errors import ConfigError
 from voice.http import application
 from voice.logs import configure
 from voice.transports.line import Line
+from voice.transports.request import PromptRequest
 from voice.transports.websocket import serve as serve_websocket
 
 REALTIME = "/v1/realtime"
@@ -49,6 +50,8 @@ class Front:
                 send_limit_s=self._desk.config.server.send_limit_s,
             )
         else:
+            if scope.get("method") == "HEAD":  # answered as GET; uvicorn leaves the body out
+                scope = {**scope, "method": "GET"}
             await self._http(scope, receive, send)
 
 
@@ -117,40 +120,66 @@ def uvicorn_run(config: Config) -> int:
 
 
 async def _serve(config: Config) -> int:
-    built = build(config)
+    with _bound(config.server) as listener:
+        built = build(config)
+        try:
+            await built.start()
+            return await _listen(config, built, listener)
+        finally:
+            await built.aclose()
+
+
+def _bound(server: ServerConfig) -> socket.socket:
+    """Before the models are loaded, so that a port in use is told at once.
+
+    Raises:
+        ConfigError: The address cannot be had.
+    """
     try:
-        await built.start()
-        return await _listen(config, built)
-    finally:
-        await built.aclose()
+        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"server.host: {server.host}: {error.strerror}.") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"server.port: {server.host}:{server.port} cannot be had: {error.strerror}. "
+            "Stop what uses it, or choose another: kaiwa serve --port 8001 (0: any free one)."
+        ) from None
+    return listener
 
 
-async def _listen(config: Config, built: Built) -> int:
-    desk = Desk(config, built.providers, built.by_slot, built.library, known_delays(config))
-    server = Server(
-        uvicorn.Config(
-            Front(desk, application(desk)),
-            host=config.server.host,
-            port=config.server.port,
-            ws=Line,
-            ws_max_size=config.server.max_frame_kib * 1024,
-            ws_per_message_deflate=False,
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            timeout_graceful_shutdown=3,
-            server_header=False,
-        ),
-        desk,
+def server_for(desk: Desk) -> Server:
+    """uvicorn round the desk; `serve(sockets=[…])` runs it."""
+    config = uvicorn.Config(
+        Front(desk, application(desk)),
+        ws=Line,
+        ws_max_size=desk.config.server.max_frame_kib * 1024,
+        ws_per_message_deflate=False,
+        http=PromptRequest,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=3,
+        server_header=False,
     )
+    return Server(config, desk)
+
+
+async def _listen(config: Config, built: Built, listener: socket.socket) -> int:
+    desk = Desk(config, built.providers, built.by_slot, built.library, known_delays(config))
+    server = server_for(desk)
     desk.watch.start()
     probe = asyncio.create_task(_probe_lag(), name="lag-probe")
     # What is loaded now stays: the collector need never look at it again.
     gc.collect()
     gc.freeze()
     try:
-        await server.serve()
+        await server.serve(sockets=[listener])
     finally:
         probe.cancel()
         await desk.watch.aclose()

@@ -18,8 +18,8 @@ word to the client, `commit` ends it, `request_reply` asks for the answer.
 
 A committed utterance waits for its finals, `final_limit_s` at most, after which the last partials
 stand for them. Then Understood, and StartReply if an answer is wanted, nothing is still being
-waited for, and the caller has not taken the floor again; else SkipReply. One answer at a time: where
-the caller may not interrupt, the next one waits for the end of the last.
+waited for, and the caller has not taken the floor again; else SkipReply. One answer at a time:
+where the caller may not interrupt, the next one waits for the end of the last.
 """
 
 from enum import Enum
@@ -76,6 +76,7 @@ class Utterance:
         self.turn = turn
         self.sample = sample
         self.committed_at: float | None = None
+        self.wants_reply = False
         self.failed = False
         self._words: dict[int, str] = {}
         self._awaited: set[int] = set()
@@ -213,22 +214,20 @@ class TurnTaker:
 
     def request_reply(self) -> list[Command]:
         """The client asks for an answer, now or as soon as the finals are in."""
-        if self._waiting:
-            self._wanted = self._waiting[-1].turn
-        elif self._wanted is None:
-            self._wanted, self._unanswered = self._unanswered or self.new_turn(), None
         self._asked = True
+        if self._waiting:
+            self._waiting[-1].wants_reply = True
         return self._settle()
 
     def withdraw_reply(self) -> None:
         """The client no longer wants the answer that has not begun."""
-        if self._wanted is not None and not self._is_waiting(self._wanted):
-            self._unanswered = self._wanted
-        self._want(None)
+        self._expect_none()
+        if self._wanted is not None:
+            self._wanted, self._unanswered = None, self._wanted
 
     @property
     def reply_pending(self) -> bool:
-        return self._wanted is not None
+        return self._wanted is not None or any(u.wants_reply for u in self._waiting)
 
     def reply_ended(self) -> None:
         """The caller has heard it, or it was cut. If another is due, so is `tick`."""
@@ -332,6 +331,7 @@ class TurnTaker:
         self.caller = Caller.SPEAKING
         orders: list[Command] = [OpenUtterance(self._open.turn, start)]
         if self.rules.interrupt_response:
+            self._expect_none()
             orders += self._drop_wanted()
             if self.replying:
                 self.replying = False
@@ -373,10 +373,8 @@ class TurnTaker:
         orders.append(CommitUtterance(utterance.turn, sample, forced))
         utterance.committed_at = now
         self.caller = Caller.SILENT
+        utterance.wants_reply = self.rules.automatic and self.rules.create_response
         self._waiting.append(utterance)
-        if self.rules.automatic and self.rules.create_response:
-            orders += self._drop_wanted(keep_request=True)
-            self._want(utterance.turn, asked=self._asked)
         return orders + self._settle()
 
     def _recognised(self, fact: Hypothesis | SttFailure) -> list[Command]:
@@ -398,13 +396,14 @@ class TurnTaker:
             orders.append(Misheard(done.turn) if lost else Understood(done.turn, done.text))
             if not done.text and self.rules.automatic:
                 orders.append(SkipReply(done.turn, no_speech=True))
-                if self._wanted == done.turn:
-                    self._wanted = self.new_turn() if self._asked else None
-            elif done.turn != self._wanted:
+            elif done.wants_reply:
+                orders += self._drop_wanted()  # what was said before it is answered with it
+                self._wanted = done.turn
+            else:
                 orders += self._leave(done.turn)
-        if self._reply_is_due:
-            orders += self._start_reply()
-        return orders
+        if self._asked and self._wanted is None and not self._waiting:
+            self._wanted, self._unanswered = self._unanswered or self.new_turn(), None
+        return orders + self._start_reply() if self._reply_is_due else orders
 
     @property
     def _reply_is_due(self) -> bool:
@@ -412,31 +411,26 @@ class TurnTaker:
 
     def _start_reply(self) -> list[Command]:
         assert self._wanted is not None
-        turn, before = self._wanted, self._unanswered
-        self._want(None)
-        self._unanswered = None
+        turn, self._wanted, self._asked = self._wanted, None, False
         orders: list[Command] = []
-        if before is not None:
-            orders.append(SkipReply(before, no_speech=False))
-        if turn < self._last_reply:  # an answer was asked for in the middle of this utterance
+        if self._unanswered is not None and self._unanswered < turn:
+            orders.append(SkipReply(self._unanswered, no_speech=False))
+            self._unanswered = None
+        if turn < self._last_reply:  # while this was being said, the client had another answered
             orders.append(SkipReply(turn, no_speech=False))
             turn = self.new_turn()
         self.replying, self._last_reply = True, turn
         return [*orders, StartReply(turn)]
 
-    def _want(self, turn: int | None, *, asked: bool = False) -> None:
-        self._wanted, self._asked = turn, asked
-
-    def _is_waiting(self, turn: int) -> bool:
-        return any(utterance.turn == turn for utterance in self._waiting)
+    def _expect_none(self) -> None:
+        """What is being waited for will not be answered."""
+        self._asked = False
+        for utterance in self._waiting:
+            utterance.wants_reply = False
 
     def _drop_wanted(self) -> list[Command]:
-        """The answer that has not begun is not wanted any more."""
-        dropped = self._wanted
-        self._want(None)
-        if dropped is None or self._is_waiting(dropped):
-            return []  # is settled with its utterance
-        return [SkipReply(dropped, no_speech=False)]
+        dropped, self._wanted = self._wanted, None
+        return [] if dropped is None else [SkipReply(dropped, no_speech=False)]
 
     def _leave(self, turn: int) -> list[Command]:
         """Not answered now; where answers come on request only, the next request may mean it."""

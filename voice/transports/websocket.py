@@ -71,8 +71,8 @@ class LineOutbox:
 class Inlet:
     """A client's frames, decoded and in order, to the session."""
 
-    def __init__(self, session: Session, line: Line) -> None:
-        self._session, self._line = session, line
+    def __init__(self, session: Session, line: Line, *, binary: bool) -> None:
+        self._session, self._line, self._takes_binary = session, line, binary
         self._bad = 0
         self._decoding: asyncio.Task[None] | None = None
         self._behind: deque[tuple[bool, bytes]] = deque()
@@ -89,17 +89,23 @@ class Inlet:
     def binary(self, data: bytes) -> None:
         if self._decoding is not None:
             self._behind.append((True, data))
-        else:
+        elif self._takes_binary:
             self._session.hear(data)
+        else:
+            message = "Binary frames are audio where the address ends in ?audio=binary, only there."
+            self._complain(wire.Undecodable("unexpected_binary", message, None, None))
 
     def _take(self, data: bytes) -> None:
         try:
-            event = wire.decode(data)
+            event = _decode(data)
         except wire.Undecodable as error:
             self._complain(error)
         else:
-            self._bad = 0
-            self._session.post(event)
+            self._good(event)
+
+    def _good(self, event: wire.AnyClientEvent) -> None:
+        self._bad = 0
+        self._session.post(event)
 
     async def _decode_elsewhere(self, data: bytes) -> None:
         """A long frame holds up what comes behind it, and nobody else."""
@@ -108,7 +114,7 @@ class Inlet:
         except wire.Undecodable as error:
             self._complain(error)
         else:
-            self._session.post(event)
+            self._good(event)
         self._decoding = None
         while self._behind and self._decoding is None:
             is_binary, waiting = self._behind.popleft()
@@ -127,8 +133,19 @@ class Inlet:
             self._decoding.cancel()
 
 
+def _decode(data: bytes) -> wire.AnyClientEvent:
+    """Raises:
+    Undecodable: Also for what is nested deeper than a decoder can follow.
+    """
+    try:
+        return wire.decode(data)
+    except RecursionError:
+        message = "This frame is nested too deeply."
+        raise wire.Undecodable("invalid_json", message, None, None) from None
+
+
 def _decode_long(data: bytes) -> wire.AnyClientEvent:
-    event = wire.decode(data)
+    event = _decode(data)
     return event.prepared() if isinstance(event, wire.AudioAppend) else event
 
 
@@ -176,8 +193,9 @@ async def serve(
     await send({"type": "websocket.accept", "subprotocol": chosen})
     line: Line = scope["extensions"]["kaiwa.line"]
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    session = new_session(LineOutbox(line, binary=query.get("audio") == ["binary"]))
-    inlet = Inlet(session, line)
+    binary = query.get("audio") == ["binary"]
+    session = new_session(LineOutbox(line, binary=binary))
+    inlet = Inlet(session, line, binary=binary)
     try:
         session.open()
         await line.attach(text=inlet.text, binary=inlet.binary, send_limit_s=send_limit_s)

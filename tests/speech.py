@@ -1,0 +1,271 @@
+"""A caller for the tests that speak: a server of its own, a microphone that never stops, a notebook.
+
+    microphone   ~~~~ question ~~~~ ........ room noise ........ ~~~~ question ~~~~
+                 20 ms frames in real time, from the first to the last moment of the call
+    notebook     every event with its arrival; every answer's audio by its item
+
+Positions in the caller's audio are milliseconds since the call began, as the wire counts them.
+"""
+
+import asyncio
+import base64
+import contextlib
+import csv
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import wave
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import soxr
+import websockets
+import yaml
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parent.parent
+RATE_HZ = 24_000
+FRAME_MS = 20
+FRAME_SAMPLES = RATE_HZ * FRAME_MS // 1000
+START_LIMIT_S = 60.0
+ROOM_RMS = 30.0
+"""-61 dBFS: a quiet room at a close microphone. Digital silence would flatter the detector."""
+EXTENSIONS = [
+    "kaiwa.transcript.partial",
+    "kaiwa.turn.sources",
+    "kaiwa.turn.timeline",
+    "kaiwa.speech.marks",
+]
+
+Samples = NDArray[np.int16]
+
+
+# --- speech -----------------------------------------------------------------------------------
+
+
+def read_wav(path: Path, rate_hz: int = RATE_HZ) -> Samples:
+    """A mono WAV of 16 bits, as [n] samples at `rate_hz`."""
+    with wave.open(str(path)) as file:
+        source_hz = file.getframerate()
+        samples: Samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    if source_hz == rate_hz:
+        return samples
+    resampled: Samples = soxr.resample(samples, source_hz, rate_hz)
+    return resampled
+
+
+def flite(text: str, voice: str, folder: Path) -> Samples:
+    """`text` in one of flite's voices. Skips the test where flite is missing; fails it on CI."""
+    if shutil.which("flite") is None:
+        reason = "flite is not installed (apt-get install flite)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    wav = folder / f"{voice}-{abs(hash(text))}.wav"
+    subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(wav)], check=True)
+    return read_wav(wav)
+
+
+def human_speech() -> list[tuple[str, str, Samples]]:
+    """File name, what is said in it, its samples. Skips the test without SPEECH_DIR."""
+    folder = os.environ.get("SPEECH_DIR")
+    if not folder:
+        pytest.skip("SPEECH_DIR names no folder with human speech")
+    with open(Path(folder) / "transcripts.tsv", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return [(row["file"], row["text"], read_wav(Path(folder) / row["file"])) for row in rows]
+
+
+def room_noise(count: int, seed: int) -> Samples:
+    """Noise whose low tones are the loudest, as rooms have it."""
+    white = np.random.default_rng(seed).standard_normal(count + 64)
+    soft = np.convolve(white, np.exp(-np.arange(64) / 8.0), "valid")[:count]
+    return np.round(soft / soft.std() * ROOM_RMS).astype(np.int16)
+
+
+def words(text: str) -> list[str]:
+    """Lower case, letters and apostrophes only."""
+    kept = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower())
+    return kept.split()
+
+
+def word_errors(said: list[str], heard: list[str]) -> int:
+    """Levenshtein distance in words."""
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(said, 1):
+        before, row = row, [i]
+        for j, other in enumerate(heard, 1):
+            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (word != other)))
+    return row[-1]
+
+
+# --- the server -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def serving(folder: Path, settings: dict[str, Any] | None = None) -> Iterator[str]:
+    """The embedded profile over the sample documents, as a process of its own.
+
+    Args:
+        folder: For its index, its configuration and its log.
+        settings: Sections of the configuration that differ from the profile.
+    Yields:
+        The address of its WebSocket.
+    """
+    config, index = folder / "kaiwa.yaml", folder / "index"
+    config.write_text(yaml.safe_dump({"profile": "embedded", **(settings or {})}))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("KAIWA_", "LLM_"))}
+    environment["RAG_INDEX_PATH"] = str(index)
+    kaiwa = [sys.executable, "-m", "voice.cli"]
+    ingest = [*kaiwa, "ingest", str(ROOT / "rag" / "samples"), "--index", str(index)]
+    subprocess.run(ingest, env=environment, check=True, capture_output=True)
+    serve = [*kaiwa, "serve", "--config", str(config), "--port", "0"]
+    process = subprocess.Popen(serve, env=environment, stderr=subprocess.PIPE, text=True)
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    log: list[str] = []
+
+    def follow() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            log.append(line)
+            lines.put(line)
+        lines.put("")
+
+    reader = threading.Thread(target=follow)
+    reader.start()
+    try:
+        yield _ready_url(lines, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.wait()
+        reader.join()
+        assert process.stderr is not None
+        process.stderr.close()
+        (folder / "server.log").write_text("".join(log))
+    problems = [line for line in log if '"level": "error"' in line or "Traceback" in line]
+    assert problems == []
+
+
+def _ready_url(lines: "queue.SimpleQueue[str]", log: list[str]) -> str:
+    while line := lines.get(timeout=START_LIMIT_S):
+        if '"ready"' in line:
+            url: str = json.loads(line)["url"]
+            return url.rstrip("/").replace("http", "ws", 1) + "/v1/realtime?model=kaiwa"
+    raise AssertionError("the server ended before it was ready:\n" + "".join(log))
+
+
+# --- the call ---------------------------------------------------------------------------------
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """An event and when it came, in seconds since the call began."""
+
+    at: float
+    event: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        name: str = self.event["type"]
+        return name
+
+
+class Spoken(msgspec.Struct, frozen=True):
+    """Where in the caller's audio a piece of speech lay, in ms."""
+
+    start_ms: float
+    end_ms: float
+
+
+class Caller:
+    """One call in real time; made by `calling`."""
+
+    def __init__(self, socket: websockets.ClientConnection) -> None:
+        self._socket = socket
+        self._began = time.monotonic()
+        self._changed = asyncio.Event()
+        self._speech: list[tuple[Samples, asyncio.Future[Spoken]]] = []
+        self.notes: list[Noted] = []
+        self.audio: dict[str, bytearray] = {}
+        """Per item of an answer: what was received of it, s16le at 24 kHz."""
+        self.first_audio_at: dict[str, float] = {}
+
+    @property
+    def now(self) -> float:
+        return time.monotonic() - self._began
+
+    def of(self, *types: str) -> list[Noted]:
+        return [note for note in self.notes if note.type in types]
+
+    async def send(self, event: dict[str, Any]) -> None:
+        await self._socket.send(json.dumps(event))
+
+    async def say(self, samples: Samples) -> Spoken:
+        """Speaks; returns when the last sample has been sent."""
+        done: asyncio.Future[Spoken] = asyncio.get_running_loop().create_future()
+        self._speech.append((samples, done))
+        return await done
+
+    async def pause(self, seconds: float) -> None:
+        """Says nothing, in the room's noise."""
+        await self.say(room_noise(round(seconds * RATE_HZ), len(self.notes)))
+
+    async def until(
+        self, wanted: Callable[[Noted], bool], *, since: int = 0, limit_s: float = 40.0
+    ) -> Noted:
+        """The first event from the `since`-th on that is `wanted`, which may still come."""
+        async with asyncio.timeout(limit_s):
+            while True:
+                for note in self.notes[since:]:
+                    if wanted(note):
+                        return note
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def listen(self) -> None:
+        async for message in self._socket:
+            event = json.loads(message)
+            at = self.now
+            if event["type"] == "response.output_audio.delta":
+                item = event["item_id"]
+                self.first_audio_at.setdefault(item, at)
+                self.audio.setdefault(item, bytearray()).extend(base64.b64decode(event["delta"]))
+            else:
+                self.notes.append(Noted(at, event))
+            self._changed.set()
+
+    async def speak(self) -> None:
+        """The microphone: a frame every 20 ms, speech where there is some, else the room."""
+        noise = room_noise(RATE_HZ * 4, 1)
+        sent = 0
+        while True:
+            frame = noise[sent * FRAME_SAMPLES % (len(noise) - FRAME_SAMPLES) :][:FRAME_SAMPLES]
+            if self._speech:
+                frame = self._next_of_speech(frame, sent)
+            audio = base64.b64encode(frame.astype("<i2").tobytes()).decode()
+            await self.send({"type": "input_audio_buffer.append", "audio": audio})
+            sent += 1
+            due = self._began + sent * FRAME_MS / 1000
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def _next_of_speech(self, noise: Samples, sent: int) -> Samples:
+        samples, done = self._speech[0]
+        frame, rest = samples[:FRAME_SAMPLES], samples[FRAME_SAMPLES:]
+        self._speech[0] = (rest, done)
+        if not hasattr(done, "start_ms"):
+            self._starts.setdefault(id(done), sent * FRAME_MS)
+        if len(rest) == 0:
+            self._speech.pop(0)
+            end_ms = sent * FRAME_MS + len(frame) * 1000 / RATE_HZ
+            done.set_result(Spoken(self._starts.pop(id(done)), end_ms))
+        return np.concatenate([frame, noise[len(frame) :]])
