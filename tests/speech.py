@@ -187,6 +187,16 @@ class Spoken(msgspec.Struct, frozen=True):
     end_ms: float
 
 
+class _Saying:
+    """A piece of speech on its way through the microphone."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+        self.sent = 0
+        self.start_ms = 0.0
+        self.done: asyncio.Future[Spoken] = asyncio.get_running_loop().create_future()
+
+
 class Caller:
     """One call in real time; made by `calling`."""
 
@@ -194,11 +204,12 @@ class Caller:
         self._socket = socket
         self._began = time.monotonic()
         self._changed = asyncio.Event()
-        self._speech: list[tuple[Samples, asyncio.Future[Spoken]]] = []
+        self._speech: list[_Saying] = []
         self.notes: list[Noted] = []
         self.audio: dict[str, bytearray] = {}
         """Per item of an answer: what was received of it, s16le at 24 kHz."""
-        self.first_audio_at: dict[str, float] = {}
+        self.deltas: dict[str, list[tuple[float, int]]] = {}
+        """Per item: when each piece of it came, and its length in bytes."""
 
     @property
     def now(self) -> float:
@@ -212,9 +223,9 @@ class Caller:
 
     async def say(self, samples: Samples) -> Spoken:
         """Speaks; returns when the last sample has been sent."""
-        done: asyncio.Future[Spoken] = asyncio.get_running_loop().create_future()
-        self._speech.append((samples, done))
-        return await done
+        saying = _Saying(samples)
+        self._speech.append(saying)
+        return await saying.done
 
     async def pause(self, seconds: float) -> None:
         """Says nothing, in the room's noise."""
@@ -235,13 +246,12 @@ class Caller:
     async def listen(self) -> None:
         async for message in self._socket:
             event = json.loads(message)
-            at = self.now
             if event["type"] == "response.output_audio.delta":
-                item = event["item_id"]
-                self.first_audio_at.setdefault(item, at)
-                self.audio.setdefault(item, bytearray()).extend(base64.b64decode(event["delta"]))
+                item, pcm = event["item_id"], base64.b64decode(event["delta"])
+                self.audio.setdefault(item, bytearray()).extend(pcm)
+                self.deltas.setdefault(item, []).append((self.now, len(pcm)))
             else:
-                self.notes.append(Noted(at, event))
+                self.notes.append(Noted(self.now, event))
             self._changed.set()
 
     async def speak(self) -> None:
@@ -249,23 +259,51 @@ class Caller:
         noise = room_noise(RATE_HZ * 4, 1)
         sent = 0
         while True:
-            frame = noise[sent * FRAME_SAMPLES % (len(noise) - FRAME_SAMPLES) :][:FRAME_SAMPLES]
+            start = sent * FRAME_SAMPLES % (len(noise) - FRAME_SAMPLES)
+            frame = noise[start : start + FRAME_SAMPLES]
             if self._speech:
-                frame = self._next_of_speech(frame, sent)
+                frame = self._next_of_speech(frame, sent * FRAME_MS)
             audio = base64.b64encode(frame.astype("<i2").tobytes()).decode()
             await self.send({"type": "input_audio_buffer.append", "audio": audio})
             sent += 1
             due = self._began + sent * FRAME_MS / 1000
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
-    def _next_of_speech(self, noise: Samples, sent: int) -> Samples:
-        samples, done = self._speech[0]
-        frame, rest = samples[:FRAME_SAMPLES], samples[FRAME_SAMPLES:]
-        self._speech[0] = (rest, done)
-        if not hasattr(done, "start_ms"):
-            self._starts.setdefault(id(done), sent * FRAME_MS)
-        if len(rest) == 0:
+    def _next_of_speech(self, noise: Samples, at_ms: float) -> Samples:
+        saying = self._speech[0]
+        if not saying.sent:
+            saying.start_ms = at_ms
+        frame = saying.samples[saying.sent : saying.sent + FRAME_SAMPLES]
+        saying.sent += len(frame)
+        if saying.sent == len(saying.samples):
             self._speech.pop(0)
-            end_ms = sent * FRAME_MS + len(frame) * 1000 / RATE_HZ
-            done.set_result(Spoken(self._starts.pop(id(done)), end_ms))
+            if not saying.done.done():
+                end_ms = at_ms + len(frame) * 1000 / RATE_HZ
+                saying.done.set_result(Spoken(saying.start_ms, end_ms))
         return np.concatenate([frame, noise[len(frame) :]])
+
+
+@contextlib.asynccontextmanager
+async def calling(url: str, **turn_detection: Any) -> AsyncIterator[Caller]:
+    """A call with all of Kaiwa's extensions; hangs up at the end.
+
+    Args:
+        turn_detection: What differs from server_vad's defaults.
+    """
+    session: dict[str, Any] = {"type": "realtime", "include": EXTENSIONS}
+    if turn_detection:
+        detection = {"type": "server_vad", **turn_detection}
+        session["audio"] = {"input": {"turn_detection": detection}}
+    async with websockets.connect(url, max_size=None, compression=None) as socket:
+        caller = Caller(socket)
+        await caller.send({"type": "session.update", "session": session})
+        async with asyncio.TaskGroup() as tasks:
+            work = [tasks.create_task(caller.listen()), tasks.create_task(caller.speak())]
+            try:
+                await caller.until(lambda note: note.type == "session.updated")
+                yield caller
+            finally:
+                for task in work:
+                    task.cancel()
+    problems = caller.of("error")
+    assert problems == []

@@ -7,7 +7,7 @@ It lives on after `response.done`, while the caller still hears it, and a while 
 late `conversation.item.truncate` finds where the words lie in the sound.
 """
 
-from providers.base import ProviderError
+from providers.base import ProviderError, ToolCallDelta
 from voice import wire
 from voice.conversation import Conversation
 from voice.playout import Frame, Playout
@@ -53,6 +53,8 @@ class Answer:
         self.playout = Playout(rate_hz=form.rate_hz, frame_ms=frame_ms, lead_ms=lead_ms)
         self.playout.begin(self.turn)
         self._marks: list[tuple[int, int]] = []
+        self._calls: list[ToolCallDelta] = []
+        """Written out once all is said: a client acts on a call, and one that was cut is none."""
         self._ended: Ended | None = None
 
     @property
@@ -87,10 +89,9 @@ class Answer:
                 self.playout.push(fact.pcm)
                 return self._speech_marks()
             case Called():
-                delta = fact.delta
-                return self.response.call(delta.index, delta.call_id, delta.name, delta.arguments)
+                self._calls.append(fact.delta)
             case Failed():
-                self.error = fact.error
+                self.error, self.problem = fact.error, str(fact.error)
                 self.outcome = Outcome.FAILED
             case Ended():
                 self.playout.finish()
@@ -157,7 +158,16 @@ class Answer:
             ),
             output_token_details=wire.TokenDetails(text_tokens=finish.usage.output_tokens),
         )
-        return self.response.end(self._ending(finish.reason), usage)
+        ending = self._ending(finish.reason)
+        calls = self._called() if ending.status == "completed" else []
+        return calls + self.response.end(ending, usage)
+
+    def _called(self) -> Events:
+        return [
+            event
+            for call in self._calls
+            for event in self.response.call(call.index, call.call_id, call.name, call.arguments)
+        ]
 
     def _ending(self, reason: str) -> Ending:
         if self.error is not None:
@@ -182,11 +192,14 @@ class Answer:
         whole = self.playout.is_drained(now) and not self.active
         heard_ms = self.playout.clear(now)
         events = self.response.end(ending)
-        if not whole and self.response.settings.spoken and self.item_id:
-            self.outcome, self.cut_in_ms = outcome, heard_ms
-            self._conversation.heard(self.item_id, self.heard_text(heard_ms))
-        elif events:
+        if whole:
+            return events
+        if self.error is None:
             self.outcome = outcome
+        if self.response.settings.spoken:
+            self.cut_in_ms = None if outcome is Outcome.FAILED else heard_ms
+            if self.item_id:
+                self._conversation.heard(self.item_id, self.heard_text(heard_ms))
         return events
 
     def truncate(self, audio_end_ms: int, now: float) -> int:

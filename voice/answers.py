@@ -10,12 +10,13 @@ from typing import Protocol
 
 import structlog
 
-from providers.base import LLMRequest, Tool
+from providers.base import LLMRequest, Slot, Tool
 from voice import metrics, reply, settings, wire
 from voice.answer import Answer
 from voice.config import Config
 from voice.conversation import Conversation
 from voice.ids import Ids
+from voice.patience import Patience
 from voice.playout import Frame
 from voice.providers import Providers
 from voice.record import Record
@@ -155,7 +156,22 @@ class Answers:
             retrieve=config.rag.enabled and is_question,
             context_tokens=config.llm.context_tokens,
             retrieval_limit_s=config.rag.limit_ms / 1000,
-            first_audio_limit_s=config.tts.first_audio_limit_s,
+            tokens=Patience(
+                slot=Slot.LLM,
+                what="token",
+                first_s=config.llm.first_token_limit_s,
+                first_setting="llm.first_token_limit_s",
+                next_s=config.llm.token_limit_s,
+                next_setting="llm.token_limit_s",
+            ),
+            audio=Patience(
+                slot=Slot.TTS,
+                what="sound",
+                first_s=config.tts.first_audio_limit_s,
+                first_setting="tts.first_audio_limit_s",
+                next_s=config.tts.audio_limit_s,
+                next_setting="tts.audio_limit_s",
+            ),
             max_speech_s=config.agent.max_reply_s,
         )
 
@@ -242,7 +258,8 @@ class Answers:
     async def aclose(self, at: float) -> None:
         """Within 2 s."""
         if self.current is not None:
-            self.current.outcome = Outcome.CANCELLED
+            if self.current.active:
+                self.current.outcome = Outcome.CANCELLED
             self.end(at)
         for task in list(self._tasks):
             task.cancel()

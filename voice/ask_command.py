@@ -41,7 +41,7 @@ BAR_CELLS = 40
 ALL_AT_ONCE_MS = 3_600_000
 """Lead of the sound: a file is written, not listened to."""
 COMMON_HZ = 75
-"""What all rates in use, 11025 Hz and up, share with 24 kHz; below it the filter grows too large."""
+"""What all rates in use share with 24 kHz; where it is less, the filter grows too large."""
 REMEDY = "ffmpeg -i FILE -ar 16000 -ac 1 -c:a pcm_s16le question.wav makes a fitting one."
 
 

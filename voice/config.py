@@ -78,6 +78,8 @@ class TtsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     api_key: str = ""
     voice: str = ""
     first_audio_limit_s: float = 5.0
+    audio_limit_s: float = 3.0
+    """From one piece of a clause's sound to the next."""
 
 
 class EmbedderConfig(Struct, frozen=True, forbid_unknown_fields=True):

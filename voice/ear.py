@@ -10,7 +10,7 @@ Where the client says when a turn ends, VAD is left out and everything goes stra
 
 from collections.abc import Callable
 
-from providers.base import STT, VAD, Hypothesis, SttFailure, VadFrame, VadStream
+from providers.base import STT, VAD, Hypothesis, SttFailure, SttStream, VadFrame, VadStream
 from voice.audio import Listening
 from voice.endpoint import samples
 from voice.settings import AudioFormat
@@ -20,6 +20,8 @@ KEEP_MS = 2600
 """Audio behind the judged sample that a new segment may still begin in: the longest prefix a client
 can ask for, and what VAD needs to be sure."""
 TRIM_BYTES = 64_000
+MOST_KEPT_MS = 30_000
+"""Audio that waits for a VAD that has fallen behind; beyond it the oldest is lost."""
 
 
 class Ear:
@@ -43,6 +45,8 @@ class Ear:
         self._recogniser = stt
         self._language = language
         self._stt = stt.open(post, language=language)
+        self._stt_language = language
+        self._former: SttStream | None = None
         self._min_speech_ms = min_speech_ms
         self._threshold = threshold
         self._vad_stream: VadStream | None = None
@@ -65,10 +69,7 @@ class Ear:
 
     def set_language(self, language: str) -> None:
         """From the next utterance on; one that is under way ends as it began."""
-        if language != self._language and not self._live:
-            self._language = language
-            self._stt.close()
-            self._stt = self._recogniser.open(self._post, language=language)
+        self._language = language
 
     def convert(self, data: bytes) -> bytes:
         """Raises:
@@ -79,6 +80,7 @@ class Ear:
     def hear(self, pcm: bytes, *, judged: bool) -> None:
         """The next 16 kHz samples, to be judged by VAD or taken for speech as they are."""
         self._kept += pcm
+        self._forget(len(self._kept) // 2 - samples(MOST_KEPT_MS))
         start, self.position = self.position, self.position + len(pcm) // 2
         if judged:
             if self._vad_stream is None:
@@ -97,9 +99,22 @@ class Ear:
         return self._detector.receive(frame)
 
     def begin(self, segment: int, sample: int) -> None:
+        if self._language != self._stt_language:
+            self._switch()
         self._stt.begin(segment)
         self._fed_to = max(sample, self._kept_from)
         self._live = True
+
+    def _switch(self) -> None:
+        """Opens a stream for the new language; the former one may still owe us a final."""
+        self._close_former()
+        self._former, self._stt_language = self._stt, self._language
+        self._stt = self._recogniser.open(self._post, language=self._language)
+
+    def _close_former(self) -> None:
+        former, self._former = self._former, None
+        if former is not None:
+            former.close()
 
     def feed(self, to_sample: int) -> None:
         """STT hears what has been judged; what is older than any prefix is forgotten."""
@@ -107,14 +122,19 @@ class Ear:
             start, end = self._fed_to - self._kept_from, to_sample - self._kept_from
             self._stt.feed(bytes(self._kept[start * 2 : end * 2]))
             self._fed_to = to_sample
-        spare = (to_sample - samples(KEEP_MS) - self._kept_from) * 2
-        if spare > TRIM_BYTES:
-            del self._kept[:spare]
-            self._kept_from += spare // 2
+        self._forget(to_sample - samples(KEEP_MS) - self._kept_from)
+
+    def _forget(self, spare: int) -> None:
+        """The oldest `spare` samples, once they are worth moving the rest."""
+        if spare * 2 > TRIM_BYTES:
+            del self._kept[: spare * 2]
+            self._kept_from += spare
+            self._fed_to = max(self._fed_to, self._kept_from)
 
     def end(self) -> None:
         self._live = False
         self._stt.end()
+        self._close_former()
 
     def abandon(self) -> None:
         self._live = False
@@ -122,6 +142,7 @@ class Ear:
 
     def close(self) -> None:
         self._stt.close()
+        self._close_former()
         if self._vad_stream is not None:
             self._vad_stream.close()
             self._vad_stream = None

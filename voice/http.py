@@ -107,9 +107,10 @@ async def performance(
 
 @get("/api/sources/{source:path}", guards=[needs_key], media_type=MediaType.TEXT)
 async def source_text(request: Request[Any, Any, Any], source: str) -> str:
-    text = _desk(request).source_text(source.lstrip("/"))
+    name = source.lstrip("/")
+    text = _desk(request).source_text(name)
     if text is None:
-        raise NotFoundException(f"No document {source.lstrip("/")!r} is in the index.")
+        raise NotFoundException(f"No document {name!r} is in the index.")
     return text
 
 

@@ -10,7 +10,7 @@ there. Cancelling the task closes both streams, down to their HTTP responses.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from msgspec import Struct
 
@@ -32,6 +32,7 @@ from providers.base import (
 from voice import prompt
 from voice.audio import Speaking, duration_ms
 from voice.clauses import ClauseSplitter
+from voice.patience import Patience, in_time
 from voice.phrases import apology
 from voice.settings import Settings
 
@@ -117,7 +118,8 @@ class Task(Struct, frozen=True, kw_only=True):
     retrieve: bool
     context_tokens: int
     retrieval_limit_s: float
-    first_audio_limit_s: float
+    tokens: Patience
+    audio: Patience
     max_speech_s: float
 
 
@@ -144,6 +146,7 @@ class Reply:
         self._spoken = task.settings.spoken
         self._clauses: asyncio.Queue[str | None] = asyncio.Queue()
         self._finish = Finish()
+        self._phrased = self._called = self._audible = False
         self._said = ""
         self._sound_ms = 0.0
 
@@ -188,108 +191,126 @@ class Reply:
 
     # --- think ------------------------------------------------------------------------------------
 
+    async def _tokens(self, request: LLMRequest) -> AsyncGenerator[str, None]:
+        """The words as the model gives them; whatever else it gives is posted or kept."""
+        thought = False
+        stream = in_time(self._llm.stream(request), self._task.tokens, self._llm.info.provider)
+        async with contextlib.aclosing(stream) as events:
+            async for event in events:
+                if not thought:
+                    thought = True
+                    self._post(Thought(self._turn))
+                match event:
+                    case TextDelta():
+                        yield event.text
+                    case ToolCallDelta():
+                        self._called = True
+                        self._post(Called(self._turn, event))
+                    case Finish():
+                        self._finish = event
+
+    def _nothing_said(self) -> str:
+        """What to say where the model gave no words: nothing if it called a function.
+
+        Raises:
+            ProviderError: It gave neither, and no reason.
+        """
+        if self._called:
+            return ""
+        if self._finish.reason == "content_filter":
+            return apology(self._task.language)
+        why = f"answered without a word (finish_reason {self._finish.reason})"
+        raise ProviderError(Slot.LLM, self._llm.info.provider, Fault.BROKEN, why)
+
     async def _write(self, request: LLMRequest) -> None:
         """Text only: every token as it comes."""
-        thought = False
         try:
-            async with contextlib.aclosing(self._llm.stream(request)) as events:
-                async for event in events:
-                    if not thought:
-                        thought = True
-                        self._post(Thought(self._turn))
-                    match event:
-                        case TextDelta():
-                            self._say(event.text)
-                        case ToolCallDelta():
-                            self._post(Called(self._turn, event))
-                        case Finish():
-                            self._finish = event
+            async with contextlib.aclosing(self._tokens(request)) as tokens:
+                async for text in tokens:
+                    self._say(text)
+            if not self._said.strip() and (words := self._nothing_said()):
+                self._say(words)
         except ProviderError as error:
             self._post(Failed(self._turn, error))
-            if not self._said:
+            if not self._said.strip():
                 self._say(apology(self._task.language))
 
     async def _think_and_speak(self, request: LLMRequest) -> None:
         thinking = asyncio.create_task(self._think(request), name=f"think-{self._turn}")
         try:
-            await self._speak()
-            await thinking
+            if await self._speak():
+                await thinking
         finally:
             thinking.cancel()
             await asyncio.gather(thinking, return_exceptions=True)
 
     async def _think(self, request: LLMRequest) -> None:
         splitter = ClauseSplitter()
-        thought = phrased = False
         try:
-            async with contextlib.aclosing(self._llm.stream(request)) as events:
-                async for event in events:
-                    if not thought:
-                        thought = True
-                        self._post(Thought(self._turn))
-                    match event:
-                        case TextDelta():
-                            for clause in splitter.feed(event.text):
-                                phrased = phrased or self._phrase()
-                                self._clauses.put_nowait(clause)
-                        case ToolCallDelta():
-                            self._post(Called(self._turn, event))
-                        case Finish():
-                            self._finish = event
-            for clause in splitter.flush():
-                phrased = phrased or self._phrase()
-                self._clauses.put_nowait(clause)
+            async with contextlib.aclosing(self._tokens(request)) as tokens:
+                async for text in tokens:
+                    self._phrase(splitter.feed(text))
+            self._phrase(splitter.flush())
+            if not self._phrased and (words := self._nothing_said()):
+                self._phrase([words])
         except ProviderError as error:
             # What was said so far stands; half a clause is not worth saying.
             self._post(Failed(self._turn, error))
-            self._clauses.put_nowait(" " + apology(self._task.language))
+            self._phrase([(" " if self._phrased else "") + apology(self._task.language)])
         finally:
             self._clauses.put_nowait(None)
 
-    def _phrase(self) -> bool:
-        self._post(Phrased(self._turn))
-        return True
+    def _phrase(self, clauses: list[str]) -> None:
+        if clauses and not self._phrased:
+            self._phrased = True
+            self._post(Phrased(self._turn))
+        for clause in clauses:
+            self._clauses.put_nowait(clause)
 
     # --- speak ------------------------------------------------------------------------------------
 
-    async def _speak(self) -> None:
+    async def _speak(self) -> bool:
+        """Returns:
+        Whether all clauses were said; if not, no further one is wanted.
+        """
         speaking = Speaking(self._tts.rate_hz, self._task.settings.audio.output.format)
         limit_ms = self._task.max_speech_s * 1000
+        said_all = False
         try:
             while (clause := await self._clauses.get()) is not None:
                 await self._speak_clause(clause, speaking)
                 if self._sound_ms > limit_ms:
                     self._finish = Finish("length", self._finish.usage)
-                    return
+                    break
+            else:
+                said_all = True
         except ProviderError as error:
             self._post(Failed(self._turn, error))
         self._sound(speaking.flush())
+        return said_all
 
     async def _speak_clause(self, clause: str, speaking: Speaking) -> None:
-        task = self._task
+        task, provider = self._task, self._tts.info.provider
         out = task.settings.audio.output
         begun = False
         from_chars, from_ms = 0, self._sound_ms
         stream = self._tts.stream(clause, voice=out.voice, language=task.language, speed=out.speed)
-        limit = asyncio.timeout(task.first_audio_limit_s)
-        try:
-            async with contextlib.aclosing(stream) as events, limit:
-                async for event in events:
-                    if not begun:
-                        begun = True
-                        limit.reschedule(None)
-                        from_chars = self._say(clause)
-                    match event:
-                        case WordTiming():
-                            mark_ms = from_ms + event.at * 1000
-                            self._post(Marked(self._turn, from_chars + event.start, mark_ms))
-                        case SpeechAudio():
-                            await self._room()
-                            self._sound(speaking.convert(event.pcm))
-        except TimeoutError:
-            what = f"no sound within {task.first_audio_limit_s:g} s (tts.first_audio_limit_s)"
-            name = self._tts.info.provider
-            raise ProviderError(Slot.TTS, name, Fault.TIMEOUT, what) from None
+        async with contextlib.aclosing(in_time(stream, task.audio, provider)) as events:
+            async for event in events:
+                if not begun:
+                    begun = True
+                    from_chars = self._say(clause)
+                match event:
+                    case WordTiming():
+                        mark_ms = from_ms + event.at * 1000
+                        self._post(Marked(self._turn, from_chars + event.start, mark_ms))
+                    case SpeechAudio():
+                        self._audible = self._audible or bool(event.pcm.strip(b"\0"))
+                        await self._room()
+                        self._sound(speaking.convert(event.pcm))
+        if not self._audible:
+            what = f"gave no sound for a clause of {len(clause)} characters"
+            raise ProviderError(Slot.TTS, provider, Fault.BROKEN, what)
         if begun:
             self._post(Marked(self._turn, len(self._said), self._sound_ms))
 

@@ -106,7 +106,7 @@ class Session:
         )
         self._options: ReplyOptions | None = None
         self._inbox: deque[tuple[float, Any]] = deque()
-        self._pumping = False
+        self._pumping = self._broken = False
         self._timer: asyncio.TimerHandle | None = None
         self.closed = False
 
@@ -124,7 +124,7 @@ class Session:
 
     def post(self, fact: Any) -> None:
         """A fact happened. Dealt with before this returns, or right after the one in hand."""
-        if self.closed:
+        if self.closed or self._broken:
             return
         self._inbox.append((self._now(), fact))
         if not self._pumping:
@@ -141,6 +141,8 @@ class Session:
             self._answers.sound()
             self._set_timer()
         except Exception:  # our bug: it ends the call, never the process
+            self._broken = True
+            self._inbox.clear()
             self._log.exception("session_broke")
             self.hang_up(1011, "internal error")
         finally:
@@ -149,7 +151,7 @@ class Session:
     def _receive(self, fact: Any, at: float) -> None:
         match fact:
             case AudioIn():
-                self._hear(fact.data, at)
+                self._listen(fact.data, at)
             case VadFrame():
                 self._judge(fact, at)
             case Hypothesis() | SttFailure():
@@ -203,17 +205,22 @@ class Session:
 
     def _timer_due(self) -> None:
         self._timer = None
-        if not self.closed:
+        if not self.closed and not self._broken:
             self._pump()
 
     # --- the caller's audio -----------------------------------------------------------------------
 
-    def _hear(self, data: bytes, at: float) -> None:
+    def _listen(self, data: bytes, at: float) -> None:
         try:
-            pcm = self._ear.convert(data)
+            self._hear(data, at)
         except ClientError as error:
             self.complain(error)
-            return
+
+    def _hear(self, data: bytes, at: float) -> None:
+        """Raises:
+        ClientError: Half a sample.
+        """
+        pcm = self._ear.convert(data)
         if not pcm:
             return
         automatic = self._turns.rules.automatic
@@ -265,8 +272,9 @@ class Session:
                 case events.StartReply():
                     self._start_reply(command.turn, at)
                 case events.SkipReply():
-                    outcome = Outcome.NO_SPEECH if command.no_speech else Outcome.NO_REPLY
-                    self._close_turn(command.turn, outcome, at)
+                    self._close_turn(command.turn, _skipped(command, commands), at)
+        if not self._turns.reply_pending:
+            self._options = None  # what they were for was answered, or will not be
 
     def _when(self, sample: int) -> float:
         """Loop time at which the caller's `sample` was spoken, as far as we can know."""
@@ -348,7 +356,7 @@ class Session:
         rules = _rules(self._config, self._settings)
         switched = rules.automatic != self._turns.rules.automatic
         if switched:
-            self._carry_out(self._turns.clear(), at)
+            self._drop_utterance(at)
         detection = self._settings.audio.input.turn_detection
         changed = before.audio.input.turn_detection != detection
         if changed and self._turns.caller is Caller.SILENT:
@@ -363,11 +371,14 @@ class Session:
         self._carry_out(self._turns.commit(at), at)
 
     def _clear_buffer(self, event: wire.AudioClear, at: float) -> None:
+        self._drop_utterance(at)
+        self._send(wire.Cleared())
+
+    def _drop_utterance(self, at: float) -> None:
         turn = self._turns.open_turn
         self._carry_out(self._turns.clear(), at)
         if turn is not None:
             self._close_turn(turn, Outcome.CANCELLED, at)
-        self._send(wire.Cleared())
 
     def _create_item(self, event: wire.ItemCreate, at: float) -> None:
         item = received(event.item, self._ids)
@@ -413,14 +424,14 @@ class Session:
 
     def _cancel_response(self, event: wire.ResponseCancel, at: float) -> None:
         named, active = event.response_id, self._answers.active
-        if named is None and self._turns.reply_pending:
+        if active is not None and named in (None, active.response.id):
+            self._cut("client_cancelled", Outcome.CANCELLED, at)
+        elif named is None and self._turns.reply_pending:
             self._turns.withdraw_reply()
             self._options = None
-        elif active is None or named not in (None, active.response.id):
+        else:
             message = "Cancellation failed: no active response found"
             raise ClientError("response_cancel_not_active", message)
-        else:
-            self._cut("client_cancelled", Outcome.CANCELLED, at)
 
     def _report_playback(self, event: wire.PlaybackReport, at: float) -> None:
         answer = self._answers.by_item(event.item_id)
@@ -463,6 +474,12 @@ def _defaults(config: Config, providers: Providers) -> settings.Defaults:
         silence_ms=config.turn.silence_ms,
         threshold=config.vad.threshold,
     )
+
+
+def _skipped(skip: events.SkipReply, orders: list[events.Command]) -> Outcome:
+    if events.Misheard(skip.turn) in orders:
+        return Outcome.FAILED
+    return Outcome.NO_SPEECH if skip.no_speech else Outcome.NO_REPLY
 
 
 EAGERNESS_SILENCE = {"low": 1.6, "medium": 1.0, "auto": 1.0, "high": 0.6}

@@ -168,14 +168,14 @@ def decode(frame: str | bytes) -> AnyClientEvent:
     """
     try:
         return _decoder.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _undecodable(frame, error) from None
 
 
 def _undecodable(frame: str | bytes, error: Exception) -> Undecodable:
     try:
         envelope = _envelope.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return Undecodable("invalid_json", f"This frame is not a JSON object: {error}", None, None)
     event_id = envelope.event_id if isinstance(envelope.event_id, str) else None
     if not isinstance(envelope.type, str):
@@ -183,9 +183,16 @@ def _undecodable(frame: str | bytes, error: Exception) -> Undecodable:
     if envelope.type not in CLIENT_EVENT_TYPES:
         message = f"Unknown event type {envelope.type[:80]!r}. docs/wire.md lists what is accepted."
         return Undecodable("unknown_event", message, "type", event_id)
+    return Undecodable("invalid_event", f"{envelope.type}: {error}", _field(error), event_id)
+
+
+def _field(error: Exception) -> str | None:
+    """The path of what a validation error complains of; of a missing field, where it should be."""
     what, _, path = str(error).partition(" - at `$")
-    param = path.rstrip("`").lstrip(".") or None
-    return Undecodable("invalid_event", f"{envelope.type}: {error}", param, event_id)
+    missing = what.removeprefix("Object missing required field `")
+    if missing != what:
+        path = f"{path.rstrip('`')}.{missing.rstrip('`')}"
+    return path.rstrip("`").lstrip(".") or None
 
 
 def decode_audio(text: str) -> bytes:

@@ -35,25 +35,27 @@ def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def openai_async(speech_folder: Path) -> Iterator[ScenarioHost]:
-    yield from _host(CLIENT_PYTHON, "python/openai_async.py", speech_folder)
+    program = [str(CLIENT_PYTHON), str(HERE / "python/openai_async.py")]
+    yield from _host(CLIENT_PYTHON, [*program, str(speech_folder)])
 
 
 @pytest.fixture(scope="module")
 def openai_sync(speech_folder: Path) -> Iterator[ScenarioHost]:
-    yield from _host(CLIENT_PYTHON, "python/openai_sync.py", speech_folder)
+    program = [str(CLIENT_PYTHON), str(HERE / "python/openai_sync.py")]
+    yield from _host(CLIENT_PYTHON, [*program, str(speech_folder)])
 
 
 @pytest.fixture(scope="module")
 def agents(speech_folder: Path) -> Iterator[ScenarioHost]:
-    yield from _host(AGENTS_SDK, "node/agents.mjs", speech_folder)
+    program = ["node", str(HERE / "node/host.mjs"), str(HERE / "node/agents.mjs")]
+    yield from _host(AGENTS_SDK, [*program, str(speech_folder)])
 
 
-def _host(needed: Path, script: str, speech_folder: Path) -> Iterator[ScenarioHost]:
+def _host(needed: Path, command: list[str]) -> Iterator[ScenarioHost]:
     if not needed.exists():
         reason = f"{needed.relative_to(ROOT)} is missing; tests/clients/setup.sh makes it"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    program = "node" if script.endswith(".mjs") else str(CLIENT_PYTHON)
-    with ScenarioHost([program, str(HERE / script), str(speech_folder)]) as host:
+    with ScenarioHost(command) as host:
         yield host

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from scripted_model import ScriptedModel
@@ -20,7 +21,7 @@ START_LIMIT_S = 30.0
 STT_TEXT = "hello there my friend"
 """What the mock recogniser hears, whatever is said."""
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "profile": "mock",
     "mock": {"stt_text": STT_TEXT, "stt_partial_ms": 150, "tts_first_audio_ms": 5},
     "llm": {"provider": "openai", "model": "mock"},
@@ -31,75 +32,71 @@ CONFIG = {
 class KaiwaServer:
     """Where it listens, and the model behind it."""
 
-    def __init__(self, url: str, model: ScriptedModel, log: Path) -> None:
+    def __init__(self, url: str, model: ScriptedModel) -> None:
         self.http_url = url.rstrip("/")
         self.ws_url = self.http_url.replace("http", "ws", 1) + "/v1/realtime?model=kaiwa"
         self.model = model
-        self._log = log
-
-    def problems(self) -> list[str]:
-        """What the server itself complained about so far, by its log."""
-        return [
-            line
-            for line in self._log.read_text().splitlines()
-            if '"level": "error"' in line or "Traceback" in line
-        ]
 
 
 @contextmanager
 def running_server(folder: Path) -> Iterator[KaiwaServer]:
+    """Fails at its end if the server logged an error of its own."""
     with _running_model() as (model, model_url):
         config = folder / "kaiwa.yaml"
-        llm = {**CONFIG["llm"], "endpoint": f"{model_url}/v1"}  # type: ignore[dict-item]
+        llm = {**CONFIG["llm"], "endpoint": f"{model_url}/v1"}
         config.write_text(yaml.safe_dump({**CONFIG, "llm": llm}))
-        log = folder / "server.log"
         command = [sys.executable, "-m", "voice.cli", "serve", "--config", str(config)]
         plain = {key: value for key, value in os.environ.items() if not key.startswith("KAIWA_")}
-        with log.open("wb") as stderr:
-            process = subprocess.Popen([*command, "--port", "0"], stderr=stderr, env=plain)
+        process = subprocess.Popen(
+            [*command, "--port", "0"], stderr=subprocess.PIPE, env=plain, text=True
+        )
+        log = _Log(process)
+        try:
+            yield KaiwaServer(log.ready_url(), model)
+        finally:
+            process.terminate()
             try:
-                server = KaiwaServer(_ready_url(process, log), model, log)
-                yield server
-                assert server.problems() == []
-            finally:
-                process.terminate()
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-                print(log.read_text()[-20_000:])  # pytest shows it where a test failed
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            log.close()
+        assert not log.problems(), "\n".join(log.problems()).replace("\\n", "\n")
 
 
-def _ready_url(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Follows the log until the server says where it listens."""
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    follow = subprocess.Popen(
-        ["tail", "-n", "+1", "-f", f"--pid={process.pid}", str(log)], stdout=subprocess.PIPE
-    )
-    assert follow.stdout is not None
-    stdout = follow.stdout
+class _Log:
+    """What the server writes to stderr, read as it comes."""
 
-    def read() -> None:
-        for line in stdout:
-            lines.put(line.decode())
-        lines.put(None)
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        self._stderr = process.stderr
+        self._lines: list[str] = []
+        self._url: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        while True:
-            line = lines.get(timeout=START_LIMIT_S)
-            if line is None:
-                raise AssertionError(f"the server ended before it was ready:\n{log.read_text()}")
-            if '"ready"' in line:
-                url: str = json.loads(line)["url"]
-                return url
-    finally:
-        follow.kill()
-        follow.wait()
-        reader.join(5)
-        stdout.close()
+    def _read(self) -> None:
+        for line in self._stderr:
+            self._lines.append(line.rstrip("\n"))
+            if '"event": "ready"' in line:
+                self._url.put(json.loads(line)["url"])
+        self._url.put("")
+
+    def ready_url(self) -> str:
+        try:
+            url = self._url.get(timeout=START_LIMIT_S)
+        except queue.Empty:
+            url = ""
+        if not url:
+            raise AssertionError("the server did not start:\n" + "\n".join(self._lines))
+        return url
+
+    def problems(self) -> list[str]:
+        return [line for line in self._lines if '"level": "error"' in line or "Traceback" in line]
+
+    def close(self) -> None:
+        self._reader.join(5)
+        self._stderr.close()
 
 
 @contextmanager

@@ -71,9 +71,7 @@ def test_milliseconds_round_to_samples() -> None:
 
 
 @given(
-    frames=st.lists(
-        st.tuples(st.integers(1, 2400), st.floats(0, 0.5)), min_size=1, max_size=40
-    ),
+    frames=st.lists(st.tuples(st.integers(1, 2400), st.floats(0, 0.5)), min_size=1, max_size=40),
     lag=st.integers(0, 8),
     target=st.integers(0, 60_000),
 )

@@ -35,10 +35,15 @@ class _Call:
         self._seen = 0
         self._news = asyncio.Event()
         self._wanted: list[str] = []
+        self._is_over = False
 
     async def read(self) -> None:
-        async for event in self.connection:
-            self.events.append(event)
+        try:
+            async for event in self.connection:
+                self.events.append(event)
+                self._news.set()
+        finally:
+            self._is_over = True
             self._news.set()
 
     async def until(
@@ -53,6 +58,7 @@ class _Call:
                     if event.type == kind and fits(event):
                         return event
                     assert event.type != "error", event.error
+                assert not self._is_over, "the server hung up"
                 self._news.clear()
                 await self._news.wait()
 

@@ -1,0 +1,843 @@
+"""Timelines in, orders out: the table of voice/turn.py row by row, then everything at random."""
+
+import contextlib
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+)
+
+from providers.base import Fault, Hypothesis, ProviderError, Slot, SttFailure
+from voice.endpoint import samples
+from voice.errors import ClientError
+from voice.events import (
+    AbandonSegment,
+    BeginSegment,
+    Command,
+    CommitUtterance,
+    EndSegment,
+    Interrupt,
+    Misheard,
+    OpenUtterance,
+    SkipReply,
+    StartReply,
+    Understood,
+)
+from voice.speech import SpeechPaused, SpeechStarted
+from voice.turn import Caller, TurnRules, TurnTaker, join_words
+
+FRAME_S = 0.02
+CHUNK = 512
+MANUAL = TurnRules(automatic=False)
+LOST = ProviderError(Slot.STT, "mock", Fault.CRASHED, "the worker died")
+
+
+class Call:
+    """A TurnTaker on a line: audio in 20 ms frames, judged at once, timers met exactly."""
+
+    def __init__(self, rules: TurnRules | None = None, *, frame_ms: int = 20) -> None:
+        self.taker = TurnTaker(rules or TurnRules())
+        self.now = 0.0
+        self.log: list[tuple[float, Command]] = []
+        self._frame = samples(frame_ms)
+
+    @property
+    def at(self) -> int:
+        """The sample that arrives next."""
+        return self.taker.clock.position
+
+    def carry(self, commands: list[Command]) -> None:
+        self.log += [(round(self.now, 4), command) for command in commands]
+
+    def hear(self, ms: int) -> "Call":
+        """Audio, in real time."""
+        end = self.at + samples(ms)
+        while self.at < end:
+            count = min(self._frame, end - self.at)
+            self.wait(count / 16000)
+            self.carry(self.taker.arrive(count, self.now))
+            if self.taker.rules.automatic:
+                self.carry(self.taker.judge(self.at // CHUNK * CHUNK, self.now))
+        return self
+
+    def wait(self, seconds: float) -> "Call":
+        """Time, without audio."""
+        until = self.now + seconds
+        while (due := self.taker.deadline()) is not None and due <= until:
+            self.now = max(self.now, due)
+            commands = self.taker.tick(self.now)
+            self.carry(commands)
+            later = self.taker.deadline()
+            assert commands or later != due, "a timer that does nothing would never end"
+        self.now = until
+        return self
+
+    def starts(self) -> "Call":
+        self.carry(self.taker.receive(SpeechStarted(self.at), self.now))
+        return self
+
+    def pauses(self) -> "Call":
+        self.carry(self.taker.receive(SpeechPaused(self.at), self.now))
+        return self
+
+    def says(self, ms: int = 1000) -> "Call":
+        return self.starts().hear(ms).pauses()
+
+    def partial(self, segment: int, text: str) -> "Call":
+        self.carry(self.taker.receive(Hypothesis(segment, text, False), self.now))
+        return self
+
+    def final(self, segment: int, text: str) -> "Call":
+        self.carry(self.taker.receive(Hypothesis(segment, text, True), self.now))
+        return self
+
+    def fails(self, segment: int) -> "Call":
+        self.carry(self.taker.receive(SttFailure(segment, LOST), self.now))
+        return self
+
+    def take(self) -> list[Command]:
+        """The orders since the last time."""
+        taken, self.log = [command for _, command in self.log], []
+        return taken
+
+    def times(self) -> list[tuple[float, Command]]:
+        taken, self.log = self.log, []
+        return taken
+
+
+def answered(rules: TurnRules | None = None) -> Call:
+    """A call whose first turn is being answered."""
+    call = Call(rules).hear(500).says().hear(400).final(1, "hello").hear(400)
+    assert call.take()[-1] == StartReply(1)
+    return call
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def test_speech_opens_an_utterance_and_is_recognised_from_before_its_sound() -> None:
+    call = Call().hear(500).starts()
+    before = samples(500 - 300)
+    assert call.take() == [OpenUtterance(1, before), BeginSegment(1, 1, before)]
+    assert call.taker.caller is Caller.SPEAKING
+    assert call.taker.open_turn == 1
+    assert call.taker.speech_sample == samples(500)
+
+
+def test_no_prefix_begins_before_the_call() -> None:
+    assert Call().hear(100).starts().take() == [OpenUtterance(1, 0), BeginSegment(1, 1, 0)]
+
+
+def test_speech_over_an_answer_interrupts_it_before_it_is_recognised() -> None:
+    call = answered().starts()
+    kinds = [type(command) for command in call.take()]
+    assert kinds == [OpenUtterance, Interrupt, BeginSegment]
+    assert not call.taker.replying
+
+
+def test_speech_after_the_answer_was_heard_interrupts_nothing() -> None:
+    call = answered()
+    call.taker.reply_ended()
+    assert [type(command) for command in call.starts().take()] == [OpenUtterance, BeginSegment]
+
+
+def test_one_turn_from_first_sound_to_answer() -> None:
+    call = Call().hear(500).says(1000)
+    call.take()
+    call.hear(300).final(1, "what are your hours").hear(300)
+    assert call.times() == [
+        (1.7, EndSegment(1)),
+        (2.0, CommitUtterance(1, samples(1500))),
+        (2.0, Understood(1, "what are your hours")),
+        (2.0, StartReply(1)),
+    ]
+    assert call.taker.caller is Caller.SILENT
+    assert call.taker.replying
+
+
+def test_the_end_of_silence_is_met_between_frames() -> None:
+    """500 ms behind the pause lie in the middle of a 60 ms frame, and are not waited for longer."""
+    call = Call(TurnRules(silence_ms=500), frame_ms=60).hear(600).says(600).hear(600)
+    commits = [at for at, command in call.times() if isinstance(command, CommitUtterance)]
+    assert commits == [pytest.approx(1.7, abs=1e-4)]
+
+
+def test_a_pause_in_mid_sentence_is_no_end() -> None:
+    call = Call().hear(500).says().hear(160).starts()
+    assert [type(command) for command in call.take()] == [OpenUtterance, BeginSegment]
+    assert call.taker.caller is Caller.SPEAKING
+
+
+def test_speech_that_resumes_after_its_segment_ended_is_recognised_as_a_further_segment() -> None:
+    call = Call().hear(500).says().hear(300)
+    call.take()
+    left_off = samples(1680) // CHUNK * CHUNK  # judged, when the 200 ms were over at 1.7 s
+    assert call.starts().take() == [BeginSegment(1, 2, left_off)], "nothing twice, nothing left out"
+
+
+def test_words_of_both_segments_are_joined_and_none_is_lost() -> None:
+    call = Call().hear(500).says().hear(300).starts().partial(2, "on")
+    call.final(1, "are you open").partial(2, "on satur")
+    assert call.taker.text_of(1) == "are you open on satur"
+    call.hear(500).pauses().hear(300).final(2, "on saturday").hear(300)
+    assert Understood(1, "are you open on saturday") in call.take()
+
+
+def test_a_final_that_comes_late_does_not_wipe_the_words_of_the_next_segment() -> None:
+    call = Call().hear(500).says().partial(1, "are you").hear(300).starts().partial(2, "on sat")
+    assert call.taker.text_of(1) == "are you on sat"
+    call.final(1, "are you open").fails(2).hear(100).pauses().hear(600)
+    assert Understood(1, "are you open on sat") in call.take()
+
+
+def test_an_utterance_over_the_limit_is_committed_and_the_next_begins_at_once() -> None:
+    call = Call(TurnRules(max_utterance_s=60)).hear(500).starts().hear(59_900)
+    assert [type(command) for command in call.take()] == [OpenUtterance, BeginSegment]
+    call.hear(200)
+    ended, committed, opened, begun = call.take()
+    assert ended == EndSegment(1)
+    assert isinstance(committed, CommitUtterance) and committed.forced and committed.turn == 1
+    assert samples(60_500) <= committed.sample < samples(60_500) + CHUNK
+    assert opened == OpenUtterance(2, committed.sample)
+    assert begun == BeginSegment(2, 2, committed.sample)
+    assert call.final(1, "the first minute").take() == [
+        Understood(1, "the first minute"),
+        SkipReply(1, no_speech=False),
+    ]
+
+
+def test_audio_that_stops_coming_ends_the_turn() -> None:
+    call = Call().hear(500).starts().hear(500)
+    call.take()
+    call.wait(5.0)
+    assert call.times()[:2] == [
+        (2.5, EndSegment(1)),
+        (2.5, CommitUtterance(1, samples(1000), forced=True)),
+    ]
+    assert call.taker.caller is Caller.SILENT
+
+
+def test_a_stall_in_a_pause_says_where_the_words_ended() -> None:
+    call = Call().hear(500).says(500).hear(100)
+    call.take()
+    assert CommitUtterance(1, samples(1000), forced=True) in call.wait(5.0).take()
+
+
+def test_a_gap_in_the_network_shorter_than_a_stall_ends_nothing() -> None:
+    call = Call().hear(500).says().hear(100)
+    call.take()
+    assert call.wait(1.4).take() == [], "no audio is no silence"
+    for _ in range(10):  # all that was on its way, at once
+        call.carry(call.taker.arrive(320, call.now))
+    assert call.take() == [], "what has not been judged is no silence either"
+    call.carry(call.taker.judge(call.at // CHUNK * CHUNK, call.now))
+    assert call.take() == [EndSegment(1)]
+
+
+def test_a_burst_that_holds_the_silence_ends_the_turn_when_it_is_judged() -> None:
+    call = Call().hear(500).says()
+    call.take()
+    call.wait(1.0).carry(call.taker.arrive(samples(600), call.now))
+    assert call.take() == []
+    call.carry(call.taker.judge(samples(1500 + 512), call.now))
+    assert call.take() == [EndSegment(1), CommitUtterance(1, samples(1500))]
+
+
+def test_the_turn_waits_for_a_vad_that_lags() -> None:
+    call = Call().hear(500).says()
+    call.take()
+    for _ in range(40):
+        call.wait(FRAME_S).carry(call.taker.arrive(320, call.now))
+    assert call.take() == []
+
+
+def test_a_pause_told_late_ends_the_turn_at_once() -> None:
+    call = Call().hear(500).starts().hear(1000)
+    call.take()
+    call.carry(call.taker.receive(SpeechPaused(samples(900)), call.now))
+    assert call.take() == [EndSegment(1), CommitUtterance(1, samples(900))]
+
+
+def test_a_short_silence_asks_for_the_final_no_later_than_the_end() -> None:
+    call = Call(TurnRules(silence_ms=100, final_after_ms=200)).hear(500).says()
+    call.take()
+    call.hear(200)
+    assert call.times() == [
+        (1.6, EndSegment(1)),
+        (1.6, CommitUtterance(1, samples(1500))),
+    ]
+
+
+# --- finals --------------------------------------------------------------------------------------
+
+
+def committed(rules: TurnRules | None = None) -> Call:
+    """A call whose first utterance is committed, at 2.0 s, and waits for its final."""
+    call = Call(rules).hear(500).says().hear(540)
+    assert isinstance(call.take()[-1], CommitUtterance)
+    return call
+
+
+def test_a_final_that_does_not_come_is_replaced_by_the_last_partial() -> None:
+    call = Call().hear(500).says().partial(1, "what are your").hear(540)
+    call.take()
+    call.wait(2.0)
+    assert call.times() == [(4.0, Understood(1, "what are your")), (4.0, StartReply(1))]
+
+
+def test_a_final_that_does_not_come_after_no_partial_is_misheard_and_not_answered() -> None:
+    assert committed().wait(3.0).times() == [
+        (4.0, Misheard(1)),
+        (4.0, SkipReply(1, no_speech=True)),
+    ]
+
+
+def test_a_failed_recognition_keeps_what_was_heard() -> None:
+    call = Call().hear(500).says().partial(1, "what are").fails(1).hear(540)
+    assert call.take()[-2:] == [Understood(1, "what are"), StartReply(1)]
+
+
+def test_a_failure_after_the_final_takes_no_word_back() -> None:
+    call = Call().hear(500).says().hear(300).final(1, "hello").fails(1).hear(300)
+    assert Understood(1, "hello") in call.take()
+
+
+def test_a_failure_before_any_word_is_misheard() -> None:
+    assert committed().fails(1).take() == [Misheard(1), SkipReply(1, no_speech=True)]
+
+
+def test_an_empty_final_is_no_speech() -> None:
+    assert committed().final(1, "").take() == [Understood(1, ""), SkipReply(1, no_speech=True)]
+
+
+def test_late_and_double_news_of_the_recogniser_change_nothing() -> None:
+    call = committed().final(1, "hello")
+    call.take()
+    late = call.partial(1, "hell").final(1, "hello there").fails(1).final(99, "who?")
+    assert late.take() == []
+
+
+def test_speech_that_begins_while_a_final_is_awaited_takes_the_floor() -> None:
+    call = committed().starts()
+    assert [type(command) for command in call.take()] == [OpenUtterance, BeginSegment]
+    assert call.final(1, "one").take() == [Understood(1, "one"), SkipReply(1, no_speech=False)]
+    call.hear(500).pauses().hear(300).final(2, "two").hear(300)
+    assert call.take()[-2:] == [Understood(2, "two"), StartReply(2)]
+
+
+def test_two_utterances_are_understood_in_the_order_they_were_said() -> None:
+    call = committed().says(500).hear(300).final(2, "two").hear(300)
+    kinds = [type(command) for command in call.take()]
+    assert Understood not in kinds
+    assert call.final(1, "one").take() == [
+        Understood(1, "one"),
+        SkipReply(1, no_speech=False),
+        Understood(2, "two"),
+        StartReply(2),
+    ]
+
+
+def test_words_are_joined_with_spaces_only_where_the_script_has_them() -> None:
+    assert join_words(["are you", "", " open "]) == "are you open"
+    assert join_words(["営業時間は", "何時ですか"]) == "営業時間は何時ですか"
+    assert join_words(["영업 시간", "알려 주세요"]) == "영업 시간 알려 주세요"
+    assert join_words(["Kaiwa", "は何ですか"]) == "Kaiwaは何ですか"
+    assert join_words([]) == ""
+
+
+# --- settings of the session ---------------------------------------------------------------------
+
+
+def test_without_create_response_an_utterance_waits_to_be_asked_for() -> None:
+    call = committed(TurnRules(create_response=False)).final(1, "hello")
+    assert call.take() == [Understood(1, "hello")]
+    call.carry(call.taker.request_reply())
+    assert call.take() == [StartReply(1)]
+
+
+def test_without_create_response_the_older_of_two_unanswered_turns_is_closed() -> None:
+    call = committed(TurnRules(create_response=False)).final(1, "one").says(500).hear(300)
+    call.final(2, "two").take()
+    call.hear(300)
+    assert call.take()[-2:] == [Understood(2, "two"), SkipReply(1, no_speech=False)]
+    call.carry(call.taker.request_reply())
+    assert call.take() == [StartReply(2)]
+
+
+def test_a_request_before_the_finals_is_answered_when_they_are_in() -> None:
+    call = committed(TurnRules(create_response=False))
+    call.carry(call.taker.request_reply())
+    assert call.take() == []
+    assert call.taker.reply_pending
+    assert call.final(1, "hello").take() == [Understood(1, "hello"), StartReply(1)]
+    assert not call.taker.reply_pending
+
+
+def test_a_request_means_the_last_of_two_utterances_and_closes_the_first() -> None:
+    call = committed(TurnRules(create_response=False)).says(500).hear(540)
+    call.carry(call.taker.request_reply())
+    call.take()
+    call.final(1, "one").final(2, "two")
+    assert call.take() == [
+        Understood(1, "one"),
+        Understood(2, "two"),
+        SkipReply(1, no_speech=False),
+        StartReply(2),
+    ]
+    call.taker.reply_ended()
+    call.carry(call.taker.request_reply())
+    assert call.take() == [StartReply(3)], "what was answered is not asked for again"
+
+
+def test_a_request_is_answered_even_if_nothing_was_understood() -> None:
+    call = committed(TurnRules(create_response=False))
+    call.carry(call.taker.request_reply())
+    assert call.final(1, "").take() == [
+        Understood(1, ""),
+        SkipReply(1, no_speech=True),
+        StartReply(2),
+    ]
+
+
+def test_a_request_without_any_speech_is_a_turn_of_its_own() -> None:
+    call = Call()
+    call.carry(call.taker.request_reply())
+    assert call.take() == [StartReply(1)]
+
+
+def test_a_withdrawn_request_is_not_answered() -> None:
+    call = committed()
+    call.taker.withdraw_reply()
+    assert not call.taker.reply_pending
+    assert call.final(1, "hello").take() == [Understood(1, "hello"), SkipReply(1, no_speech=False)]
+
+
+NO_INTERRUPT = TurnRules(interrupt_response=False)
+
+
+def test_without_interrupt_response_the_answer_goes_on() -> None:
+    call = answered(NO_INTERRUPT).starts()
+    assert [type(command) for command in call.take()] == [OpenUtterance, BeginSegment]
+    assert call.taker.replying
+
+
+def test_without_interrupt_response_the_next_answer_waits_for_the_end_of_the_last() -> None:
+    call = answered(NO_INTERRUPT).says(500).hear(300).final(2, "and on sunday").hear(300)
+    assert call.take()[-1] == Understood(2, "and on sunday")
+    assert call.taker.reply_pending
+    call.taker.reply_ended()
+    assert call.wait(0).take() == [StartReply(2)]
+
+
+def test_of_what_was_said_during_one_answer_the_last_is_answered() -> None:
+    call = answered(NO_INTERRUPT).says(500).hear(300).final(2, "two").hear(300)
+    call.says(500).hear(300).final(3, "three").hear(300).take()
+    call.says(500).hear(300).final(4, "").hear(300)
+    assert SkipReply(4, no_speech=True) in call.take()
+    call.taker.reply_ended()
+    assert call.wait(0).take() == [StartReply(3)], "a cough takes no question's place"
+
+
+def test_an_answer_that_waited_and_was_withdrawn_can_be_asked_for_again() -> None:
+    call = answered(NO_INTERRUPT).says(500).hear(300).final(2, "two").hear(300)
+    call.take()
+    call.taker.withdraw_reply()
+    call.taker.reply_ended()
+    assert call.wait(1).take() == []
+    call.carry(call.taker.request_reply())
+    assert call.take() == [StartReply(2)]
+
+
+def test_an_answer_asked_for_in_mid_utterance_never_makes_the_turns_go_back() -> None:
+    """Clients drop the sound of older turns: an answer must never carry a lower number."""
+    call = Call().hear(500).starts().hear(500)
+    call.carry(call.taker.request_reply())
+    call.taker.reply_ended()
+    call.pauses().hear(300).final(1, "hello").hear(300)
+    starts = [command.turn for command in call.take() if isinstance(command, StartReply)]
+    assert starts == [2, 3]
+
+
+# --- the client says when ------------------------------------------------------------------------
+
+
+def test_in_manual_mode_the_first_audio_opens_an_utterance_quietly() -> None:
+    call = Call(MANUAL).hear(20)
+    assert call.take() == [BeginSegment(1, 1, 0)]
+    assert call.hear(5000).take() == []
+    assert call.taker.deadline() is None, "a buffer waits for its commit as long as it takes"
+
+
+def test_in_manual_mode_commit_ends_and_only_a_request_answers() -> None:
+    call = Call(MANUAL).hear(1000)
+    call.take()
+    call.carry(call.taker.commit(call.now))
+    assert call.take() == [EndSegment(1), CommitUtterance(1, samples(1000))]
+    assert call.final(1, "hello").take() == [Understood(1, "hello")]
+    call.carry(call.taker.request_reply())
+    assert call.take() == [StartReply(1)]
+
+
+def test_in_manual_mode_an_empty_utterance_is_answered_if_asked_for() -> None:
+    call = Call(MANUAL).hear(1000)
+    call.carry(call.taker.commit(call.now))
+    call.carry(call.taker.request_reply())
+    call.take()
+    assert call.final(1, "").take() == [Understood(1, ""), StartReply(1)]
+
+
+def test_in_manual_mode_no_speech_and_no_pause_count() -> None:
+    call = Call(MANUAL).hear(1000)
+    call.take()
+    assert call.starts().pauses().wait(10).take() == []
+
+
+def test_in_manual_mode_a_growing_buffer_is_recognised_in_pieces_that_touch() -> None:
+    call = Call(MANUAL).hear(59_980)
+    assert call.take() == [BeginSegment(1, 1, 0)]
+    call.hear(20)
+    ended, begun = call.take()
+    assert ended == EndSegment(1)
+    assert begun == BeginSegment(1, 2, samples(59_980)), "the new frame was not heard yet"
+    call.hear(1000).final(1, "one").carry(call.taker.commit(call.now))
+    call.final(2, "two")
+    assert Understood(1, "one two") in call.take()
+
+
+@pytest.mark.parametrize("held_ms", [0, 20, 99])
+def test_a_commit_of_less_than_100_ms_is_refused(held_ms: int) -> None:
+    call = Call(MANUAL).hear(held_ms)
+    with pytest.raises(ClientError, match=f"holds {held_ms} ms") as refused:
+        call.taker.commit(call.now)
+    assert refused.value.code == "input_audio_buffer_commit_empty"
+    assert call.hear(100).taker.commit(call.now), "the buffer is kept"
+
+
+def test_a_second_commit_has_nothing_to_commit() -> None:
+    call = Call(MANUAL).hear(1000)
+    call.taker.commit(call.now)
+    with pytest.raises(ClientError, match="holds 0 ms"):
+        call.taker.commit(call.now)
+
+
+def test_clear_abandons_what_was_not_committed() -> None:
+    call = Call(MANUAL).hear(1000)
+    call.take()
+    call.carry(call.taker.clear())
+    assert call.take() == [AbandonSegment(1)]
+    assert call.taker.open_turn is None
+    assert call.taker.clear() == []
+    assert call.final(1, "never mind").take() == []
+    assert call.hear(20).take() == [BeginSegment(2, 2, samples(1000))]
+
+
+def test_clear_takes_nothing_back_that_was_committed() -> None:
+    call = Call(MANUAL).hear(1000)
+    call.carry(call.taker.commit(call.now))
+    call.take()
+    assert call.taker.clear() == []
+    assert call.final(1, "hello").take() == [Understood(1, "hello")]
+
+
+def test_speech_after_a_clear_is_heard_from_the_clear_on() -> None:
+    call = Call().hear(500).starts().hear(500)
+    call.carry(call.taker.clear())
+    call.hear(100)
+    call.take()
+    assert call.starts().take() == [
+        OpenUtterance(2, samples(1000)),
+        BeginSegment(2, 2, samples(1000)),
+    ]
+
+
+def test_silence_alone_asks_for_nothing() -> None:
+    call = Call().hear(60_000).wait(3600)
+    assert call.take() == []
+    assert call.taker.deadline() is None
+
+
+# --- everything at random ------------------------------------------------------------------------
+
+TEXTS = st.sampled_from(["", "w"])
+
+
+class Line(RuleBasedStateMachine):
+    """Any facts in any order that a session can bring, with the promises checked at every order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taker = TurnTaker(TurnRules())
+        self.now = 100.0
+        self.speaking = False
+        self.paused_at = 0
+        self.ear_from = 0
+        self.fed_to = 0
+        self.live: int | None = None
+        self.segments: dict[int, int] = {}
+        self.ended: list[int] = []
+        self.words: dict[int, str] = {}
+        self.settled_segments: set[int] = set()
+        self.unsettled: dict[int, float] = {}
+        self.understood: set[int] = set()
+        self.closed: set[int] = set()
+        self.replying = False
+        self.last_turn = 0
+        self.last_reply = 0
+        self.word = 0
+
+    # --- what must hold ---
+
+    def carry(self, commands: list[Command]) -> None:
+        for command in commands:
+            self.check(command)
+
+    def check(self, command: Command) -> None:
+        match command:
+            case OpenUtterance(turn=turn):
+                assert turn > self.last_turn
+                self.last_turn = turn
+            case Interrupt():
+                assert self.replying
+                self.replying = False
+            case BeginSegment(turn=turn, segment=segment, sample=sample):
+                assert self.live is None
+                assert self.fed_to <= sample <= self.taker.clock.position
+                assert segment not in self.segments
+                assert turn == self.taker.open_turn
+                assert turn not in self.unsettled and turn not in self.understood
+                self.last_turn = max(self.last_turn, turn)
+                self.segments[segment], self.words[segment] = turn, ""
+                self.live, self.fed_to = segment, sample
+            case EndSegment(segment=segment):
+                assert self.live == segment
+                self.live = None
+                self.ended.append(segment)
+            case AbandonSegment(segment=segment):
+                assert self.live == segment
+                self.live = None
+                self.settled_segments.add(segment)
+            case CommitUtterance(turn=turn, sample=sample, forced=forced):
+                assert self.live is None
+                assert turn not in self.unsettled and turn not in self.understood
+                assert sample <= self.taker.clock.position
+                self.unsettled[turn] = self.now
+                if forced and self.taker.caller is Caller.SILENT:
+                    self.reset()
+            case Understood(turn=turn, text=text):
+                assert text == join_words(self.settle(turn))
+            case Misheard(turn=turn):
+                assert not any(self.settle(turn))
+            case StartReply(turn=turn):
+                assert not self.replying
+                assert turn not in self.closed and turn not in self.unsettled
+                assert turn > self.last_reply
+                self.closed.add(turn)
+                self.replying, self.last_reply = True, turn
+                self.last_turn = max(self.last_turn, turn)
+            case SkipReply(turn=turn):
+                assert turn not in self.closed and turn not in self.unsettled
+                self.closed.add(turn)
+
+    def settle(self, turn: int) -> list[str]:
+        assert next(iter(self.unsettled)) == turn, "oldest first"
+        del self.unsettled[turn]
+        self.understood.add(turn)
+        own = [segment for segment, owner in self.segments.items() if owner == turn]
+        self.settled_segments.update(own)
+        return [self.words[segment] for segment in own]
+
+    def reset(self) -> None:
+        """As the session does: the detector forgets that somebody spoke."""
+        self.speaking = False
+        self.ear_from = self.taker.clock.judged
+
+    def due(self) -> None:
+        for _ in range(8):
+            due = self.taker.deadline()
+            if due is None or due > self.now:
+                return
+            self.carry(self.taker.tick(self.now))
+        raise AssertionError("tick makes no progress")
+
+    @invariant()
+    def finals_are_not_waited_for_beyond_the_limit(self) -> None:
+        limit = self.taker.rules.final_limit_s
+        assert all(self.now <= at + limit + 1e-3 for at in self.unsettled.values())
+
+    @invariant()
+    def the_state_is_told_as_it_is(self) -> None:
+        assert self.taker.replying == self.replying
+        if self.taker.rules.automatic:
+            assert (self.taker.open_turn is None) == (self.taker.caller is Caller.SILENT)
+
+    # --- what can happen ---
+
+    @initialize(
+        automatic=st.booleans(),
+        create=st.booleans(),
+        interrupt=st.booleans(),
+        silence_ms=st.sampled_from([50, 300, 500]),
+        limit_s=st.sampled_from([1.0, 60.0]),
+    )
+    def begin(
+        self, automatic: bool, create: bool, interrupt: bool, silence_ms: int, limit_s: float
+    ) -> None:
+        self.taker = TurnTaker(
+            TurnRules(
+                automatic=automatic,
+                create_response=create,
+                interrupt_response=interrupt,
+                silence_ms=silence_ms,
+                max_utterance_s=limit_s,
+            )
+        )
+
+    @rule(frames=st.lists(st.sampled_from([160, 320, 1600, 3200]), min_size=1, max_size=8))
+    def audio_in_a_burst(self, frames: list[int]) -> None:
+        for count in frames:
+            self.due()
+            self.carry(self.taker.arrive(count, self.now))
+            if not self.taker.rules.automatic:
+                self.feed(self.taker.clock.position)
+
+    def feed(self, to: int) -> None:
+        if self.live is not None:
+            self.fed_to = max(self.fed_to, to)
+
+    @rule(chunks=st.integers(1, 40), turns=st.booleans(), back=st.integers(0, 3200))
+    def vad_judges(self, chunks: int, turns: bool, back: int) -> None:
+        clock = self.taker.clock
+        for n in range(chunks if self.taker.rules.automatic else 0):
+            end = clock.judged // CHUNK * CHUNK + CHUNK
+            if end > clock.position:
+                return
+            self.due()
+            if turns and n == 0:
+                sample = max(end - back, self.paused_at, self.ear_from)
+                self.speech_turns(min(sample, end))
+            self.feed(end)
+            self.carry(self.taker.judge(end, self.now))
+
+    def speech_turns(self, sample: int) -> None:
+        self.speaking = not self.speaking
+        if self.speaking:
+            self.carry(self.taker.receive(SpeechStarted(sample), self.now))
+        else:
+            self.carry(self.taker.receive(SpeechPaused(sample), self.now))
+        self.paused_at = sample
+
+    @rule(frames=st.integers(1, 80), speaks=st.booleans())
+    def audio_in_real_time(self, frames: int, speaks: bool) -> None:
+        for n in range(frames):
+            self.time_passes(0.02)
+            self.audio_in_a_burst([320])
+            self.vad_judges(1, n == 0 and speaks != self.speaking, 0)
+
+    @rule(text=TEXTS)
+    def partial(self, text: str) -> None:
+        if self.live is not None:
+            self.recognised(self.live, text, final=False)
+
+    @rule(text=TEXTS, final=st.booleans(), back=st.integers(1, 3))
+    def of_an_ended_segment(self, text: str, final: bool, back: int) -> None:
+        """In time, late, or for the second time."""
+        for segment in self.ended[-back:][:1]:
+            self.recognised(segment, text, final=final)
+
+    @rule(segment=st.integers(1, 6))
+    def recogniser_fails(self, segment: int) -> None:
+        if segment not in self.segments:
+            return
+        self.due()
+        self.settled_segments.add(segment)
+        self.carry(self.taker.receive(SttFailure(segment, LOST), self.now))
+
+    def recognised(self, segment: int, text: str, *, final: bool) -> None:
+        self.due()
+        self.word += 1
+        text = text and f"{text}{self.word}"
+        if segment not in self.settled_segments:
+            self.words[segment] = text
+        if final:
+            self.settled_segments.add(segment)
+        self.carry(self.taker.receive(Hypothesis(segment, text, final), self.now))
+
+    @rule()
+    def client_commits(self) -> None:
+        self.due()
+        with contextlib.suppress(ClientError):
+            self.carry(self.taker.commit(self.now))
+
+    @rule()
+    def client_clears(self) -> None:
+        self.due()
+        self.carry(self.taker.clear())
+        assert self.live is None and self.taker.open_turn is None
+        self.fed_to = self.taker.clock.position
+
+    @rule()
+    def client_asks(self) -> None:
+        self.due()
+        if not self.replying and not self.taker.reply_pending:
+            self.carry(self.taker.request_reply())
+            assert self.replying or self.taker.reply_pending
+
+    @rule()
+    def client_withdraws(self) -> None:
+        self.due()
+        self.taker.withdraw_reply()
+        assert not self.taker.reply_pending
+
+    @rule()
+    def reply_ends(self) -> None:
+        self.due()
+        self.replying = False
+        self.taker.reply_ended()
+
+    @rule(seconds=st.sampled_from([0.02, 0.1, 0.5, 1.6, 2.1]))
+    def time_passes(self, seconds: float) -> None:
+        until = self.now + seconds
+        while (due := self.taker.deadline()) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.due()
+        self.now = until
+
+    @rule(create=st.booleans(), interrupt=st.booleans(), automatic=st.booleans())
+    def rules_change(self, create: bool, interrupt: bool, automatic: bool) -> None:
+        self.due()
+        before = self.taker.rules
+        if automatic != before.automatic:
+            self.client_clears()
+            self.reset()
+        self.taker.rules = TurnRules(
+            automatic=automatic,
+            create_response=create,
+            interrupt_response=interrupt,
+            silence_ms=before.silence_ms,
+            max_utterance_s=before.max_utterance_s,
+        )
+
+    def teardown(self) -> None:
+        """Whatever happened: in silence everything comes to rest, and every turn has its end."""
+        if self.speaking:
+            self.speech_turns(max(self.paused_at, self.taker.clock.judged))
+        self.time_passes(2.1)
+        self.time_passes(2.1)
+        self.reply_ends()
+        self.time_passes(0.1)
+        self.reply_ends()
+        assert self.taker.deadline() is None
+        assert not self.unsettled
+        assert not self.taker.reply_pending
+        if self.taker.rules.automatic:
+            assert self.taker.caller is Caller.SILENT and self.live is None
+        assert len(self.understood - self.closed) <= 1, "only the last may be asked for later"
+
+
+TestLine = Line.TestCase
+TestLine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
