@@ -8,34 +8,16 @@ It cannot combine documents or calculate; what it says stands in the documents, 
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
-from math import log
+from collections.abc import AsyncGenerator
 
 import msgspec
 
-from providers.base import Finish, LLMEvent, LLMRequest, Passage, ProviderInfo, Slot, TextDelta
-from rag.sentences import CJK_CHARACTER, sentences
-from rag.words import FUNCTION_WEIGHT, likeness, static_weight, terms
+from providers._extractive_quote import quote
+from providers.base import Finish, LLMEvent, LLMRequest, ProviderInfo, Slot, TextDelta
+from rag.sentences import CJK_CHARACTER
 
-MOST_SENTENCES = 3
-LONGEST_ANSWER = 320
-"""Letters: about 20 s of speech."""
-_LEAST_LIKENESS = 0.6
-_HEADING_SHARE = 0.5
-"""A heading's word speaks for every sentence under it, but for none in particular."""
-_PASSAGE_SHARE = 0.4
-"""Weight of how well the whole passage was found, beside the sentence's own words."""
-_MOST_TERMS = 40
 _PIECE = re.compile(
     rf"\s*(?:(?:{CJK_CHARACTER.pattern}){{1,4}}|[^\s]+?(?=\s|{CJK_CHARACTER.pattern}|$))"
-)
-
-# Words that point back: the sentence means little without the one before it.
-_LEANING = re.compile(
-    r"(?:it|its|they|their|these|those|this|he|she|then|otherwise|in that case|but|also)\b"
-    r"|(?:\w+ ){0,4}(?:after|than|before|besides) that\b|(?:from|ask|look|go) there\b"
-    r"|それ|その|これ|この|また|ただし|なお|그|이것|但|它|这",
-    re.IGNORECASE,
 )
 
 
@@ -172,97 +154,3 @@ def _language(tag: str, question: str) -> str:
     if re.search("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]", question):
         return "ko"
     return "zh" if re.search("[\u4e00-\u9fff]", question) else "en"
-
-
-# --- picking sentences ----------------------------------------------------------------------------
-
-
-class _Sentence(msgspec.Struct, frozen=True):
-    text: str
-    passage: int
-    own: frozenset[str]
-    """Its terms."""
-    inherited: frozenset[str]
-    """Terms of the headings it stands under."""
-
-
-def quote(question: str, passages: Sequence[Passage]) -> str:
-    """The one to three sentences that answer best, as they stand; empty without passages."""
-    found = [
-        sentence for rank, passage in enumerate(passages) for sentence in _split(rank, passage)
-    ]
-    if not found:
-        return ""
-    scores = _scores(question, found, passages)
-    best = max(range(len(found)), key=lambda i: (scores[i], -i))
-    return _joined([found[i].text for i in _with_neighbours(best, found, scores)])
-
-
-def _split(rank: int, passage: Passage) -> list[_Sentence]:
-    inherited = frozenset(terms(f"{passage.title} {passage.heading}"))
-    return [
-        _Sentence(text, rank, frozenset(terms(text)), inherited)
-        for text in (
-            re.sub(r"^[-•*–#>\s]+", "", " ".join(passage.text[start:end].split()))
-            for start, end in sentences(passage.text)
-        )
-        if text
-    ]
-
-
-def _scores(question: str, found: Sequence[_Sentence], passages: Sequence[Passage]) -> list[float]:
-    asked = [
-        term for term in dict.fromkeys(terms(question)) if static_weight(term) > FUNCTION_WEIGHT
-    ][:_MOST_TERMS]
-    matches = [[_match(term, sentence) for sentence in found] for term in asked]
-    weights = [static_weight(term) * _rarity(row) for term, row in zip(asked, matches, strict=True)]
-    total = sum(weights) or 1.0
-    return [
-        sum(weight * row[i] for weight, row in zip(weights, matches, strict=True)) / total
-        + _PASSAGE_SHARE * passages[sentence.passage].score
-        for i, sentence in enumerate(found)
-    ]
-
-
-def _rarity(matches: Sequence[float]) -> float:
-    return log(1 + len(matches) / (0.5 + sum(matches)))
-
-
-def _match(term: str, sentence: _Sentence) -> float:
-    own = _nearest(term, sentence.own)
-    return own if own == 1.0 else max(own, _HEADING_SHARE * _nearest(term, sentence.inherited))
-
-
-def _nearest(term: str, others: frozenset[str]) -> float:
-    if term in others:
-        return 1.0
-    near = max((likeness(term, other) for other in others), default=0.0)
-    return near**2 if near >= _LEAST_LIKENESS else 0.0
-
-
-def _with_neighbours(best: int, found: Sequence[_Sentence], scores: Sequence[float]) -> list[int]:
-    """Positions to say: the best, what it leans on, what leans on it or is nearly as good."""
-    first = last = best
-
-    def fits(i: int) -> bool:
-        if not 0 <= i < len(found) or found[i].passage != found[best].passage:
-            return False
-        chosen = found[min(first, i) : max(last, i) + 1]
-        return len(chosen) <= MOST_SENTENCES and sum(len(s.text) for s in chosen) <= LONGEST_ANSWER
-
-    while _LEANING.match(found[first].text) and fits(first - 1):
-        first -= 1
-    while fits(last + 1) and (
-        _LEANING.match(found[last + 1].text) or scores[last + 1] >= 0.75 * scores[best]
-    ):
-        last += 1
-    return list(range(first, last + 1))
-
-
-def _joined(texts: Sequence[str]) -> str:
-    joined = ""
-    for text in texts:
-        if joined and not (CJK_CHARACTER.match(joined[-1]) or CJK_CHARACTER.match(text[0])):
-            joined += " " if joined[-1] in ".!?…:;,\"'”’)" else ". "
-        joined += text
-    return joined

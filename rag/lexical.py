@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.related import asked_weight, related
 from rag.words import (
     CROSSING_WEIGHT,
     FUNCTION_WEIGHT,
@@ -149,7 +150,7 @@ class LexicalIndex(msgspec.Struct, frozen=True):
             # A word known only by likeness may be another word altogether: it keeps a part of the
             # weight of a word that is not there.
             weight = max(weight, likeness * rarity + (1 - likeness) * rarest)
-        own = static_weight(term)
+        own = asked_weight(term)
         if matched is None:
             crossing = CROSSING_WEIGHT if is_cjk(term) and len(term) > 1 else 1.0
             return own * crossing * rarest, None
@@ -157,7 +158,12 @@ class LexicalIndex(msgspec.Struct, frozen=True):
 
     def _widened(self, term: str) -> list[tuple[int, float]]:
         at = self._position(term)
-        exact = [] if at is None else [(at, 1.0)]
+        # "how much" asks for a price: a heading that says "much" is none.
+        asks = static_weight(term) <= FUNCTION_WEIGHT and bool(related(term))
+        exact = [] if at is None or asks else [(at, 1.0)]
+        for other, likeness_of_it in related(term).items():
+            if (place := self._position(other)) is not None:
+                exact.append((place, likeness_of_it))
         if not is_alphabetic(term) or static_weight(term) <= FUNCTION_WEIGHT or len(term) < 3:
             return exact
         likeness = self._likenesses(term)

@@ -1,7 +1,7 @@
 """Servers under test, and callers who do to them what the stock clients never would.
 
-`serving(**sections)` is a `kaiwa serve` of its own process; `hosting(**sections)` runs the server on
-a thread of this one, where its state can be looked at. Both on a free port of 127.0.0.1.
+`serving(**sections)` is a `kaiwa serve` of its own process; `hosting(**sections)` runs the server
+on a thread of this one, where its state can be looked at. Both on a free port of 127.0.0.1.
 """
 
 import asyncio
@@ -349,12 +349,15 @@ class Hosted:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        assert self._ready.wait(30), "the server did not start"
+        assert self._ready.wait(30) and self.url, "the server did not start"
 
     def _run(self) -> None:
         import uvloop
 
-        uvloop.run(self._serve())
+        try:
+            uvloop.run(self._serve())
+        finally:
+            self._ready.set()
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -363,10 +366,10 @@ class Hosted:
         self.desk = Desk(self.config, self.built.providers, self.built.by_slot, None)
         self.server = voice.server.server_for(self.desk)
         listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         serving = asyncio.create_task(self.server.serve(sockets=[listener]))
-        while not self.server.started:
+        while not self.server.started and not serving.done():  # noqa: ASYNC110  # it tells nobody
             await asyncio.sleep(0.01)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._ready.set()
         await serving
         await self.built.aclose()

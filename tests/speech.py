@@ -1,4 +1,4 @@
-"""A caller for the tests that speak: a server of its own, a microphone that never stops, a notebook.
+"""A caller for the tests that speak: a server of its own, an open microphone, a notebook.
 
     microphone   ~~~~ question ~~~~ ........ room noise ........ ~~~~ question ~~~~
                  20 ms frames in real time, from the first to the last moment of the call
@@ -27,10 +27,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-import soxr
 import websockets
 import yaml
 from numpy.typing import NDArray
+
+from voice.resample import Resampler
 
 ROOT = Path(__file__).parent.parent
 RATE_HZ = 24_000
@@ -46,6 +47,8 @@ EXTENSIONS = [
     "kaiwa.speech.marks",
 ]
 
+WRITTEN_OUT = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
+
 Samples = NDArray[np.int16]
 
 
@@ -57,9 +60,14 @@ def read_wav(path: Path, rate_hz: int = RATE_HZ) -> Samples:
     with wave.open(str(path)) as file:
         source_hz = file.getframerate()
         samples: Samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    return resample(samples, source_hz, rate_hz)
+
+
+def resample(samples: Samples, source_hz: int, rate_hz: int = RATE_HZ) -> Samples:
     if source_hz == rate_hz:
         return samples
-    resampled: Samples = soxr.resample(samples, source_hz, rate_hz)
+    resampler = Resampler(source_hz, rate_hz)
+    resampled: Samples = np.concatenate([resampler.convert(samples), resampler.flush()])
     return resampled
 
 
@@ -87,13 +95,14 @@ def room_noise(count: int, seed: int) -> Samples:
     """Noise whose low tones are the loudest, as rooms have it."""
     white = np.random.default_rng(seed).standard_normal(count + 64)
     soft = np.convolve(white, np.exp(-np.arange(64) / 8.0), "valid")[:count]
-    return np.round(soft / soft.std() * ROOM_RMS).astype(np.int16)
+    noise: Samples = np.round(soft / soft.std() * ROOM_RMS).astype(np.int16)
+    return noise
 
 
 def words(text: str) -> list[str]:
-    """Lower case, letters and apostrophes only."""
+    """Lower case, without punctuation, abbreviations as they are said."""
     kept = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower())
-    return kept.split()
+    return [WRITTEN_OUT.get(word, word) for word in kept.split()]
 
 
 def word_errors(said: list[str], heard: list[str]) -> int:
@@ -235,13 +244,19 @@ class Caller:
         self, wanted: Callable[[Noted], bool], *, since: int = 0, limit_s: float = 40.0
     ) -> Noted:
         """The first event from the `since`-th on that is `wanted`, which may still come."""
-        async with asyncio.timeout(limit_s):
-            while True:
-                for note in self.notes[since:]:
-                    if wanted(note):
-                        return note
-                self._changed.clear()
-                await self._changed.wait()
+        try:
+            async with asyncio.timeout(limit_s):
+                while True:
+                    for note in self.notes[since:]:
+                        if wanted(note):
+                            return note
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            seen = "\n".join(f"{n.at:8.3f} {str(n.event)[:200]}" for n in self.notes[-40:])
+            raise AssertionError(
+                f"nothing like it within {limit_s:g} s; last came\n{seen}"
+            ) from None
 
     async def listen(self) -> None:
         async for message in self._socket:
@@ -284,16 +299,17 @@ class Caller:
 
 
 @contextlib.asynccontextmanager
-async def calling(url: str, **turn_detection: Any) -> AsyncIterator[Caller]:
+async def calling(
+    url: str, *, create_response: bool = True, speed: float = 1.0
+) -> AsyncIterator[Caller]:
     """A call with all of Kaiwa's extensions; hangs up at the end.
 
     Args:
-        turn_detection: What differs from server_vad's defaults.
+        speed: How fast it is answered; 1.0 is normal.
     """
-    session: dict[str, Any] = {"type": "realtime", "include": EXTENSIONS}
-    if turn_detection:
-        detection = {"type": "server_vad", **turn_detection}
-        session["audio"] = {"input": {"turn_detection": detection}}
+    detection = {"type": "server_vad", "create_response": create_response}
+    audio = {"input": {"turn_detection": detection}, "output": {"speed": speed}}
+    session = {"type": "realtime", "include": EXTENSIONS, "audio": audio}
     async with websockets.connect(url, max_size=None, compression=None) as socket:
         caller = Caller(socket)
         await caller.send({"type": "session.update", "session": session})

@@ -7,7 +7,7 @@ It lives on after `response.done`, while the caller still hears it, and a while 
 late `conversation.item.truncate` finds where the words lie in the sound.
 """
 
-from providers.base import ProviderError, ToolCallDelta
+from providers.base import ProviderError, Slot, ToolCallDelta
 from voice import wire
 from voice.conversation import Conversation
 from voice.playout import Frame, Playout
@@ -159,6 +159,9 @@ class Answer:
             output_token_details=wire.TokenDetails(text_tokens=finish.usage.output_tokens),
         )
         ending = self._ending(finish.reason)
+        if self.error is not None and self.error.slot is Slot.TTS and self.item_id:
+            heard = self.heard_text(self.playout.sent_ms)  # its last clause broke off
+            self._conversation.heard(self.item_id, heard)
         calls = self._called() if ending.status == "completed" else []
         return calls + self.response.end(ending, usage)
 

@@ -49,7 +49,6 @@ class Answers:
     """Args:
     send: Takes events, which it numbers.
     post: Takes the reply's facts into the session's inbox.
-    now: The session's clock.
     ended: Told when an answer is over for the caller too.
     """
 
@@ -65,13 +64,12 @@ class Answers:
         outbox: Outbox,
         send: Callable[[wire.ServerEvent], None],
         post: Callable[[object], None],
-        now: Callable[[], float],
         ended: Callable[[Answer, float], None],
     ) -> None:
         self._config, self._providers, self._ids = config, providers, ids
         self._conversation, self._record = conversation, record
         self._outbox, self._send, self._post = outbox, send, post
-        self._now, self._on_ended = now, ended
+        self._on_ended = ended
         self._name = session_id
         self._log = structlog.get_logger().bind(session=session_id)
         self.current: Answer | None = None
@@ -203,12 +201,11 @@ class Answers:
     def next_due(self) -> float | None:
         return None if self.current is None else self.current.next_due()
 
-    def sound(self) -> None:
+    def sound(self, now: float) -> None:
         """Sends what is due; ends the response behind its last frame, the turn behind its sound."""
         answer = self.current
         if answer is None:
             return
-        now = self._now()
         for frame in answer.frames(now):
             for event in answer.response.sound():
                 if isinstance(event, wire.AudioDelta):

@@ -34,7 +34,7 @@ from voice.resample import Resampler
 from voice.session import Session
 
 PIECE_S = 0.02
-NOTHING_HEARD_S = 4.0
+NOTHING_HEARD_S = 1.5
 """Silence behind the recording after which nobody has spoken."""
 TURN_LIMIT_S = 120.0
 BAR_CELLS = 40
@@ -88,13 +88,16 @@ def write_wav(path: Path, pcm: bytes) -> None:
     KaiwaError: The file cannot be written.
     """
     try:
-        with wave.open(str(path), "wb") as file:
+        # Opened here: where wave.open cannot open a file, it says so twice.
+        with path.open("wb") as sink, wave.open(sink, "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(BYTES_PER_SAMPLE)
             file.setframerate(settings.OUTPUT_RATE_HZ)
             file.writeframes(pcm)
     except OSError as error:
-        raise KaiwaError(f"--speak-to: {path}: cannot be written: {error.strerror}.") from None
+        raise KaiwaError(
+            f"--speak-to: {path}: cannot be written: {error.strerror}; name another file."
+        ) from None
 
 
 class Terminal:
@@ -213,6 +216,8 @@ async def run_ask(config: Config, question: str, speak_to: Path | None, console:
     Raises:
         KaiwaError, ProviderError: It cannot be asked; the text says what to do.
     """
+    if speak_to is not None:
+        write_wav(speak_to, b"")  # asked in vain would be worse than said at once
     recording = read_wav(Path(question)) if question.lower().endswith(".wav") else None
     if recording is None and not question.strip():
         raise KaiwaError('ask: the question is empty; try: kaiwa ask "When are you open?"')

@@ -190,9 +190,8 @@ def main() -> None:
     try:
         app()
     except (KaiwaError, ProviderError) as error:
-        complaints.print(
-            f"[bold red]kaiwa:[/] {escape(str(error))}", highlight=False, soft_wrap=True
-        )
+        text = escape(" ".join(str(error).split()))
+        complaints.print(f"[bold red]kaiwa:[/] {text}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

@@ -204,18 +204,41 @@ def load(
     name = profile or given.get("profile") or "embedded"
     tree = _merge(_profile(str(name)), given)
     tree["profile"] = name
+    origins: dict[str, str] = {}
     for variable, (section, key) in ENVIRONMENT.items():
         value = environment.get(variable, "")
         if value:
             _set(tree, section, key, _parse(section, key, value), variable)
+            origins[f"{section}.{key}"] = variable
     for (section, key), value in (overrides or {}).items():
         if value is not None:
-            _set(tree, section, key, value, f"--{key}")
+            option = f"--{key.replace('_', '-')}"
+            _set(tree, section, key, value, option)
+            origins[f"{section}.{key}"] = option
     try:
         config = msgspec.convert(tree, Config, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"Configuration: {error}") from None
+        raise ConfigError(_explained(str(error), origins, file)) from None
     return _checked(_with_endpoints(config))
+
+
+def _explained(error: str, origins: Mapping[str, str], file: Path | None) -> str:
+    """msgspec's words, with the path in front and where to mend it behind."""
+    what, _, path = error.partition(" - at `$")
+    path = path.rstrip("`").lstrip(".")
+    unknown = what.removeprefix("Object contains unknown field `").rstrip("`")
+    if what.startswith("Object contains unknown field"):
+        known = ", ".join(_settings_of(path))
+        path = f"{path}.{unknown}".lstrip(".")
+        what = f"there is no such setting; known are {known}"
+    return f"{path}: {what}, in {origins.get(path) or file or 'the profile'}."
+
+
+def _settings_of(path: str) -> list[str]:
+    kind: Any = Config
+    for name in filter(None, path.split(".")):
+        kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
+    return [field.name for field in msgspec.structs.fields(kind)]
 
 
 def _profile(name: str) -> dict[str, Any]:
@@ -308,8 +331,33 @@ def _checked(config: Config) -> Config:
             config.playout.lead_ms,
         ),
         (0 < config.vad.threshold < 1, "vad.threshold", "must lie in 0..1", config.vad.threshold),
+        *_positive(config),
     ]
     for fine, path, rule, value in checks:
         if not fine:
             raise ConfigError(f"{path}: {rule}, got {value}.")
     return config
+
+
+def _positive(config: Config) -> list[tuple[bool, str, str, Any]]:
+    """What is a size or a time limit, where zero would mean that nothing ever works."""
+    paths = (
+        "server.max_frame_kib",
+        "server.send_limit_s",
+        "llm.max_tokens",
+        "llm.context_tokens",
+        "llm.first_token_limit_s",
+        "llm.token_limit_s",
+        "tts.first_audio_limit_s",
+        "rag.limit_ms",
+        "turn.final_limit_s",
+        "turn.max_utterance_s",
+        "turn.stall_s",
+        "agent.max_reply_s",
+    )
+    checks: list[tuple[bool, str, str, Any]] = []
+    for path in paths:
+        section, key = path.split(".")
+        value = getattr(getattr(config, section), key)
+        checks.append((value > 0, path, "must be more than 0", value))
+    return checks

@@ -137,22 +137,27 @@ class Conversation:
         return "", ""
 
     def messages(self) -> list[Message]:
-        """For the model: only what has words, only what was heard."""
+        """For the model: only what has words, only what was heard, function calls with results.
+
+        A call and its result stand together, wherever the result came in: servers refuse a prompt
+        in which one stands without the other.
+        """
+        results = {
+            item.call_id: item
+            for item in self._items.values()
+            if item.type == "function_call_output"
+        }
         shown: list[Message] = []
         for item in self._items.values():
-            message = self._message(item)
-            if message is not None:
-                shown.append(message)
+            if item.type == "function_call":
+                shown += _called(item, results.get(item.call_id))
+            elif item.type == "message":
+                message = self._message(item)
+                if message is not None:
+                    shown.append(message)
         return shown
 
     def _message(self, item: Item) -> Message | None:
-        if item.type == "function_call":
-            call = ToolCall(_text(item.call_id), _text(item.name), _text(item.arguments))
-            return Message(role="assistant", tool_calls=(call,))
-        if item.type == "function_call_output":
-            return Message(
-                role="tool", content=_text(item.output), tool_call_id=_text(item.call_id)
-            )
         text = text_of(item)
         if not text:
             return None
@@ -160,6 +165,16 @@ class Conversation:
             text += CUT_MARK
         role = item.role if item.role in ("assistant", "system") else "user"
         return Message(role=role, content=text)
+
+
+def _called(item: Item, result: Item | None) -> list[Message]:
+    if result is None or item.status in ("in_progress", "incomplete"):
+        return []
+    call = ToolCall(_text(item.call_id), _text(item.name), _text(item.arguments))
+    return [
+        Message(role="assistant", tool_calls=(call,)),
+        Message(role="tool", content=_text(result.output), tool_call_id=call.call_id),
+    ]
 
 
 def text_of(item: Item) -> str:

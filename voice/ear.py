@@ -20,7 +20,7 @@ KEEP_MS = 2600
 """Audio behind the judged sample that a new segment may still begin in: the longest prefix a client
 can ask for, and what VAD needs to be sure."""
 TRIM_BYTES = 64_000
-MOST_KEPT_MS = 30_000
+MOST_KEPT_MS = 300_000
 """Audio that waits for a VAD that has fallen behind; beyond it the oldest is lost."""
 
 
@@ -79,8 +79,8 @@ class Ear:
 
     def hear(self, pcm: bytes, *, judged: bool) -> None:
         """The next 16 kHz samples, to be judged by VAD or taken for speech as they are."""
-        self._kept += pcm
         self._forget(len(self._kept) // 2 - samples(MOST_KEPT_MS))
+        self._kept += pcm
         start, self.position = self.position, self.position + len(pcm) // 2
         if judged:
             if self._vad_stream is None:

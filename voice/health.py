@@ -5,6 +5,7 @@ asks a provider while it is being answered, so a provider that hangs makes no pr
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -50,6 +51,7 @@ class Watch:
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         self._providers = dict(providers)
         self._problems: dict[str, str] = {}
+        self._failed = {slot: asyncio.Event() for slot in self._providers}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -62,7 +64,9 @@ class Watch:
 
     def failed(self, slot: str, error: ProviderError) -> None:
         """A call met this just now: no need to wait for the next check."""
-        self._problems[slot] = error.message
+        if slot in self._failed:
+            self._problems[slot] = error.message
+            self._failed[slot].set()
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -72,7 +76,13 @@ class Watch:
     async def _ask_again(self, slot: str, provider: Provider) -> None:
         while True:
             await self._ask(slot, provider)
-            await asyncio.sleep(CHECK_AGAIN_S if slot in self._problems else CHECK_EVERY_S)
+            if slot not in self._problems:
+                self._failed[slot].clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_EVERY_S):
+                        await self._failed[slot].wait()
+            if slot in self._problems:
+                await asyncio.sleep(CHECK_AGAIN_S)
 
     async def _ask(self, slot: str, provider: Provider) -> None:
         try:

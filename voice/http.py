@@ -8,6 +8,7 @@
 Where keys are set, /metrics and /api ask for one; /health and /ready answer all, without addresses.
 """
 
+import errno
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from litestar.config.compression import CompressionConfig
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.exceptions import (
+    InternalServerException,
     NotAuthorizedException,
     NotFoundException,
     PermissionDeniedException,
@@ -25,6 +27,7 @@ from litestar.exceptions import (
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.params import FromPath, FromQuery
 from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -96,7 +99,7 @@ def metrics_page() -> bytes:
 
 @get("/api/performance", guards=[needs_key], summary="p50, p95, p99 of partial, final, tts_start")
 async def performance(
-    request: Request[Any, Any, Any], hours: float | None = None
+    request: Request[Any, Any, Any], hours: FromQuery[float | None] = None
 ) -> dict[str, Any]:
     desk = _desk(request)
     window_s = None if hours is None else hours * 3600
@@ -106,7 +109,7 @@ async def performance(
 
 
 @get("/api/sources/{source:path}", guards=[needs_key], media_type=MediaType.TEXT)
-async def source_text(request: Request[Any, Any, Any], source: str) -> str:
+async def source_text(request: Request[Any, Any, Any], source: FromPath[str]) -> str:
     name = source.lstrip("/")
     text = _desk(request).source_text(name)
     if text is None:
@@ -145,10 +148,22 @@ async def _secure(message: Message, scope: Scope) -> None:
             headers.setdefault(name, value)
 
 
+def _unreadable(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """Names that no file can have, too long or with a null byte, are simply not there."""
+    cause = error.__cause__
+    absent = isinstance(error, ValueError) or getattr(cause, "errno", 0) == errno.ENAMETOOLONG
+    status = 404 if absent else 500
+    return Response({"status_code": status, "detail": "No such file."}, status_code=status)
+
+
 def application(desk: Desk) -> Litestar:
     """The HTTP side, as an ASGI application."""
     page = create_static_files_router(
-        path="/", directories=[WEB], html_mode=True, include_in_schema=False
+        path="/",
+        directories=[WEB],
+        html_mode=True,
+        include_in_schema=False,
+        exception_handlers={InternalServerException: _unreadable, ValueError: _unreadable},
     )
     app = Litestar(
         route_handlers=[

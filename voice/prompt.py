@@ -42,7 +42,7 @@ def _first_that_fits(history: Sequence[Message], budget: float) -> int:
     start = len(history)
     used = 0
     for index in range(len(history) - 1, -1, -1):
-        used += len(history[index].content) + 16
+        used += _characters(history[index])
         if used > budget and start < len(history):
             break
         if history[index].role == "user":
@@ -50,6 +50,11 @@ def _first_that_fits(history: Sequence[Message], budget: float) -> int:
     else:
         return 0
     return start
+
+
+def _characters(message: Message) -> int:
+    calls = sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
+    return len(message.content) + calls + 16
 
 
 def with_passages(question: str, passages: Sequence[Passage]) -> str:

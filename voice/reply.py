@@ -324,7 +324,7 @@ class Reply:
 
         A clause brings the space before it along, so that clauses joined are the answer.
         """
-        before = len(self._said) + len(text) - len(text.lstrip())
+        before = len(self._said)
         self._said += text
         self._post(Said(self._turn, text))
         return before

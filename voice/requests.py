@@ -44,12 +44,13 @@ def reply_options(
     out = asked.get("audio")
     if isinstance(out, dict) and isinstance(out.get("output"), dict):
         own["audio"] = {"output": out["output"]}
-    merged = settings.merge(effective, own)
+    merged = settings.merge(effective, own, "response")
     keep = asked.get("conversation", "auto")
     if keep not in ("auto", "none", None):
         message = f'response.conversation must be "auto" or "none", got {keep!r}'
         raise ClientError("invalid_value", message, "response.conversation")
-    messages = _input(asked["input"], conversation) if asked.get("input") else None
+    given = asked.get("input")  # an empty list asks for an empty context
+    messages = None if given is None else _input(given, conversation)
     question = ""
     if messages:
         question = next((m.content for m in reversed(messages) if m.role == "user"), "")

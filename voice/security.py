@@ -62,7 +62,7 @@ def _same(key: str, known: str) -> bool:
 
 
 def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
 
 
 def _name(host: str) -> str:

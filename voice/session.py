@@ -37,6 +37,10 @@ from voice.timeline import Stage as Stamp
 from voice.turn import Caller, TurnRules, TurnTaker
 from voice.utterances import Utterances
 
+EARLY_S = 0.002
+"""uvloop's timers tick in milliseconds and come up to two too early. Such a one is believed: to
+wait for the rest would take timers of 0 ms, one after another."""
+
 
 class AudioIn(Struct, frozen=True):
     """The next piece of the caller's audio, as the wire had it."""
@@ -101,7 +105,6 @@ class Session:
             outbox=outbox,
             send=self._send,
             post=self.post,
-            now=now,
             ended=self._answer_ended,
         )
         self._options: ReplyOptions | None = None
@@ -130,15 +133,20 @@ class Session:
         if not self._pumping:
             self._pump()
 
-    def _pump(self) -> None:
+    def _pump(self, due: float = 0.0) -> None:
+        """Args:
+        due: What the timer was set for, if it brought us here.
+        """
         self._pumping = True
         try:
-            self._tick(self._now())
+            now = self._now()
+            begun = due if now < due < now + EARLY_S else now
+            self._tick(begun)
             while self._inbox and not self.closed:
                 at, fact = self._inbox.popleft()
                 self._receive(fact, at)
                 self._tick(at)
-            self._answers.sound()
+            self._answers.sound(max(begun, self._now()))
             self._set_timer()
         except Exception:  # our bug: it ends the call, never the process
             self._broken = True
@@ -201,12 +209,12 @@ class Session:
         due = min((at for at in wanted if at is not None), default=None)
         if due is not None and not self.closed:
             delay = max(0.0, due - self._now())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._timer_due)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._timer_due, due)
 
-    def _timer_due(self) -> None:
+    def _timer_due(self, due: float) -> None:
         self._timer = None
         if not self.closed and not self._broken:
-            self._pump()
+            self._pump(due)
 
     # --- the caller's audio -----------------------------------------------------------------------
 
@@ -383,6 +391,7 @@ class Session:
     def _create_item(self, event: wire.ItemCreate, at: float) -> None:
         item = received(event.item, self._ids)
         before = self.conversation.add(item, event.previous_item_id)
+        self._ids.skip(str(item.id))
         self._send(wire.ItemAdded(item=item, previous_item_id=before))
         self._send(wire.ItemDone(item=item, previous_item_id=before))
 

@@ -18,6 +18,11 @@ INPUT_RATES_HZ = (8000, 16000, 24000, 48000)
 OUTPUT_RATE_HZ = 24000
 G711_RATE_HZ = 8000
 
+MAX_SESSION_BYTES = 256 * 1024
+"""The echo of a session must fit every stock client's message limit."""
+MAX_DEPTH = 64
+"""Of nesting; a function's JSON schema stays far below."""
+
 EXTENSIONS = (
     "kaiwa.transcript.partial",
     "kaiwa.turn.sources",
@@ -165,22 +170,46 @@ _DETECTION_KEYS = {
 }
 
 
-def merge(effective: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+def merge(
+    effective: dict[str, Any], update: dict[str, Any], prefix: str = "session"
+) -> dict[str, Any]:
     """The effective session after a `session.update`: a deep merge; null, "" and [] clear.
 
+    Args:
+        prefix: What the client calls the object it sent, for `param`.
     Raises:
         ClientError: A field that cannot be; `param` is its path. The old session stays.
     """
     if update.get("type", "realtime") != "realtime":
-        message = f'session.type {update["type"]!r} is not offered; use "realtime".'
-        raise ClientError("invalid_value", message, "session.type")
+        message = f'{prefix}.type {update["type"]!r} is not offered; use "realtime".'
+        raise ClientError("invalid_value", message, f"{prefix}.type")
     changes = {key: value for key, value in update.items() if key not in _IMMUTABLE}
     if changes.get("audio", {}) is None:
-        raise ClientError("invalid_value", "session.audio cannot be null.", "session.audio")
+        raise ClientError("invalid_value", f"{prefix}.audio cannot be null.", f"{prefix}.audio")
+    if _depth(changes) > MAX_DEPTH:
+        message = f"{prefix} is nested more than {MAX_DEPTH} levels deep."
+        raise ClientError("invalid_value", message, prefix)
     merged = _deep_merge(effective, changes)
-    _tidy_input(merged, effective)
-    typed(merged)
+    _tidy_input(merged)
+    typed(merged, prefix)
+    if len(msgspec.json.encode(merged)) > MAX_SESSION_BYTES:
+        message = f"{prefix} would grow beyond {MAX_SESSION_BYTES // 1024} KiB."
+        raise ClientError("string_above_max_length", message, prefix)
     return merged
+
+
+def _depth(tree: Any) -> int:
+    level, depth = [tree], 0
+    while level:
+        depth += 1
+        level = [child for value in level for child in _children(value)]
+    return depth
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def _deep_merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +223,7 @@ def _deep_merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _tidy_input(merged: dict[str, Any], before: dict[str, Any]) -> None:
+def _tidy_input(merged: dict[str, Any]) -> None:
     """Fill what was named but left open; keep only the keys that clients know in the echo."""
     audio = merged.get("audio")
     spoken_in = audio.get("input") if isinstance(audio, dict) else None
@@ -218,11 +247,10 @@ def _tidy_input(merged: dict[str, Any], before: dict[str, Any]) -> None:
         spoken_in["transcription"] = kept
     detection = spoken_in.get("turn_detection")
     if isinstance(detection, dict):
-        old = before["audio"]["input"].get("turn_detection") or {}
         kind = detection.get("type") or "server_vad"
+        if not isinstance(kind, str):
+            return  # complained of when it is typed
         full = {**msgspec.to_builtins(TurnDetection()), "type": kind}
-        if kind == old.get("type"):
-            full |= old
         full |= {key: value for key, value in detection.items() if value is not None}
         keys = _DETECTION_KEYS.get(kind, tuple(full))
         spoken_in["turn_detection"] = {key: full[key] for key in keys}

@@ -219,11 +219,11 @@ class TurnTaker:
             self._waiting[-1].wants_reply = True
         return self._settle()
 
-    def withdraw_reply(self) -> None:
+    def withdraw_reply(self) -> list[Command]:
         """The client no longer wants the answer that has not begun."""
         self._expect_none()
-        if self._wanted is not None:
-            self._wanted, self._unanswered = None, self._wanted
+        withdrawn, self._wanted = self._wanted, None
+        return [] if withdrawn is None else self._leave(withdrawn)
 
     @property
     def reply_pending(self) -> bool:
@@ -303,7 +303,8 @@ class TurnTaker:
             if self.clock.judged - self._open.sample < samples(self.rules.max_utterance_s * 1000):
                 return []
             sample = self.clock.judged
-            return self._commit(sample, now, forced=True) + self._open_utterance(sample, sample)
+            ended = self._commit(sample, now, forced=True)
+            return ended + self._open_utterance(sample, max(sample, self._heard_to))
         orders: list[Command] = []
         if self._live is not None and self.clock.reached(self._final_wanted_at(), now):
             orders += self._end_segment()
@@ -356,7 +357,7 @@ class TurnTaker:
         if self._live is None:
             return []
         ended, self._live = self._live, None
-        self._heard_to = self.clock.judged
+        self._heard_to = max(self._heard_to, self.clock.judged)
         return [EndSegment(ended)]
 
     def _roll_over(self, start: int) -> list[Command]:

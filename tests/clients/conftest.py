@@ -1,29 +1,38 @@
-"""What the clients' tests share: a server of its own for every module, and the hosts of the SDKs."""
+"""Shared by the clients' tests: one server, and the hosts of the SDKs."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-# The modules beside this one are no package: pytest's importlib mode leaves their folder out.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from kaiwa_server import KaiwaServer, running_server
-from scenario_host import ScenarioHost
-from speech_files import write_speech_files
-
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+# pytest's importlib mode leaves the root out, and with it the modules beside this one.
+sys.path.insert(0, str(ROOT))
+
+from tests.clients.kaiwa_server import KaiwaServer, running_server  # noqa: E402
+from tests.clients.scenario_host import ScenarioHost  # noqa: E402
+from tests.clients.speech_files import write_speech_files  # noqa: E402
+
 CLIENT_PYTHON = ROOT / ".venv-clients" / "bin" / "python"
 AGENTS_SDK = HERE / "node" / "node_modules" / "@openai" / "agents-realtime"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KaiwaServer]:
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KaiwaServer]:
     with running_server(tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+@pytest.fixture
+def server(shared_server: KaiwaServer) -> Iterator[KaiwaServer]:
+    """One server for all; who makes it log an error of its own fails."""
+    yield shared_server
+    problems = shared_server.new_problems()
+    assert not problems, problems
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +61,12 @@ def agents(speech_folder: Path) -> Iterator[ScenarioHost]:
 
 
 def _host(needed: Path, command: list[str]) -> Iterator[ScenarioHost]:
+    reason = ""
     if not needed.exists():
         reason = f"{needed.relative_to(ROOT)} is missing; tests/clients/setup.sh makes it"
+    elif shutil.which(command[0]) is None:
+        reason = f"{command[0]} is not installed"
+    if reason:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)

@@ -13,46 +13,70 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from scripted_model import ScriptedModel
 
 from mocks.serve_llm import LLMServer
+from tests.clients.scripted_model import ScriptedModel
+from voice.config import ENVIRONMENT
 
 START_LIMIT_S = 30.0
-STT_TEXT = "hello there my friend"
+STT_TEXT = "hi there"
 """What the mock recogniser hears, whatever is said."""
 
 CONFIG: dict[str, Any] = {
     "profile": "mock",
-    "mock": {"stt_text": STT_TEXT, "stt_partial_ms": 150, "tts_first_audio_ms": 5},
+    "mock": {"stt_text": STT_TEXT, "stt_partial_ms": 120, "tts_first_audio_ms": 5},
     "llm": {"provider": "openai", "model": "mock"},
-    "turn": {"silence_ms": 300, "final_after_ms": 100},
+    "turn": {"silence_ms": 200, "final_after_ms": 100},
 }
+
+
+KAIWA = [sys.executable, "-m", "voice.cli"]
+
+
+def plain_environment() -> dict[str, str]:
+    """Without settings of the person who runs the tests."""
+    return {key: value for key, value in os.environ.items() if key not in ENVIRONMENT}
 
 
 class KaiwaServer:
     """Where it listens, and the model behind it."""
 
-    def __init__(self, url: str, model: ScriptedModel) -> None:
+    def __init__(self, url: str, model: LLMServer, log: "_Log") -> None:
         self.http_url = url.rstrip("/")
         self.ws_url = self.http_url.replace("http", "ws", 1) + "/v1/realtime?model=kaiwa"
-        self.model = model
+        self._model = model
+        self._log = log
+        self._told = 0
+
+    def new_problems(self) -> str:
+        """What the server logged as errors of its own since the last time."""
+        problems = self._log.problems()
+        told, self._told = self._told, len(problems)
+        return "\n".join(problems[told:]).replace("\\n", "\n")
+
+    def last_request(self) -> Any:
+        """What the model was asked last."""
+        return json.loads(self._model.bodies[-1])
 
 
 @contextmanager
-def running_server(folder: Path) -> Iterator[KaiwaServer]:
-    """Fails at its end if the server logged an error of its own."""
-    with _running_model() as (model, model_url):
-        config = folder / "kaiwa.yaml"
-        llm = {**CONFIG["llm"], "endpoint": f"{model_url}/v1"}
-        config.write_text(yaml.safe_dump({**CONFIG, "llm": llm}))
-        command = [sys.executable, "-m", "voice.cli", "serve", "--config", str(config)]
-        plain = {key: value for key, value in os.environ.items() if not key.startswith("KAIWA_")}
+def running_server(folder: Path, changes: dict[str, Any] | None = None) -> Iterator[KaiwaServer]:
+    """Args:
+    changes: Sections of the configuration that this server has in the place of CONFIG's.
+    """
+    with _running_model() as model:
+        file = folder / "kaiwa.yaml"
+        llm = {**CONFIG["llm"], "endpoint": f"{model.url}/v1"}
+        file.write_text(yaml.safe_dump({**CONFIG, "llm": llm, **(changes or {})}))
         process = subprocess.Popen(
-            [*command, "--port", "0"], stderr=subprocess.PIPE, env=plain, text=True
+            [*KAIWA, "serve", "--config", str(file), "--port", "0"],
+            stderr=subprocess.PIPE,
+            env=plain_environment(),
+            text=True,
         )
         log = _Log(process)
         try:
-            yield KaiwaServer(log.ready_url(), model)
+            yield KaiwaServer(log.ready_url(), model, log)
         finally:
             process.terminate()
             try:
@@ -61,7 +85,6 @@ def running_server(folder: Path) -> Iterator[KaiwaServer]:
                 process.kill()
                 process.wait()
             log.close()
-        assert not log.problems(), "\n".join(log.problems()).replace("\\n", "\n")
 
 
 class _Log:
@@ -100,16 +123,15 @@ class _Log:
 
 
 @contextmanager
-def _running_model() -> Iterator[tuple[ScriptedModel, str]]:
+def _running_model() -> Iterator[LLMServer]:
     """An OpenAI-compatible server in a thread; the server under test is a client of it."""
-    model = ScriptedModel(first_token_ms=10, token_ms=2)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    http = LLMServer(model)
+    http = LLMServer(ScriptedModel(first_token_ms=10, token_ms=2))
     try:
         asyncio.run_coroutine_threadsafe(http.start(), loop).result(10)
-        yield model, http.url
+        yield http
     finally:
         asyncio.run_coroutine_threadsafe(http.aclose(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)

@@ -8,12 +8,16 @@ from providers.base import LLMEvent, LLMRequest, ToolCall
 STORY = " ".join(f"Sentence number {n} of a long story." for n in range(1, 13))
 """About 28 s of speech: long enough to be cut."""
 
+PREAMBLE = "Let me look. One moment please."
+CALL = ToolCall("call_oslo", "get_weather", '{"city": "Oslo"}')
+
 
 class ScriptedModel(EchoLLM):
     """What the last message holds decides:
 
     a tool's result    "The tool says <result>."
     "weather"          calls get_weather {"city": "Oslo"}
+    "forecast"         says PREAMBLE, then calls get_weather
     "story"            STORY; also where the instructions speak of stories
     anything else      "You said: <it>."
     """
@@ -31,8 +35,10 @@ def _reply(request: LLMRequest) -> Reply | None:
     instructions = " ".join(m.content for m in request.messages if m.role == "system")
     if last.role == "tool":
         return Reply(text=f"The tool says {last.content}.")
+    if "forecast" in last.content:
+        return Reply(text=PREAMBLE, tool_calls=(CALL,))
     if "weather" in last.content:
-        return Reply(tool_calls=(ToolCall("call_oslo", "get_weather", '{"city": "Oslo"}'),))
+        return Reply(tool_calls=(CALL,))
     if "story" in last.content or "stories" in instructions:
         return Reply(text=STORY)
     return None

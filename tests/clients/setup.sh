@@ -11,7 +11,9 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 venv="$root/.venv-clients"
-python=${PYTHON:-python3}
+uv="$root/.venv/bin/uv"
+python=${PYTHON:-$root/.venv/bin/python}
+[ -x "$python" ] || python=$(command -v python3)
 
 stamped() { # stamped STAMP FILE… : whether STAMP was written for these files
     stamp=$1
@@ -21,8 +23,10 @@ stamped() { # stamped STAMP FILE… : whether STAMP was written for these files
 
 if ! stamped "$venv/stamp" "$here/requirements.lock"; then
     "$python" -m venv --clear "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-        --require-hashes -r "$here/requirements.lock"
+    { [ -x "$uv" ] && "$uv" pip install -q --python "$venv/bin/python" --no-deps \
+        --require-hashes -r "$here/requirements.lock"; } ||
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+            --require-hashes -r "$here/requirements.lock"
     cksum <"$here/requirements.lock" >"$venv/stamp"
 fi
 

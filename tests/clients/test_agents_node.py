@@ -5,8 +5,9 @@ does not fit is silently ignored by it, or ends the Node process.
 """
 
 import pytest
-from kaiwa_server import KaiwaServer
-from scenario_host import ScenarioHost, node_scenarios
+
+from tests.clients.kaiwa_server import KaiwaServer
+from tests.clients.scenario_host import ScenarioHost, node_scenarios
 
 pytestmark = pytest.mark.clients
 

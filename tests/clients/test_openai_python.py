@@ -1,8 +1,9 @@
 """The `openai` Python SDK, unmodified, async and sync, against the running server."""
 
 import pytest
-from kaiwa_server import KaiwaServer
-from scenario_host import ScenarioHost, python_scenarios
+
+from tests.clients.kaiwa_server import KaiwaServer
+from tests.clients.scenario_host import ScenarioHost, python_scenarios
 
 pytestmark = pytest.mark.clients
 

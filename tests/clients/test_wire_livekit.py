@@ -8,8 +8,8 @@ Source: livekit/agents/llm/_realtime/openai.py.
 import asyncio
 from typing import Any
 
-from kaiwa_server import KaiwaServer
-from wire_client import VAD, WireClient, calling
+from tests.clients.kaiwa_server import KaiwaServer
+from tests.clients.wire_client import VAD, WireClient, calling
 
 CONFIRM_S = 5.0
 

@@ -7,8 +7,14 @@ Source: pipecat/services/openai/realtime/events.py and llm.py.
 import asyncio
 from typing import Any
 
-from kaiwa_server import STT_TEXT, KaiwaServer
-from wire_client import TRANSCRIPTION_COMPLETED, TRANSCRIPTION_DELTA, VAD, WireClient, calling
+from tests.clients.kaiwa_server import STT_TEXT, KaiwaServer
+from tests.clients.wire_client import (
+    TRANSCRIPTION_COMPLETED,
+    TRANSCRIPTION_DELTA,
+    VAD,
+    WireClient,
+    calling,
+)
 
 WHERE = {"response_id": str, "item_id": str, "output_index": int}
 PART = {**WHERE, "content_index": int}

@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from speech_files import speech
 from websockets.asyncio.client import ClientConnection, connect
+
+from tests.clients.speech_files import speech
 
 Event = dict[str, Any]
 
 FRAME_MS = 40
 FRAME_BYTES = FRAME_MS * 48
-VAD = {"type": "server_vad", "silence_duration_ms": 300}
+VAD = {"type": "server_vad", "silence_duration_ms": 200}
 TRANSCRIPTION_DELTA = "conversation.item.input_audio_transcription.delta"
 TRANSCRIPTION_COMPLETED = "conversation.item.input_audio_transcription.completed"
 
@@ -96,17 +97,24 @@ class WireClient:
         self, kind: str, fits: Callable[[Event], bool] = lambda event: True, limit_s: float = 10
     ) -> Event:
         """The next event of this type. An error that was not asked for fails the test."""
-        async with asyncio.timeout(limit_s):
-            while True:
-                while self._seen < len(self.events):
-                    event = self.events[self._seen]
-                    self._seen += 1
-                    if event["type"] == kind and fits(event):
-                        return event
-                    assert event["type"] != "error", event
-                assert not self._is_over, "the server hung up"
-                self._news.clear()
-                await self._news.wait()
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._until(kind, fits)
+        except TimeoutError:
+            last = self.kinds()[-8:]
+            raise AssertionError(f"no {kind} within {limit_s:g} s; last came {last}") from None
+
+    async def _until(self, kind: str, fits: Callable[[Event], bool]) -> Event:
+        while True:
+            while self._seen < len(self.events):
+                event = self.events[self._seen]
+                self._seen += 1
+                if event["type"] == kind and fits(event):
+                    return event
+                assert event["type"] != "error", event
+            assert not self._is_over, "the server hung up"
+            self._news.clear()
+            await self._news.wait()
 
     async def error(self) -> Event:
         body: Event = (await self.until("error"))["error"]

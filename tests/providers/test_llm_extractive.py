@@ -3,8 +3,9 @@ from contextlib import aclosing
 
 import pytest
 
+from providers._extractive_quote import LONGEST_ANSWER, quote
 from providers.base import Finish, LLMEvent, LLMRequest, Message, Passage, TextDelta
-from providers.llm_extractive import LONGEST_ANSWER, ExtractiveLLM, quote
+from providers.llm_extractive import ExtractiveLLM
 
 PARKING = Passage(
     text="Parking is free for the first two hours. After that it costs two dollars an hour.\n\n"
@@ -61,6 +62,66 @@ def test_japanese_is_quoted_without_spaces() -> None:
 
 def test_the_better_sentence_wins_over_the_better_passage() -> None:
     assert "closed" in quote("are you open on sunday", [PARKING, HOURS])
+
+
+CARDS = Passage(
+    text="A card costs twelve dollars a year. Students pay six dollars.",
+    source="prices.md",
+    title="Membership",
+    heading="What a card costs",
+    score=0.7,
+)
+LOST = Passage(
+    text="If you lose your card, tell us. A new card costs three dollars.",
+    source="prices.md",
+    title="Membership",
+    heading="Losing your card",
+    score=0.75,
+)
+
+
+@pytest.mark.parametrize(
+    "question", ["how much does membership cost", "cam much as membership cost"]
+)
+def test_the_rule_comes_before_its_exception(question: str) -> None:
+    assert quote(question, [LOST, CARDS]).startswith("A card costs twelve dollars a year.")
+
+
+def test_an_exception_that_is_asked_about_is_told() -> None:
+    assert "three dollars" in quote("what does it cost if i lost my card", [CARDS, LOST])
+    assert "three dollars" in quote("how much is a new card", [CARDS, LOST])
+
+
+def test_of_two_sentences_the_one_that_holds_what_is_asked_for_wins() -> None:
+    museum = Passage(
+        text="The museum was founded by Ada Brown. The museum stands at nine Hill Street.",
+        source="a",
+        score=0.6,
+    )
+    assert quote("where is the museum", [museum]) == "The museum stands at nine Hill Street."
+    assert quote("who made the museum", [museum]).startswith("The museum was founded by Ada")
+
+
+def test_a_heading_speaks_for_its_sentences() -> None:
+    fees = Passage(text="Adults pay nine euros.", source="a", heading="Swimming", score=0.5)
+    other = Passage(text="The sauna costs ten euros.", source="b", heading="Sauna", score=0.5)
+    assert quote("how much is swimming", [other, fees]) == "Adults pay nine euros."
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "answer"),
+    [
+        ("얼마예요", "카드는 어른용입니다. 카드는 오천 원입니다.", "카드는"),
+        ("图书馆在哪里", "图书馆有很多书。图书馆在三楼。", "图书馆在三楼。"),
+        (
+            "年会費はいくらですか",
+            "会員は大人です。年会費は十二ドルです。",
+            "年会費は十二ドルです。",
+        ),
+    ],
+)
+def test_other_scripts_are_answered(question: str, text: str, answer: str) -> None:
+    assert answer in quote(question, [Passage(text=text, source="a")])
 
 
 def test_answers_stay_short_enough_to_listen_to() -> None:

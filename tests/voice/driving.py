@@ -109,12 +109,13 @@ class Call:
         self.failures: list[ProviderError] = []
         self.closings = 0
         self.config = config or Config()
+        self.figures = metrics.Figures()
         self.session = Session(
             "sess_test",
             config=self.config,
             providers=Providers(self.vad, self.stt, self.llm, self.tts, retriever),
             outbox=self.client,
-            figures=metrics.Figures(),
+            figures=self.figures,
             now=now,
             closed=self._closed,
             failed=lambda slot, error: self.failures.append(error),

@@ -35,7 +35,7 @@ def locked(serving: Serve) -> Served:
 
 @pytest.fixture(scope="module")
 def open_server(serving: Serve) -> Served:
-    return serving()
+    return serving(mock={"stt_text": "yes"})
 
 
 def knock(server: Served, *headers: str, path: str = "/v1/realtime") -> Answer:
@@ -196,8 +196,8 @@ def said(role: str, *content: Any) -> dict[str, Any]:
     return item(type="message", role=role, content=list(content))
 
 
-BAD: dict[str, tuple[Any, str, str | None]] = {
-    # what is sent → the error's code, and its param (None: not looked at)
+BAD: dict[str, tuple[Any, str | None, str | None]] = {
+    # what is sent → the error's code and its param; None: any
     "half a sample": (audio(b64(b"abc")), "invalid_audio", "audio"),
     "not base64": (audio("!!! no base64 !!!"), "invalid_audio", "audio"),
     "base64 cut short": (audio("QUJD" * 10 + "Q"), "invalid_audio", "audio"),
@@ -258,9 +258,9 @@ BAD: dict[str, tuple[Any, str, str | None]] = {
     ),
     "a binary frame": (b"\0\0" * 240, "unexpected_binary", None),
     "JSON in a binary frame": (b'{"type":"response.cancel"}', "unexpected_binary", None),
-    "an item without a type": (item(role="user"), "invalid_event", "item"),
+    "an item without a type": (item(role="user"), "invalid_event", "item.type"),
     "an item of another type": (item(type="video"), "invalid_event", "item.type"),
-    "a message without a role": (item(type="message", content=[]), None, "item.role"),  # type: ignore[dict-item]
+    "a message without a role": (item(type="message", content=[]), None, "item.role"),
     "content that is a word": (
         item(type="message", role="user", content="hi"),
         "invalid_event",

@@ -9,7 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-ARRIVAL_LIMIT_S = 10.0
+ARRIVAL_LIMIT_S = 5.0
 
 
 class PromptRequest(HttpToolsProtocol):

@@ -9,10 +9,11 @@ dropped                      a client that takes nothing for `send_limit_s`
 import asyncio
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
 import structlog
 
 from voice import metrics, wire
@@ -30,6 +31,8 @@ MAX_BAD_EVENTS = 50
 """In a row, after which the client is not one of ours: 1008."""
 LONG_FRAME = 65_536
 """Bytes beyond which a frame is decoded off the loop."""
+PIECE_BYTES = 8192
+"""Of a long frame's audio: 0.17 s at 24 kHz, 1 s of G.711; measured: under 1.5 ms to take."""
 _HEADER = struct.Struct("<II")
 
 log = structlog.get_logger()
@@ -81,19 +84,20 @@ class Inlet:
         if self._decoding is not None:
             self._behind.append((False, data))
         elif len(data) > LONG_FRAME:
-            self._line.hold(held=True)
-            self._decoding = asyncio.create_task(self._decode_elsewhere(data))
+            self._take_long(data, is_binary=False)
         else:
             self._take(data)
 
     def binary(self, data: bytes) -> None:
         if self._decoding is not None:
             self._behind.append((True, data))
-        elif self._takes_binary:
-            self._session.hear(data)
-        else:
+        elif not self._takes_binary:
             message = "Binary frames are audio where the address ends in ?audio=binary, only there."
             self._complain(wire.Undecodable("unexpected_binary", message, None, None))
+        elif len(data) > LONG_FRAME:
+            self._take_long(data, is_binary=True)
+        else:
+            self._session.hear(data)
 
     def _take(self, data: bytes) -> None:
         try:
@@ -107,20 +111,37 @@ class Inlet:
         self._bad = 0
         self._session.post(event)
 
-    async def _decode_elsewhere(self, data: bytes) -> None:
+    def _take_long(self, data: bytes, *, is_binary: bool) -> None:
         """A long frame holds up what comes behind it, and nobody else."""
+        self._line.hold(held=True)
+        self._decoding = asyncio.create_task(self._decode_elsewhere(data, is_binary))
+
+    async def _decode_elsewhere(self, data: bytes, is_binary: bool) -> None:
+        if is_binary:
+            for piece in _pieces(data):
+                self._session.hear(piece)
+                await asyncio.sleep(0)
+        else:
+            await self._take_decoded(data)
+        self._decoding = None
+        while self._behind and self._decoding is None:
+            was_binary, waiting = self._behind.popleft()
+            (self.binary if was_binary else self.text)(waiting)
+        if self._decoding is None:
+            self._line.hold(held=False)
+
+    async def _take_decoded(self, data: bytes) -> None:
         try:
             event = await asyncio.to_thread(_decode_long, data)
         except wire.Undecodable as error:
             self._complain(error)
-        else:
+            return
+        if not isinstance(event, wire.AudioAppend) or not isinstance(event.samples, bytes):
             self._good(event)
-        self._decoding = None
-        while self._behind and self._decoding is None:
-            is_binary, waiting = self._behind.popleft()
-            (self.binary if is_binary else self.text)(waiting)
-        if self._decoding is None:
-            self._line.hold(held=False)
+            return
+        for piece in _pieces(event.samples):
+            self._good(msgspec.structs.replace(event, samples=piece))
+            await asyncio.sleep(0)
 
     def _complain(self, error: wire.Undecodable) -> None:
         self._session.complain(error, error.event_id)
@@ -131,6 +152,12 @@ class Inlet:
     def close(self) -> None:
         if self._decoding is not None:
             self._decoding.cancel()
+
+
+def _pieces(audio: bytes) -> Iterator[bytes]:
+    """Between two of them others have their turn: ten seconds at once would take 40 ms."""
+    for start in range(0, len(audio), PIECE_BYTES):
+        yield audio[start : start + PIECE_BYTES]
 
 
 def _decode(data: bytes) -> wire.AnyClientEvent:

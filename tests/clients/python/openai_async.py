@@ -1,15 +1,13 @@
 """Conversations of an unmodified `AsyncOpenAI().realtime` with the server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
+from async_call import calling  # type: ignore[import-not-found]  # beside this script
 from openai import AsyncOpenAI  # type: ignore[import-not-found]  # in .venv-clients only
-from scenarios import (
+from scenarios import (  # type: ignore[import-not-found]  # beside this script
     ANSWER,
     DELTA,
-    FRAME_MS,
     HEARD,
     SPOKEN_RESPONSE,
     UTTERANCE,
@@ -26,92 +24,8 @@ from scenarios import (
 )
 
 
-class _Call:
-    """A connection whose events are kept, and a microphone that is always on."""
-
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-        self.events: list[Any] = []
-        self._seen = 0
-        self._news = asyncio.Event()
-        self._wanted: list[str] = []
-        self._is_over = False
-
-    async def read(self) -> None:
-        try:
-            async for event in self.connection:
-                self.events.append(event)
-                self._news.set()
-        finally:
-            self._is_over = True
-            self._news.set()
-
-    async def until(
-        self, kind: str, fits: Callable[[Any], bool] = lambda event: True, limit_s: float = 10
-    ) -> Any:
-        """The next event of this type; an error that nobody waited for ends the scenario."""
-        async with asyncio.timeout(limit_s):
-            while True:
-                while self._seen < len(self.events):
-                    event = self.events[self._seen]
-                    self._seen += 1
-                    if event.type == kind and fits(event):
-                        return event
-                    assert event.type != "error", event.error
-                assert not self._is_over, "the server hung up"
-                self._news.clear()
-                await self._news.wait()
-
-    async def microphone(self, form: str = "pcm") -> None:
-        """Frames in real time: what `speak` brought, else silence."""
-        loop, quiet = asyncio.get_running_loop(), quiet_frame(form)
-        due = loop.time()
-        while True:
-            audio = self._wanted.pop(0) if self._wanted else quiet
-            await self.connection.input_audio_buffer.append(audio=audio)
-            due += FRAME_MS / 1000
-            await asyncio.sleep(due - loop.time())
-
-    def speak(self, form: str = "pcm") -> None:
-        self._wanted += speech_frames(form)
-
-    def since(self, mark: int) -> list[Any]:
-        return self.events[mark:]
-
-    async def configure(self, chosen: dict[str, Any]) -> Any:
-        await self.connection.session.update(session=chosen)
-        return (await self.until("session.updated")).session
-
-    async def ask(self, text: str, **response: Any) -> None:
-        await self.connection.conversation.item.create(item=user_text(text))
-        if response:
-            await self.connection.response.create(response=response)
-        else:
-            await self.connection.response.create()
-
-
-@asynccontextmanager
-async def _call(url: str, *, form: str = "") -> AsyncIterator[_Call]:
-    """Args:
-    form: Of the microphone: pcm, ulaw, alaw; none is switched on without it.
-    """
-    async with AsyncOpenAI(api_key="none", base_url=f"{url}/v1") as client:
-        async with client.realtime.connect(model="kaiwa") as connection:
-            call = _Call(connection)
-            tasks = [asyncio.create_task(call.read())]
-            if form:
-                tasks.append(asyncio.create_task(call.microphone(form)))
-            try:
-                assert (await call.until("session.created")).session.type == "realtime"
-                yield call
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def spoken_turn_in_the_order_of_the_protocol(url: str) -> None:
-    async with _call(url, form="pcm") as call:
+    async with calling(url, form="pcm") as call:
         await call.configure(session())
         mark = len(call.events)
         call.speak()
@@ -127,7 +41,7 @@ async def spoken_turn_in_the_order_of_the_protocol(url: str) -> None:
     user, started = completed.item_id, by_kind["input_audio_buffer.speech_started"]
     assert started.item_id == by_kind["input_audio_buffer.committed"].item_id == user
     stopped = by_kind["input_audio_buffer.speech_stopped"]
-    assert 800 < stopped.audio_end_ms - started.audio_start_ms < 2500
+    assert 550 < stopped.audio_end_ms - started.audio_start_ms < 2000
     added = [event for event in events if event.type == "conversation.item.added"]
     assert [event.previous_item_id for event in added] == [None, user]
     sound_ms = len(audio_of(events)) / 48
@@ -136,7 +50,7 @@ async def spoken_turn_in_the_order_of_the_protocol(url: str) -> None:
 
 
 async def second_spoken_turn_follows_the_first(url: str) -> None:
-    async with _call(url, form="pcm") as call:
+    async with calling(url, form="pcm") as call:
         await call.configure(session(output_modalities=["text"]))
         call.speak()
         first = await call.until("response.done")
@@ -151,7 +65,7 @@ async def second_spoken_turn_follows_the_first(url: str) -> None:
 
 
 async def manual_turn_is_ended_by_commit_and_answered_on_request(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         updated = await call.configure(session(audio={"input": {"turn_detection": None}}))
         assert updated.audio.input.turn_detection is None
         mark = len(call.events)
@@ -169,7 +83,7 @@ async def manual_turn_is_ended_by_commit_and_answered_on_request(url: str) -> No
 
 
 async def committing_too_little_audio_is_an_error(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         await call.configure(session(audio={"input": {"turn_detection": None}}))
         await call.connection.input_audio_buffer.append(audio=quiet_frame())
         await call.connection.input_audio_buffer.commit(event_id="my_commit")
@@ -179,7 +93,7 @@ async def committing_too_little_audio_is_an_error(url: str) -> None:
 
 
 async def cleared_buffer_is_not_heard(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         await call.configure(session(audio={"input": {"turn_detection": None}}))
         for audio in speech_frames():
             await call.connection.input_audio_buffer.append(audio=audio)
@@ -191,7 +105,7 @@ async def cleared_buffer_is_not_heard(url: str) -> None:
 
 
 async def text_message_is_answered_aloud(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         mark = len(call.events)
         await call.ask("good morning")
         done = await call.until("response.done")
@@ -204,7 +118,7 @@ async def text_message_is_answered_aloud(url: str) -> None:
 
 
 async def text_only_output_has_no_sound(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         await call.configure(session(output_modalities=["text"]))
         mark = len(call.events)
         await call.ask("good morning")
@@ -218,7 +132,7 @@ async def text_only_output_has_no_sound(url: str) -> None:
 
 
 async def one_response_may_be_text_in_a_spoken_session(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         await call.ask("good morning", output_modalities=["text"], metadata={"topic": "greeting"})
         created = await call.until("response.created")
         assert created.response.metadata == {"topic": "greeting"}
@@ -231,11 +145,11 @@ async def one_response_may_be_text_in_a_spoken_session(url: str) -> None:
 
 
 async def barge_in_cancels_and_truncate_keeps_what_was_heard(url: str) -> None:
-    async with _call(url, form="pcm") as call:
+    async with calling(url, form="pcm") as call:
         await call.configure(session())
         await call.ask("tell me a story")
         first = await call.until("response.output_audio.delta")
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.2)
         mark = len(call.events)
         call.speak()
         done = await call.until("response.done")
@@ -263,7 +177,7 @@ async def barge_in_cancels_and_truncate_keeps_what_was_heard(url: str) -> None:
 
 
 async def truncating_beyond_the_end_is_clamped(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         await call.ask("hi")
         done = await call.until("response.done")
         item = done.response.output[0]
@@ -278,7 +192,7 @@ async def truncating_beyond_the_end_is_clamped(url: str) -> None:
 
 
 async def response_is_cancelled_on_request(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         await call.ask("tell me a story")
         await call.until("response.output_audio.delta")
         await call.connection.response.cancel()
@@ -293,7 +207,7 @@ async def response_is_cancelled_on_request(url: str) -> None:
 
 
 async def cancelling_nothing_is_an_error_clients_know(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         await call.connection.response.cancel(event_id="my_cancel")
         error = (await call.until("error")).error
     assert error.code == "response_cancel_not_active"
@@ -302,7 +216,7 @@ async def cancelling_nothing_is_an_error_clients_know(url: str) -> None:
 
 
 async def second_response_create_is_refused_while_one_is_active(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         await call.ask("tell me a story")
         created = await call.until("response.created")
         await call.connection.response.create(event_id="too_early")
@@ -316,7 +230,7 @@ async def second_response_create_is_refused_while_one_is_active(url: str) -> Non
 
 
 async def tool_call_goes_to_the_client_and_its_result_is_spoken(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         await call.configure(session(tools=[WEATHER], tool_choice="auto"))
         mark = len(call.events)
         await call.ask("what is the weather")
@@ -348,6 +262,86 @@ async def tool_call_goes_to_the_client_and_its_result_is_spoken(url: str) -> Non
         assert done.response.output[0].content[0].transcript == "The tool says sun."
 
 
+async def words_before_a_tool_call_are_spoken_and_stay_before_it(url: str) -> None:
+    async with calling(url) as call:
+        await call.configure(session(tools=[WEATHER]))
+        mark = len(call.events)
+        await call.ask("what is the forecast")
+        done = await call.until("response.done")
+        events = call.since(mark)
+        said, asked = done.response.output
+        assert (said.type, asked.type) == ("message", "function_call")
+        preamble = "Let me look. One moment please."
+        assert said.content[0].transcript == preamble
+        sounds = [e for e in events if e.type == "response.output_audio.delta"]
+        words = [e for e in events if e.type == "response.output_audio_transcript.delta"]
+        assert {event.item_id for event in (*sounds, *words)} == {said.id}
+        assert abs(len(audio_of(events)) / 48 - 65 * len(preamble)) < 300
+        added = [e.item.id for e in events if e.type == "conversation.item.added"]
+        assert added[1:] == [said.id, asked.id]
+        await call.connection.conversation.item.create(
+            item={"type": "function_call_output", "call_id": asked.call_id, "output": "sun"}
+        )
+        output = await call.until(
+            "conversation.item.added", lambda e: e.item.type == "function_call_output"
+        )
+        assert output.previous_item_id == asked.id, "models want the result right behind the call"
+
+
+async def response_beside_the_conversation_leaves_no_trace(url: str) -> None:
+    async with calling(url) as call:
+        mark = len(call.events)
+        await call.connection.response.create(
+            response={
+                "conversation": "none",
+                "output_modalities": ["text"],
+                "metadata": {"purpose": "label"},
+                "input": [user_text("a greeting")],
+            }
+        )
+        done = await call.until("response.done")
+        assert done.response.metadata == {"purpose": "label"}
+        assert done.response.output[0].content[0].text == "You said: a greeting."
+        assert "conversation.item.added" not in kinds(call.since(mark))
+        await call.connection.conversation.item.retrieve(
+            item_id=done.response.output[0].id, event_id="never_kept"
+        )
+        assert (await call.until("error")).error.event_id == "never_kept"
+
+
+async def answer_cut_short_by_its_token_limit_is_incomplete(url: str) -> None:
+    async with calling(url) as call:
+        await call.ask("tell me a story", max_output_tokens=4, output_modalities=["text"])
+        done = await call.until("response.done")
+    assert done.response.status == "incomplete"
+    assert done.response.status_details.reason == "max_output_tokens"
+
+
+async def turns_are_only_answered_on_request_where_create_response_is_false(url: str) -> None:
+    async with calling(url, form="pcm") as call:
+        detection = {**VAD, "create_response": False}
+        await call.configure(session(audio={"input": {"turn_detection": detection}}))
+        call.speak()
+        await call.until("conversation.item.input_audio_transcription.completed")
+        await asyncio.sleep(0.3)
+        assert "response.created" not in kinds(call.events)
+        await call.connection.response.create(response={"output_modalities": ["text"]})
+        done = await call.until("response.done")
+        assert done.response.output[0].content[0].text == ANSWER
+
+
+async def speech_does_not_cut_the_answer_where_interrupt_response_is_false(url: str) -> None:
+    async with calling(url, form="pcm") as call:
+        detection = {**VAD, "interrupt_response": False, "create_response": False}
+        await call.configure(session(audio={"input": {"turn_detection": detection}}))
+        await call.ask("good morning to everybody here")
+        await call.until("response.output_audio.delta")
+        call.speak()
+        done = await call.until("response.done")
+        assert "input_audio_buffer.speech_started" in kinds(call.events)
+        assert done.response.status == "completed"
+
+
 async def ulaw_both_ways(url: str) -> None:
     await _g711(url, "ulaw", "audio/pcmu")
 
@@ -358,7 +352,7 @@ async def alaw_both_ways(url: str) -> None:
 
 async def _g711(url: str, form: str, kind: str) -> None:
     sides = {"input": {"format": {"type": kind}, "turn_detection": VAD}}
-    async with _call(url) as call:
+    async with calling(url) as call:
         chosen = session(audio={**sides, "output": {"format": {"type": kind}}})
         updated = await call.configure(chosen)
         assert updated.audio.input.format.type == updated.audio.output.format.type == kind
@@ -371,13 +365,13 @@ async def _g711(url: str, form: str, kind: str) -> None:
     assert done.response.output[0].content[0].transcript == ANSWER
     stopped = next(e for e in events if e.type == "input_audio_buffer.speech_stopped")
     started = next(e for e in events if e.type == "input_audio_buffer.speech_started")
-    assert 800 < stopped.audio_end_ms - started.audio_start_ms < 2500
+    assert 550 < stopped.audio_end_ms - started.audio_start_ms < 2000
     sound_ms = len(audio_of(events)) / 8
     assert abs(sound_ms - 65 * len(ANSWER)) < 150, sound_ms
 
 
 async def items_are_created_retrieved_and_deleted_where_asked(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         create = call.connection.conversation.item.create
         await create(item={**user_text("two"), "id": "item_two"})
         first = await call.until("conversation.item.added")
@@ -401,7 +395,7 @@ async def items_are_created_retrieved_and_deleted_where_asked(url: str) -> None:
 
 
 async def errors_name_the_field_and_echo_the_event_id(url: str) -> None:
-    async with _call(url) as call:
+    async with calling(url) as call:
         before = await call.configure(session())
         wrong = session(audio={"input": {"format": {"type": "audio/pcm", "rate": 44}}})
         await call.connection.session.update(session=wrong, event_id="wrong_rate")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from openai import OpenAI  # type: ignore[import-not-found]  # in .venv-clients only
-from scenarios import (
+from scenarios import (  # type: ignore[import-not-found]  # beside this script
     ANSWER,
     DELTA,
     FRAME_MS,

@@ -12,12 +12,12 @@ from typing import Any
 
 FRAME_MS = 40
 SPEECH = Path(sys.argv[1]) if len(sys.argv) > 1 else Path()
-HEARD = "hello there my friend"
+HEARD = "hi there"
 ANSWER = f"You said: {HEARD}."
 QUIET = {"pcm": b"\0\0", "ulaw": b"\xff", "alaw": b"\xd5"}
 BYTES_MS = {"pcm": 48, "ulaw": 8, "alaw": 8}
 
-VAD = {"type": "server_vad", "silence_duration_ms": 300}
+VAD = {"type": "server_vad", "silence_duration_ms": 200}
 
 
 def session(**changes: Any) -> dict[str, Any]:

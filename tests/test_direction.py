@@ -1,0 +1,203 @@
+"""Who may import whom: upwards only in the table of design, whatever the hour and the place.
+
+An import inside a function counts like one at the top. Same layer is allowed, a circle is not.
+"""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = ("voice", "rag", "providers", "mocks")
+
+LAYERS = {
+    "leaf": """
+        providers.base rag.types
+        voice.errors voice.events voice.ids voice.phrases voice.wire voice.settings voice.config
+        voice.providers
+        """,
+    "core": """
+        rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words
+        voice.audio voice.clauses voice.conversation voice.endpoint voice.hypothesis voice.plaintext
+        voice.playout voice.prompt voice.requests voice.resample voice.response voice.security
+        voice.speech voice.timeline voice.turn
+        """,
+    "driver": """
+        rag.ingest rag.read rag.retrieve rag.sandbox rag.store rag.walk
+        voice.answer voice.answers voice.ear voice.metrics voice.patience voice.record voice.reply
+        voice.session voice.utterances
+        """,
+    "edge": """
+        providers.* mocks.*
+        voice.transports.* voice.bench.* voice.desk voice.health voice.http voice.logs
+        """,
+    "root": """
+        voice.build voice.server voice.cli voice.ask_command voice.bench_command
+        voice.config_command voice.ingest_command
+        """,
+}
+"""From top to bottom; a module named outright stands there, else where its package's `*` does."""
+RANK = {name: rank for rank, names in enumerate(LAYERS.values()) for name in names.split()}
+CORE = LAYERS["core"].split()
+PURE = [*CORE, *LAYERS["leaf"].split()]
+
+WORLD = {
+    "asyncio", "time", "random", "socket", "os", "threading", "multiprocessing", "subprocess",
+    "selectors", "signal", "secrets", "datetime", "concurrent", "ssl", "http", "urllib.request",
+    "aiohttp", "websockets", "litestar", "uvicorn",
+}  # fmt: skip
+"""What a module that is told facts and the time has no use for."""
+
+KNOW_RAG = {"voice.build", "voice.ingest_command"}
+NAME_PROVIDERS = {"voice.build", "voice.cli"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for package in OURS for path in sorted((ROOT / package).rglob("*.py"))}
+MODULES = [name for name, path in FILES.items() if path.name != "__init__.py"]
+
+
+def imports(tree: ast.AST, package: str) -> Iterator[str]:
+    """Every module named by an import, at any depth; `from a import b` may mean a module a.b."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                base = ".".join(package.split(".")[: 1 - level or None]) if level else ""
+                start = ".".join(filter(None, (base, module)))
+                yield start
+                yield from (f"{start}.{alias.name}" for alias in names)
+            case ast.Call(
+                func=ast.Attribute(attr="import_module")
+                | ast.Name(id="import_module" | "__import__"),
+                args=[ast.Constant(value=str(module)), *_],
+            ):
+                yield module
+
+
+def imported(name: str) -> set[str]:
+    tree = ast.parse(FILES[name].read_text("utf-8"))
+    package = name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
+    return set(imports(tree, package))
+
+
+IMPORTED = {name: imported(name) for name in FILES}
+KNOWN = {name: {other for other in found if other in MODULES} for name, found in IMPORTED.items()}
+
+
+def rank(name: str) -> int:
+    if name in RANK:
+        return RANK[name]
+    package = name.rpartition(".")[0]
+    return RANK[f"{package}.*"]
+
+
+def test_the_scan_sees_imports_of_every_kind() -> None:
+    source = """
+import os.path
+def later():
+    from voice import wire, settings
+    import importlib
+    importlib.import_module("mocks.llm")
+if False:
+    from .turn import TurnTaker
+"""
+    found = set(imports(ast.parse(source), "voice"))
+    assert found >= {"os.path", "voice.wire", "voice.settings", "mocks.llm", "voice.turn"}
+    assert "providers.vad_silero" in KNOWN["voice.build"], "lazy imports are seen"
+
+
+def test_every_module_stands_in_the_table_and_every_entry_is_a_module() -> None:
+    placed = {name for name in MODULES if name in RANK or f"{name.rpartition('.')[0]}.*" in RANK}
+    assert sorted(set(MODULES) - placed) == []
+    assert sorted(name for name in RANK if not name.endswith(".*") and name not in MODULES) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_upwards(name: str) -> None:
+    downwards = sorted(other for other in KNOWN[name] if rank(other) > rank(name))
+    assert downwards == []
+
+
+def test_there_is_no_circle() -> None:
+    TopologicalSorter(KNOWN).prepare()
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_the_core_reaches_for_nothing_of_the_world(name: str) -> None:
+    worldly = {
+        module
+        for module in IMPORTED[name]
+        if module in WORLD or module.partition(".")[0] in WORLD - {"http"}
+    }
+    assert sorted(worldly) == []
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_does_not_know_the_configuration(name: str) -> None:
+    assert KNOWN[name] & {"voice.config", "voice.metrics"} == set()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_root_names_a_concrete_provider(name: str) -> None:
+    if name in NAME_PROVIDERS:
+        return
+    concrete = {
+        other
+        for other in KNOWN[name]
+        if other.startswith("providers.")
+        and other != "providers.base"
+        and not (name.startswith("providers.") and other.startswith("providers._"))
+    }
+    assert sorted(concrete) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_root_and_the_benchmark_use_mocks(name: str) -> None:
+    if name == "voice.build" or name.startswith(("mocks.", "voice.bench.")):
+        return
+    assert sorted(other for other in IMPORTED[name] if other.partition(".")[0] == "mocks") == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_rag_and_voice_meet_only_at_the_root(name: str) -> None:
+    package = name.partition(".")[0]
+    reached = {other.partition(".")[0] for other in IMPORTED[name]}
+    if package == "voice" and name not in KNOW_RAG:
+        assert "rag" not in reached
+    if package in ("rag", "providers", "mocks"):
+        assert "voice" not in reached
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("rag.")])
+def test_of_providers_rag_knows_the_protocols_only(name: str) -> None:
+    assert {other for other in KNOWN[name] if other.startswith("providers.")} <= {"providers.base"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("providers.")])
+def test_of_rag_providers_use_only_what_is_pure(name: str) -> None:
+    assert {other for other in KNOWN[name] if other.startswith("rag.")} <= set(CORE)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_imports_the_tests(name: str) -> None:
+    assert {other.partition(".")[0] for other in IMPORTED[name]} & {"tests", "pytest"} == set()
+
+
+def test_the_environment_is_read_at_the_root_only() -> None:
+    """The benchmark is a program of its own, with processes of its own."""
+    readers = {
+        name
+        for name, path in FILES.items()
+        if "os.environ" in (text := path.read_text("utf-8")) or "getenv" in text
+    }
+    calls = {name for name in readers if name.startswith(("voice.", "rag."))}
+    assert sorted(n for n in calls if "bench" not in n and rank(n) < RANK["voice.cli"]) == []

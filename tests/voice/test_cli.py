@@ -1,0 +1,227 @@
+"""The `kaiwa` command: help that teaches, errors in one line, and one turn on the terminal."""
+
+import io
+import os
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from served import loud, silence, written
+from typer.testing import CliRunner
+
+from voice.ask_command import bars, read_wav
+from voice.cli import app
+from voice.errors import KaiwaError
+
+COMMANDS = {
+    (): ("serve", "ingest", "ask", "bench", "config"),
+    ("serve",): ("--profile", "--config", "--host", "--port"),
+    ("ingest",): ("paths", "--index"),
+    ("ask",): ("question", "--speak-to", "--profile"),
+    ("bench",): ("--url", "--callers", "--html"),
+    ("config",): ("check",),
+    ("config", "check"): ("--profile", "--config"),
+}
+
+
+def kaiwa(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "voice.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **env},
+    )
+
+
+def complaint(*arguments: str, **env: str) -> str:
+    """What a command that cannot be carried out says: one line on stderr, exit status 2."""
+    done = kaiwa(*arguments, **env)
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    said = done.stderr.strip().splitlines()
+    assert len(said) == 1 and said[0].startswith("kaiwa: "), done.stderr
+    return said[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_what_there_is(command: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert done.exit_code == 0
+    for word in COMMANDS[command]:
+        assert word in done.output, done.output
+
+
+def test_without_a_word_help_comes_by_itself() -> None:
+    done = kaiwa()
+    assert "First steps" in done.stdout + done.stderr and "kaiwa serve" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", [("dance",), ("serve", "--loud"), ("ingest",), ("ask",)])
+def test_what_is_no_command_is_refused_without_a_traceback(command: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, list(command))
+    assert done.exit_code == 2 and "Traceback" not in done.output
+
+
+# --- config check ---------------------------------------------------------------------------------
+
+
+def test_config_check_shows_what_would_run_without_the_secrets() -> None:
+    key = "a-key-that-is-long-enough-0001"
+    done = kaiwa("config", "check", "--profile", "mock", KAIWA_API_KEYS=key, LLM_API_KEY=key)
+    assert done.returncode == 0 and "fine" in done.stdout
+    assert "server.port" in done.stdout and "8000" in done.stdout
+    assert key not in done.stdout
+
+
+BAD_FILES = {
+    "a key there is not": ("servr: {port: 1}", "servr"),
+    "a section's key there is not": ("server: {prot: 1}", "prot"),
+    "a port beyond all": ("server: {port: 70000}", "server.port"),
+    "words for a number": ("turn: {silence_ms: soon}", "silence_ms"),
+    "a provider there is not": ("tts: {provider: parrot}", "tts.provider"),
+    "a profile there is not": ("profile: moon", "moon"),
+    "a list": ("[1, 2]", "sections"),
+    "a section that is a word": ("server: fast", "server"),
+    "no YAML": ("server: [", "YAML"),
+    "an open door": ("server: {host: 0.0.0.0}", "KAIWA_API_KEYS"),
+    "silence without end": ("turn: {silence_ms: 999999}", "turn.silence_ms"),
+    "square brackets": ("'[/red]': {x: 1}", "[/red]"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_config_check_names_the_setting_that_is_wrong(tmp_path: Path, what: str) -> None:
+    text, named = BAD_FILES[what]
+    file = tmp_path / "[/kaiwa].yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    assert named in complaint("config", "check", "--config", str(file))
+
+
+def test_a_missing_file_and_a_bad_variable_are_said_by_name(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.yaml")
+    assert missing in complaint("config", "check", "--config", missing)
+    assert "port" in complaint("config", "check", KAIWA_PORT="many")
+    assert "callers" in complaint("bench", "--callers", "some")
+
+
+def test_ingesting_what_is_not_there_is_said_in_words(tmp_path: Path) -> None:
+    done = kaiwa("ingest", str(tmp_path / "none[/]"), "--index", str(tmp_path / "index"))
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr
+    assert "none[/]" in (done.stdout + done.stderr)
+
+
+# --- ask ------------------------------------------------------------------------------------------
+
+
+def wav(
+    path: Path, pcm: bytes, *, rate_hz: int = 16_000, channels: int = 1, width: int = 2
+) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(width)
+        file.setframerate(rate_hz)
+        file.writeframes(pcm)
+    return path
+
+
+def test_a_written_question_is_answered_with_its_timeline_and_its_sound(tmp_path: Path) -> None:
+    spoken = tmp_path / "answer.wav"
+    done = kaiwa("ask", "Are you there?", "--profile", "mock", "--speak-to", str(spoken))
+    assert done.returncode == 0, done.stderr
+    assert "You said: Are you there" in done.stdout
+    for word in ("llm_first_token", "tts_first_audio", "total", "completed"):
+        assert word in done.stdout
+    with wave.open(str(spoken), "rb") as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
+        assert file.getnframes() > 12_000
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (44_100, 2), (8_000, 1)])
+def test_a_spoken_question_is_heard_and_answered(
+    tmp_path: Path, rate_hz: int, channels: int
+) -> None:
+    mono = np.frombuffer(silence(0.2, rate_hz) + loud(0.6, rate_hz), "<i2")
+    question = wav(
+        tmp_path / "question.wav",
+        np.repeat(mono, channels).tobytes(),
+        rate_hz=rate_hz,
+        channels=channels,
+    )
+    config = written(tmp_path, {"mock": {"stt_text": "what time is it"}})
+    done = kaiwa("ask", str(question), "--config", str(config))
+    assert done.returncode == 0, done.stderr
+    assert "you    what time is it" in done.stdout
+    assert "You said: what time is it" in done.stdout
+    assert "endpoint" in done.stdout and "total" in done.stdout
+
+
+def test_a_recording_of_nothing_is_said_to_be_one(tmp_path: Path) -> None:
+    quiet = wav(tmp_path / "quiet.wav", silence(0.5, 16_000))
+    config = written(tmp_path, {})
+    assert "no speech" in complaint("ask", str(quiet), "--config", str(config))
+
+
+def test_a_model_that_fails_is_told_and_the_status_says_so(tmp_path: Path) -> None:
+    fault = {"slot": "llm", "kind": "fail", "request": 0, "message": "the model is down"}
+    config = written(tmp_path, {"mock": {"faults": [fault]}})
+    done = kaiwa("ask", "Hello?", "--config", str(config))
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert "the model is down" in done.stdout + done.stderr and "failed" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_files_that_are_no_question_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.wav")
+    assert "No such file" in complaint("ask", missing, "--profile", "mock")
+    bad = {
+        "text.wav": b"hello there",
+        "empty.wav": b"",
+        "cut.wav": b"RIFF\x24\x00\x00\x00WAVEfmt ",
+    }
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(KaiwaError, match="ffmpeg"):
+            read_wav(tmp_path / name)
+    for width in (1, 3):
+        path = wav(tmp_path / "wide.wav", bytes(600), width=width)
+        with pytest.raises(KaiwaError, match=f"got {width * 8}-bit.*ffmpeg"):
+            read_wav(path)
+    with pytest.raises(KaiwaError, match="holds no sound"):
+        read_wav(wav(tmp_path / "none.wav", b""))
+    with pytest.raises(KaiwaError, match="no usual sample rate"):
+        read_wav(wav(tmp_path / "odd.wav", bytes(600), rate_hz=44_101))
+    with pytest.raises(KaiwaError, match="Is a directory"):
+        read_wav(tmp_path)
+
+
+def test_nothing_asked_and_nowhere_to_write_are_said(tmp_path: Path) -> None:
+    assert "empty" in complaint("ask", "  ", "--profile", "mock")
+    nowhere = str(tmp_path / "no" / "answer.wav")
+    assert nowhere in complaint("ask", "Hello?", "--profile", "mock", "--speak-to", nowhere)
+
+
+def test_channels_are_mixed_and_other_rates_converted(tmp_path: Path) -> None:
+    left_right = np.array([[1000, 3000]] * 22_050, "<i2")
+    recording = read_wav(wav(tmp_path / "a.wav", left_right.tobytes(), rate_hz=22_050, channels=2))
+    samples = np.frombuffer(recording.pcm, "<i2")
+    assert recording.rate_hz == 24_000 and len(samples) == pytest.approx(24_000, abs=2)
+    assert np.abs(samples[2000:-2000] - 2000).max() < 20
+
+
+def test_the_bars_lie_one_behind_the_other() -> None:
+    from rich.console import Console
+
+    spans = [{"name": "endpoint", "ms": 300.0}, {"name": "final", "ms": 0.0}]
+    spans.append({"name": "tts_start", "ms": 100.0})
+    out = io.StringIO()
+    record = {"spans": spans, "total_ms": 400.0, "outcome": "completed"}
+    Console(file=out, width=100).print(bars(record))
+    drawn = [line.split("ms ")[-1].rstrip() for line in out.getvalue().splitlines()]
+    assert drawn[0] == "▇" * 30
+    assert drawn[2] == " " * 30 + "▇" * 10
+    assert "400.0 ms" in out.getvalue() and "completed" in out.getvalue()

@@ -1,0 +1,134 @@
+"""Stopping in good order: answers end, new calls are sent on, and there is a deadline."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from served import SIGTERM, Caller, Served, get, loud, measured, request, silence, upgrade
+
+Serve = Callable[..., Served]
+
+
+def test_an_answer_that_is_being_spoken_ends_before_the_server_does(serving: Serve) -> None:
+    server = serving(fresh=True, server={"drain_s": 15.0})
+    with Caller(server.url) as caller:
+        caller.until("session.created")
+        caller.write("one two three")
+        caller.send({"type": "response.create"})
+        caller.until("response.output_audio.delta")
+        server.signal(SIGTERM)
+        server.logged("draining")
+        refused = request(server.url, upgrade(server.url))
+        assert (refused.status, refused.json["error"]["code"]) == (503, "stopping")
+        assert "retry-after" in refused.headers
+        assert get(server.url, "/ready").status == 503
+        health = get(server.url, "/health")
+        assert (health.status, health.json["status"]) == (200, "stopping")
+        assert caller.until("response.done")["response"]["status"] == "completed"
+        assert caller.close_code() == 1001
+    assert server.wait() == 0
+
+
+def test_who_has_spoken_and_waits_is_still_answered(serving: Serve) -> None:
+    """Between the end of speech and the first word there is silence, but nobody is idle."""
+    slow = {"llm_first_token_ms": 700.0, "stt_final_ms": 500.0, "stt_text": "yes"}
+    for moment in ("input_audio_buffer.committed", "response.created"):
+        server = serving(fresh=True, mock=slow)
+        with Caller(server.url, "?audio=binary") as caller:
+            caller.until("session.created")
+            caller.send(loud(0.5))
+            caller.send(silence(0.5))
+            caller.until(moment)
+            server.signal(SIGTERM)
+            assert caller.until("response.done")["response"]["status"] == "completed"
+            assert caller.close_code() == 1001
+        assert server.wait() == 0
+
+
+def test_a_server_that_nobody_speaks_to_stops_at_once(serving: Serve) -> None:
+    server = serving(fresh=True)
+    with Caller(server.url) as caller:
+        caller.until("session.created")
+        with measured() as seconds:
+            server.signal(SIGTERM)
+            assert caller.close_code() == 1001
+            assert server.wait() == 0
+            assert seconds() < 3.0
+
+
+def test_draining_has_a_deadline(serving: Serve) -> None:
+    server = serving(fresh=True, server={"drain_s": 1.0})
+    with Caller(server.url) as caller:
+        caller.until("session.created")
+        caller.write("word " * 300)
+        caller.send({"type": "response.create"})
+        caller.until("response.output_audio.delta")
+        with measured() as seconds:
+            server.signal(SIGTERM)
+            assert caller.close_code() == 1001
+            assert 0.9 < seconds() < 3.0
+            assert server.wait() == 0
+            assert seconds() < 5.0
+
+
+def test_the_second_signal_ends_at_once(serving: Serve) -> None:
+    server = serving(fresh=True, server={"drain_s": 60.0})
+    with Caller(server.url) as caller:
+        caller.until("session.created")
+        caller.write("word " * 300)
+        caller.send({"type": "response.create"})
+        caller.until("response.output_audio.delta")
+        with measured() as seconds:
+            server.signal(SIGTERM)
+            server.logged("draining")
+            server.signal(SIGTERM)
+            server.wait()
+            assert seconds() < 2.0
+
+
+def children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks /proc")
+@pytest.mark.parametrize("how", ["once", "twice", "killed"])
+def test_no_worker_outlives_the_server(serving: Serve, how: str) -> None:
+    """The recogniser's processes end with it, however it ends."""
+    server = serving(fresh=True, stt={"provider": "pocketsphinx", "workers": 1})
+    workers = children(server.process.pid)
+    assert workers
+    if how == "killed":
+        server.process.kill()
+    else:
+        server.signal(SIGTERM)
+        if how == "twice":
+            server.signal(SIGTERM)
+    server.wait()
+    for worker in workers:
+        gone(worker)
+
+
+def gone(pid: int) -> None:
+    from served import eventually
+
+    def ended() -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+    eventually(ended, f"worker {pid} has ended", limit_s=5.0)
+
+
+def test_every_line_of_the_log_is_json(serving: Serve) -> None:
+    server = serving(fresh=True)
+    with Caller(server.url) as caller:
+        caller.answers()
+    server.signal(SIGTERM)
+    server.wait()
+    for line in server.lines:
+        assert {"event", "level", "timestamp"} <= json.loads(line).keys()

@@ -1,0 +1,176 @@
+"""The caller's audio between VAD and STT: fed in order, up to what was judged, and bounded."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from driving import LOUD, RATE_HZ, SILENT
+
+from mocks.clock import run_virtual
+from mocks.vad import LoudnessVAD
+from providers.base import VadFrame
+from voice.ear import KEEP_MS, MOST_KEPT_MS, TRIM_BYTES, Ear
+from voice.errors import ClientError
+from voice.settings import AudioFormat
+
+FORM = AudioFormat(rate=RATE_HZ)
+
+
+class ListeningSTT:
+    """Keeps what it was fed, stream by stream."""
+
+    def __init__(self) -> None:
+        self.streams: list[ListeningStream] = []
+
+    def open(self, sink: Any, *, language: str = "") -> "ListeningStream":
+        self.streams.append(ListeningStream(language))
+        return self.streams[-1]
+
+    @property
+    def open_streams(self) -> list[str]:
+        return [stream.language for stream in self.streams if not stream.closed]
+
+
+class ListeningStream:
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self.fed = bytearray()
+        self.done: list[str] = []
+        self.closed = False
+
+    def begin(self, utterance: int) -> None:
+        self.done.append(f"begin {utterance}")
+
+    def feed(self, pcm: bytes) -> None:
+        self.fed += pcm
+
+    def end(self) -> None:
+        self.done.append("end")
+
+    def abandon(self) -> None:
+        self.done.append("abandon")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class DeafVAD(LoudnessVAD):
+    """Never judges anything."""
+
+    def open(self, sink: Any) -> Any:
+        return super().open(lambda frame: None)
+
+
+def listening(vad: Any = None, form: AudioFormat = FORM) -> tuple[Ear, ListeningSTT, list[Any]]:
+    posted: list[Any] = []
+    stt = ListeningSTT()
+    parts: Any = {"vad": vad or LoudnessVAD(), "stt": stt, "post": posted.append}
+    ear = Ear(**parts, form=form, language="en", threshold=0.5, min_speech_ms=64)
+    return ear, stt, posted
+
+
+def numbered(start: int, count: int) -> bytes:
+    return b"".join((n % 30_000).to_bytes(2, "little") for n in range(start, start + count))
+
+
+def test_the_recogniser_hears_from_where_it_was_told_up_to_what_was_judged() -> None:
+    ear, stt, _ = listening()
+    ear.hear(numbered(0, 3200), judged=False)
+    ear.begin(1, 1000)
+    ear.feed(2000)
+    ear.feed(1500)
+    ear.hear(numbered(3200, 800), judged=False)
+    ear.feed(4000)
+    assert bytes(stt.streams[0].fed) == numbered(1000, 3000)
+    ear.end()
+    assert stt.streams[0].done == ["begin 1", "end"]
+
+
+def test_nothing_is_fed_between_two_utterances() -> None:
+    ear, stt, _ = listening()
+    ear.hear(numbered(0, 1600), judged=False)
+    ear.begin(1, 0)
+    ear.abandon()
+    ear.feed(1600)
+    assert bytes(stt.streams[0].fed) == b""
+
+
+def test_positions_go_on_when_vad_is_switched_off_and_on() -> None:
+    async def run() -> None:
+        ear, _, posted = listening()
+        ear.hear(SILENT * 8, judged=True)
+        ear.hear(LOUD * 5, judged=False)
+        ear.hear(LOUD * 8, judged=True)
+        await asyncio.sleep(0.1)
+        frames = [fact for fact in posted if isinstance(fact, VadFrame)]
+        assert frames[-1].end_sample == 13 * 320 + 5 * 512
+        ear.close()
+
+    run_virtual(run())
+
+
+@pytest.mark.parametrize("seconds", [30, 900])
+def test_what_is_kept_stays_bounded_even_if_vad_never_answers(seconds: int) -> None:
+    async def run() -> None:
+        ear, _, _ = listening(DeafVAD())
+        second = bytes(2 * RATE_HZ)
+        for _ in range(seconds):
+            ear.hear(second, judged=True)
+        assert len(ear._kept) <= 2 * RATE_HZ * (MOST_KEPT_MS / 1000 + 1) + TRIM_BYTES
+        assert ear.position == seconds * RATE_HZ
+        ear.begin(1, 0)
+        ear.feed(ear.position)
+        ear.close()
+
+    run_virtual(run())
+
+
+def test_an_hour_that_is_judged_keeps_no_more_than_the_longest_prefix() -> None:
+    ear, _, _ = listening()
+    for second in range(1, 601):
+        ear.hear(bytes(2 * RATE_HZ), judged=False)
+        ear.feed(second * RATE_HZ)
+    assert len(ear._kept) <= KEEP_MS * 32 + TRIM_BYTES + 2 * RATE_HZ
+
+
+def test_a_new_language_begins_with_the_next_utterance_and_loses_no_final() -> None:
+    """Once a change in mid-utterance was forgotten, and one behind it lost the final."""
+    ear, stt, _ = listening()
+    ear.begin(1, 0)
+    ear.set_language("ja")
+    assert stt.open_streams == ["en"]
+    ear.end()
+    assert stt.open_streams == ["en"], "its final is still to come"
+    ear.begin(2, 0)
+    assert stt.streams[1].done == ["begin 2"]
+    assert stt.open_streams == ["en", "ja"]
+    ear.end()
+    assert stt.open_streams == ["ja"]
+    ear.set_language("ja")
+    ear.begin(3, 0)
+    assert stt.open_streams == ["ja"]
+    ear.close()
+    assert stt.open_streams == []
+
+
+def test_closing_in_the_middle_of_a_change_of_language_closes_both() -> None:
+    ear, stt, _ = listening()
+    ear.begin(1, 0)
+    ear.end()
+    ear.set_language("ja")
+    ear.begin(2, 0)
+    ear.close()
+    assert stt.open_streams == []
+
+
+def test_half_a_sample_is_the_clients_error() -> None:
+    ear, _, _ = listening()
+    with pytest.raises(ClientError, match="whole pairs of bytes, got 3"):
+        ear.convert(b"abc")
+
+
+@pytest.mark.parametrize("kind", ["audio/pcmu", "audio/pcma"])
+def test_a_telephones_audio_comes_at_our_rate(kind: Any) -> None:
+    ear, _, _ = listening(form=AudioFormat(type=kind))
+    pcm = b"".join(ear.convert(bytes([0xD5]) * 160) for _ in range(50))
+    assert len(pcm) // 2 == pytest.approx(RATE_HZ, abs=400)

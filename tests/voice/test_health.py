@@ -1,0 +1,106 @@
+"""The watch over the providers: what fails is told within seconds, what recovers too."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mocks.clock import run_virtual
+from mocks.faults import ScriptedFault
+from mocks.llm import EchoLLM
+from mocks.tts import ToneTTS
+from providers.base import Fault, Provider, ProviderError, Slot
+from voice.health import CHECK_AGAIN_S, CHECK_EVERY_S, Watch, without_addresses
+
+DOWN = ScriptedFault(kind="fail", request=0, fault=Fault.UNREACHABLE, message="connection refused")
+
+
+def watch(llm: Any) -> Watch:
+    providers: dict[str, Provider] = {"llm": llm, "tts": ToneTTS()}
+    return Watch(providers)
+
+
+def test_a_provider_that_goes_down_is_named_and_forgotten_once_it_is_back() -> None:
+    async def scenario() -> None:
+        llm = EchoLLM()
+        watched = watch(llm)
+        watched.start()
+        await asyncio.sleep(1)
+        assert watched.statuses()["llm"].healthy
+        llm.faults.set(DOWN)
+        await asyncio.sleep(CHECK_EVERY_S)
+        status = watched.statuses()["llm"]
+        assert not status.healthy and "connection refused" in status.problem
+        assert any("llm: connection refused" in warning for warning in watched.warnings())
+        assert watched.statuses()["tts"].healthy
+        llm.faults.set()
+        await asyncio.sleep(CHECK_AGAIN_S + 0.1)
+        assert watched.statuses()["llm"].healthy
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
+def test_what_a_call_met_is_told_without_waiting_for_a_check() -> None:
+    watched = watch(EchoLLM())
+    watched.failed("llm", ProviderError(Slot.LLM, "echo", Fault.TIMEOUT, "no token for 5 s"))
+    assert watched.statuses()["llm"].problem == "no token for 5 s"
+
+
+def test_what_a_call_met_is_taken_back_soon_after_the_repair() -> None:
+    async def scenario() -> None:
+        watched = watch(EchoLLM())
+        watched.start()
+        await asyncio.sleep(1)
+        watched.failed("llm", ProviderError(Slot.LLM, "echo", Fault.TIMEOUT, "no token for 5 s"))
+        await asyncio.sleep(15)
+        assert watched.statuses()["llm"].healthy, "told for longer than 15 s after the repair"
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
+def test_a_check_that_hangs_or_breaks_does_not_end_the_watch() -> None:
+    class Hanging(EchoLLM):
+        async def check(self) -> None:
+            await asyncio.sleep(3600)
+
+    class Broken(ToneTTS):
+        async def check(self) -> None:
+            raise KeyError("ours")
+
+    async def scenario() -> None:
+        watched = Watch({"llm": Hanging(), "tts": Broken()})
+        watched.start()
+        await asyncio.sleep(20)
+        statuses = watched.statuses()
+        assert "longer than 10 s" in statuses["llm"].problem
+        assert "KeyError" in statuses["tts"].problem
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
+def test_fallbacks_are_counted_and_warned_of() -> None:
+    class FellBack(EchoLLM):
+        fallback_count = 3
+
+    watched = watch(FellBack())
+    assert watched.statuses()["llm"].fallback_count == 3
+    assert "llm: fell back 3 times" in watched.warnings()
+
+
+@pytest.mark.parametrize("endpoint", ["http://10.0.0.7:8000/v1", "ws://stt.internal:6006"])
+def test_strangers_learn_that_something_is_wrong_and_not_where(endpoint: str) -> None:
+    body: dict[str, Any] = {
+        "providers": {
+            "llm": {"endpoint": endpoint, "problem": f"{endpoint} refused the connection"},
+            "vad": {"endpoint": "in-process", "problem": ""},
+        },
+        "warnings": [f"llm: {endpoint} refused the connection"],
+    }
+    told = without_addresses(body)
+    assert endpoint not in str(told)
+    assert told["providers"]["llm"]["problem"] == "unhealthy"
+    assert told["providers"]["vad"] == {"endpoint": "in-process", "problem": ""}
+    assert told["warnings"] == ["llm: see the log"]

@@ -1,0 +1,64 @@
+"""The connection itself: who answers no ping, who is still sending when told why not."""
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from served import Caller, Hosted, append, eventually, loud, masked, raw_call
+
+Host = Callable[..., Hosted]
+
+
+@pytest.fixture(scope="module")
+def hosted(hosting: Host) -> Hosted:
+    hosted = hosting(mock={"stt_text": "yes"})
+    hosted.server.config.ws_ping_interval = hosted.server.config.ws_ping_timeout = 0.2
+    return hosted
+
+
+def test_a_client_that_answers_no_ping_is_gone_whatever_is_unsent(hosted: Hosted) -> None:
+    """A half-open connection: the cable is out, and nothing says so."""
+    raw = raw_call(hosted.url, rcvbuf=4096)
+    update = {"type": "session.update", "session": {"instructions": "x" * 50_000}}
+    raw.sendall(masked(1, json.dumps(update).encode()) * 4)
+    eventually(lambda: hosted.desk.sessions == 1, "the call is open")
+    begun = time.monotonic()
+    eventually(lambda: hosted.desk.sessions == 0, "the session is closed", limit_s=2.0)
+    eventually(lambda: not hosted.ask(lambda: len(hosted.server.server_state.connections)), "gone")
+    assert time.monotonic() - begun < 3.0
+    raw.close()
+
+
+def test_a_client_that_answers_pings_stays(hosted: Hosted) -> None:
+    with Caller(hosted.url) as caller:
+        caller.until("session.created")
+        with pytest.raises(TimeoutError):
+            caller.next(1.0)  # four pings long
+        caller.answers()
+
+
+def test_what_was_sent_before_the_call_was_attached_comes_first(hosted: Hosted) -> None:
+    for _ in range(20):
+        raw = raw_call(hosted.url)
+        events = [
+            {"type": "make.coffee", "event_id": "1"},
+            append(loud(2.0), event_id="2"),
+            {"type": "make.coffee", "event_id": "3"},
+            {"type": "make.tea", "event_id": "4"},
+        ]
+        raw.sendall(b"".join(masked(1, json.dumps(event).encode()) for event in events))
+        seen = b""
+        while b'"event_id":"4"' not in seen:
+            seen += raw.recv(65_536)
+        order = [seen.index(f'"event_id":"{number}"'.encode()) for number in (1, 3, 4)]
+        assert order == sorted(order)
+        raw.close()
+
+
+def test_who_is_told_1009_in_the_middle_of_sending_still_hears_it(hosted: Hosted) -> None:
+    for _ in range(10):
+        with Caller(hosted.url) as caller:
+            caller.until("session.created")
+            caller.send(b"x" * 8 * 2**20)
+            assert caller.close_code() == 1009

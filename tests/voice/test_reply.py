@@ -1,0 +1,268 @@
+"""What breaks behind an answer is apologised for or named; the caller never waits in silence."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from driving import Call, converse
+
+from mocks.faults import LAST, ScriptedFault
+from mocks.llm import EchoLLM, Reply
+from mocks.retriever import ScriptedRetriever
+from mocks.tts import ToneTTS
+from providers.base import Fault, Passage, SpeechAudio, ToolCall
+from voice.config import Config, LlmConfig, TtsConfig
+from voice.phrases import apology
+
+ANSWER = "We are open from nine until eight. On Sundays we are closed, and on holidays too."
+SORRY = apology("en")
+CREATED = 1.5
+GRACE_S = 0.25
+SHORT_LIMITS = msgspec.structs.replace(
+    Config(),
+    llm=LlmConfig(first_token_limit_s=1.0, token_limit_s=0.5),
+    tts=TtsConfig(first_audio_limit_s=0.8, audio_limit_s=0.4),
+)
+HOURS = Passage(text="We are open from nine until eight.", source="hours.md", score=0.7)
+
+
+def fault(kind: Any, item: int = 0, **more: Any) -> ScriptedFault:
+    return ScriptedFault(kind=kind, item=item, **more)
+
+
+def two_turns(**parts: Any) -> Call:
+    """A question while something is broken, and one when it no longer is."""
+
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(15.0)
+        await call.say(1.0)
+        await call.hush(10.0)
+
+    llm = parts.pop("llm", None) or EchoLLM([ANSWER, "Second answer."])
+    call = converse(scenario, llm=llm, config=SHORT_LIMITS, **parts)
+    assert call.done()[1] == ("completed", ""), "the next turn works"
+    assert call.outcomes()[1] == "completed"
+    assert call.history()[-1] == ("assistant", "Second answer.")
+    return call
+
+
+def silence_s(call: Call) -> float:
+    """From the first response's beginning to its first sound or its end."""
+    first = [frame.at for frame in call.frames if frame.frame.turn == 1]
+    ends = [*first[:1], call.all("response.done")[0].at]
+    return min(ends) - call.all("response.created")[0].at
+
+
+# --- the model ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("broken", "code", "after_s"),
+    [
+        (fault("fail"), "llm_broken", 0.0),
+        (fault("fail", fault=Fault.OVERLOADED), "llm_overloaded", 0.0),
+        (fault("stall"), "llm_timeout", 1.0 + GRACE_S),
+        (fault("cut"), "llm_broken", 0.05),
+    ],
+    ids=["fails", "overloaded", "stalls", "says_nothing"],
+)
+def test_a_model_that_gives_nothing_is_apologised_for(
+    broken: ScriptedFault, code: str, after_s: float
+) -> None:
+    call = two_turns(llm=EchoLLM([ANSWER, "Second answer."], faults=[broken]))
+    assert call.done()[0] == ("failed", code)
+    assert call.outcomes()[0] == "failed"
+    assert call.history()[1] == ("assistant", SORRY)
+    assert call.sound_ms(1) == pytest.approx(len(SORRY) * 65, abs=1)
+    assert silence_s(call) == pytest.approx(after_s + 0.03, abs=0.001)
+    assert [error.slot.value for error in call.failures] == ["llm"]
+
+
+@pytest.mark.parametrize("kind", ["fail", "stall"])
+def test_a_model_that_breaks_in_mid_answer_keeps_what_was_said_and_apologises(kind: str) -> None:
+    call = two_turns(llm=EchoLLM([ANSWER, "Second answer."], faults=[fault(kind, 12)]))
+    status, code = call.done()[0]
+    assert (status, code) == ("failed", "llm_broken" if kind == "fail" else "llm_timeout")
+    said = "We are open from nine until eight."
+    assert call.history()[1] == ("assistant", f"{said} {SORRY}")
+    assert call.sound_ms(1) == pytest.approx(len(f"{said} {SORRY}") * 65, abs=1)
+
+
+@pytest.mark.parametrize("text", ["", "***", "\n\n"])
+def test_an_answer_without_a_word_is_a_failure_not_silence(text: str) -> None:
+    call = two_turns(llm=EchoLLM([text, "Second answer."]))
+    assert call.done()[0] == ("failed", "llm_broken")
+    assert call.history()[1] == ("assistant", SORRY)
+
+
+def test_a_slow_model_within_its_limits_is_waited_for() -> None:
+    call = two_turns(llm=EchoLLM([ANSWER, "Second answer."], first_token_ms=990, token_ms=90))
+    assert call.done()[0] == ("completed", "")
+    assert call.history()[1] == ("assistant", ANSWER)
+
+
+@pytest.mark.parametrize("item", [0, 2])
+def test_written_answers_fail_in_writing(item: int) -> None:
+    async def scenario(call: Call) -> None:
+        call.update(output_modalities=["text"])
+        call.write("hello")
+        call.tell("response.create")
+        await call.hush(3.0)
+
+    call = converse(scenario, llm=EchoLLM([ANSWER], faults=[fault("fail", item)]))
+    assert call.done() == [("failed", "llm_broken")]
+    assert call.frames == []
+    text = call.one("response.output_text.done").event["text"]
+    assert text == (SORRY if item == 0 else "We are")
+
+
+def test_a_call_of_a_model_that_failed_is_not_the_clients_to_make() -> None:
+    reply = Reply(tool_calls=(ToolCall("call_1", "look", '{"a": 1, "b": 2}'),))
+    call = two_turns(llm=EchoLLM([reply, "Second answer."], faults=[fault("fail", 3)]))
+    assert call.done()[0] == ("failed", "llm_broken")
+    assert call.all("response.function_call_arguments.done") == []
+    assert call.history()[1] == ("assistant", SORRY)
+
+
+# --- the voice ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("broken", "code", "after_s"),
+    [
+        (fault("fail"), "tts_broken", 0.0),
+        (fault("stall"), "tts_timeout", 0.8 + GRACE_S),
+        (fault("cut"), "tts_broken", 0.03),
+    ],
+    ids=["fails", "stalls", "gives_nothing"],
+)
+def test_a_voice_that_gives_no_sound_ends_the_answer_at_once(
+    broken: ScriptedFault, code: str, after_s: float
+) -> None:
+    """There is no other voice to apologise with: the client is told."""
+    call = two_turns(tts=ToneTTS(faults=[broken]))
+    assert call.done()[0] == ("failed", code)
+    assert call.outcomes()[0] == "failed"
+    assert call.sound_ms(1) == 0
+    first_clause = CREATED + 0.05 + 0.07
+    assert call.all("response.done")[0].at == pytest.approx(first_clause + after_s, abs=0.01)
+    assert [role for role, _ in call.history()] == ["user", "user", "assistant"]
+
+
+@pytest.mark.parametrize(("kind", "code"), [("fail", "tts_broken"), ("stall", "tts_timeout")])
+def test_a_voice_that_breaks_in_mid_clause_ends_the_answer_behind_its_sound(
+    kind: str, code: str
+) -> None:
+    call = two_turns(tts=ToneTTS(faults=[fault(kind, 5)]))
+    assert call.done()[0] == ("failed", code)
+    assert call.sound_ms(1) == pytest.approx(500)
+    heard_to = next(frame.at for frame in call.frames) + 0.5
+    assert call.all("response.done")[0].at <= heard_to + 0.4 + GRACE_S
+    assert call.llm.running == 0
+
+
+def test_a_failed_voice_does_not_wait_for_the_rest_of_the_model() -> None:
+    slow = EchoLLM([ANSWER * 3, "Second answer."], token_ms=100)
+    call = two_turns(llm=slow, tts=ToneTTS(faults=[fault("fail")]))
+    assert silence_s(call) < 1.0
+    assert call.llm.aborted == 1
+
+
+class MuteTTS(ToneTTS):
+    """Gives samples, and all of them are zero."""
+
+    async def stream(self, text: str, **how: Any) -> Any:
+        async for event in super().stream(text, **how):
+            if isinstance(event, SpeechAudio) and len(self.texts) == 1:
+                yield SpeechAudio(bytes(len(event.pcm)))
+            else:
+                yield event
+
+
+def test_a_voice_that_gives_only_zeros_has_failed() -> None:
+    call = two_turns(tts=MuteTTS())
+    assert call.done()[0] == ("failed", "tts_broken")
+
+
+def test_a_slow_voice_within_its_limits_is_waited_for() -> None:
+    call = two_turns(tts=ToneTTS(rtf=2.0))
+    assert call.done()[0] == ("completed", "")
+    assert call.sound_ms(1) == pytest.approx(len(ANSWER) * 65, abs=1)
+
+
+def test_a_voice_that_waits_for_room_is_not_taken_for_stalled() -> None:
+    long = " ".join(f"This is sentence number {n} of a rather long story." for n in range(12))
+
+    async def scenario(call: Call) -> None:
+        call.write("tell me all")
+        call.tell("response.create")
+        await call.hush(50.0)
+
+    call = converse(scenario, llm=EchoLLM([long]), config=SHORT_LIMITS)
+    assert call.done() == [("completed", "")]
+    assert call.sound_ms() == pytest.approx(len(long) * 65, abs=20)
+
+
+def test_when_model_and_voice_both_fail_the_client_is_told() -> None:
+    call = two_turns(
+        llm=EchoLLM([ANSWER, "Second answer."], faults=[fault("fail")]),
+        tts=ToneTTS(faults=[fault("fail")]),
+    )
+    assert call.done()[0] == ("failed", "tts_broken")
+    assert sorted(error.slot.value for error in call.failures) == ["llm", "tts"]
+
+
+# --- retrieval ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["fail", "stall", "slow", "cut"])
+def test_without_passages_the_answer_goes_on_and_the_record_says_why(kind: str) -> None:
+    retriever = ScriptedRetriever([HOURS], delay_ms=50, faults=[fault(kind)])
+    call = two_turns(retriever=retriever)
+    assert call.done()[0] == ("completed", "")
+    assert call.llm.requests[0].passages == ()
+    assert call.llm.requests[1].passages == (HOURS,)
+    spans = {s["name"]: s["ms"] for s in call.all("kaiwa.turn.timeline")[0].event["spans"]}
+    assert spans["retrieval"] <= 300.0
+    assert len(call.all("kaiwa.turn.sources")) == 1
+
+
+# --- our own bugs ---------------------------------------------------------------------------------
+
+
+class WrongLLM(EchoLLM):
+    def stream(self, request: Any) -> Any:
+        if not self.requests:
+            self.requests.append(request)
+            raise RuntimeError("a bug")
+        return super().stream(request)
+
+
+def test_a_bug_in_one_answer_ends_that_answer_and_no_more() -> None:
+    call = two_turns(llm=WrongLLM(["Second answer."]))
+    assert call.done()[0] == ("failed", "internal_error")
+    assert call.outcomes()[0] == "failed"
+    assert call.all("kaiwa.turn.timeline")[0].event["cut_in_ms"] is None
+
+
+def test_a_limit_is_counted_for_the_last_token_too() -> None:
+    broken = fault("stall", LAST)
+    call = two_turns(llm=EchoLLM([ANSWER, "Second answer."], faults=[broken]))
+    assert call.done()[0] == ("failed", "llm_timeout")
+
+
+def test_nothing_is_left_running_when_a_call_ends_in_any_phase() -> None:
+    for at in (1.5, 1.52, 1.6, 1.65, 2.0, 3.0, 6.8, 7.0):
+
+        async def scenario(call: Call, at: float = at) -> None:
+            await call.say(1.0)
+            await call.hush_until(at)
+            began = asyncio.get_running_loop().time()
+            await call.session.close()
+            assert asyncio.get_running_loop().time() - began <= 2.0
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            assert rest == set()
+
+        converse(scenario, llm=EchoLLM([ANSWER]), retriever=ScriptedRetriever())
