@@ -4,8 +4,8 @@ Two shapes, by who sets the pace:
 
     pushed  VAD, STT       audio arrives when it arrives: `feed()` never blocks, results come back
                            through a sink that is called on the event loop, in order
-    pulled  LLM, TTS       we ask and iterate: an async generator, under `contextlib.aclosing`; closing
-                           it stops the work behind it, down to the HTTP response
+    pulled  LLM, TTS       we ask and iterate: an async generator, under `contextlib.aclosing`;
+                           closing it stops the work behind it, down to the HTTP response
 
 All PCM is signed 16-bit little-endian mono. What goes to VAD and STT is 16 kHz.
 """

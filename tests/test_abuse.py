@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from served import (
+
+from tests.served import (
     LIMIT_S,
     Caller,
     Hosted,
@@ -35,7 +36,6 @@ from served import (
     silence,
     upgrade,
 )
-
 from voice import metrics
 
 Serve = Callable[..., Served]

@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from driving import LOUD, Call, converse, pass_time
 
 from mocks.clock import now
 from mocks.faults import ScriptedFault
@@ -25,11 +24,15 @@ from mocks.llm import EchoLLM, Reply
 from mocks.retriever import ScriptedRetriever
 from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
+from tests.driving import LOUD, Call, converse, pass_time
 from voice.config import Config
 
 FILES = sorted((Path(__file__).parent / "conversations").glob("*.toml"))
 PARTS = {"stt": EchoSTT, "llm": EchoLLM, "tts": ToneTTS, "retriever": ScriptedRetriever}
-HIDDEN = r"kaiwa\.|session\.|.*\.delta|response\.(output_item|content_part|output_audio)|.*item\.(added|done)"
+HIDDEN = (
+    r"kaiwa\.|session\.|.*\.delta|.*item\.(added|done)"
+    r"|response\.(output_item|content_part|output_audio)"
+)
 
 
 def parts_of(script: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from driving import LOUD, Call, converse, spoken
 
 from mocks.llm import EchoLLM, tokens
 from mocks.retriever import ScriptedRetriever
 from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
 from providers.base import Passage
+from tests.driving import LOUD, Call, converse, spoken
 from voice.config import AgentConfig, Config
 
 QUESTION = "what are your opening hours"

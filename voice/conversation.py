@@ -15,7 +15,8 @@ from voice.wire import InputAudio, InputText, Item, OutputAudio, OutputText
 ROOT = "root"
 """`previous_item_id` that stands for the very beginning."""
 MAX_ITEMS = 2000
-"""Beyond this the oldest leave: a call of many hours stays bounded."""
+MAX_CHARACTERS = 1_000_000
+"""Beyond either the oldest leave: a call of many hours, or a hostile one, stays bounded."""
 CUT_MARK = " —"
 
 
@@ -25,6 +26,7 @@ class Conversation:
     def __init__(self) -> None:
         self._items: dict[str, Item] = {}
         self._cut: set[str] = set()
+        self._characters = 0
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items.values())
@@ -69,7 +71,8 @@ class Conversation:
         else:
             before = after
             self._insert(item, after)
-        if len(self._items) > MAX_ITEMS:
+        self._characters += _characters(item)
+        while len(self._items) > MAX_ITEMS or self._characters > MAX_CHARACTERS:
             self._forget(next(iter(self._items)))
         return before
 
@@ -88,8 +91,10 @@ class Conversation:
     def replace(self, item: Item) -> None:
         """The same id with new content; one that was deleted meanwhile stays deleted."""
         assert isinstance(item.id, str)
-        if item.id in self._items:
+        before = self._items.get(item.id)
+        if before is not None:
             self._items[item.id] = item
+            self._characters += _characters(item) - _characters(before)
 
     def delete(self, item_id: str) -> None:
         """Raises:
@@ -109,7 +114,7 @@ class Conversation:
         return item
 
     def _forget(self, item_id: str) -> None:
-        del self._items[item_id]
+        self._characters -= _characters(self._items.pop(item_id))
         self._cut.discard(item_id)
 
     def transcribed(self, item_id: str, text: str) -> None:
@@ -175,6 +180,10 @@ def _called(item: Item, result: Item | None) -> list[Message]:
         Message(role="assistant", tool_calls=(call,)),
         Message(role="tool", content=_text(result.output), tool_call_id=call.call_id),
     ]
+
+
+def _characters(item: Item) -> int:
+    return len(text_of(item)) + len(_text(item.arguments)) + len(_text(item.output))
 
 
 def text_of(item: Item) -> str:

@@ -12,6 +12,9 @@ from providers.base import Message, Passage
 CHARACTERS_PER_TOKEN = 3.2
 """A cautious mean over English and Japanese, for the budget only."""
 
+TURNS_AT_ONCE = 8
+"""So many leave together."""
+
 FENCE = "Passages from the operator's documents; quote facts only from them:"
 
 
@@ -25,7 +28,8 @@ def messages(
     """System prompt, as much of the end of the history as fits, passages in the last question.
 
     What is too old leaves in whole turns, from a question on, so that no answer stands without
-    its question and no tool result without its call.
+    its question and no tool result without its call; and many turns at a time, so that the server's
+    cache is lost once in a while and not with every question.
     """
     budget = max_tokens * CHARACTERS_PER_TOKEN - len(instructions)
     budget -= sum(len(passage.text) for passage in passages)
@@ -49,7 +53,14 @@ def _first_that_fits(history: Sequence[Message], budget: float) -> int:
             start = index
     else:
         return 0
-    return start
+    return _in_steps(history, start)
+
+
+def _in_steps(history: Sequence[Message], start: int) -> int:
+    """The next turn from `start` on that is a step; `start` where there is none."""
+    turns = [index for index, message in enumerate(history) if message.role == "user"]
+    later = [index for number, index in enumerate(turns) if number % TURNS_AT_ONCE == 0]
+    return next((index for index in later if index >= start), start)
 
 
 def _characters(message: Message) -> int:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from providers.base import Message
 from voice import settings, wire
@@ -14,6 +14,8 @@ from voice.settings import Settings
 
 MAX_ID_CHARS = 64
 MAX_TEXT_CHARS = 20_000
+MAX_FUNCTION_CHARS = 100_000
+"""Of a function's arguments or its result."""
 MAX_METADATA = 16
 
 
@@ -112,7 +114,30 @@ def received(item: wire.Item, ids: Ids) -> wire.Item:
     else:
         _need(item.call_id, "call_id", item.type)
         _need(item.output, "output", item.type)
-    return msgspec.structs.replace(item, id=item_id, status="completed")
+    for name in ("call_id", "name", "arguments", "output"):
+        _check_length(getattr(item, name), name)
+    return msgspec.structs.replace(
+        item, id=item_id, status="completed", content=_without_audio(item.content)
+    )
+
+
+def _check_length(value: object, name: str) -> None:
+    limit = MAX_ID_CHARS * 2 if name in ("call_id", "name") else MAX_FUNCTION_CHARS
+    if isinstance(value, str) and len(value) > limit:
+        message = f"item.{name} holds {len(value)} characters; {limit} are allowed."
+        raise ClientError("string_above_max_length", message, f"item.{name}")
+
+
+def _without_audio(
+    content: tuple[wire.Content, ...] | UnsetType,
+) -> tuple[wire.Content, ...] | UnsetType:
+    """What was said counts; how it sounded is not kept."""
+    if content is UNSET:
+        return UNSET
+    return tuple(
+        wire.InputAudio(part.transcript) if isinstance(part, wire.InputAudio) else part
+        for part in content
+    )
 
 
 def _check_message(item: wire.Item) -> None:
@@ -133,7 +158,7 @@ def _check_message(item: wire.Item) -> None:
         if isinstance(part, wire.InputImage):
             message = f"{path}: images are not understood by this server."
             raise ClientError("unsupported_content", message, path)
-        if isinstance(part, wire.InputAudio) and part.audio is not UNSET and not part.transcript:
+        if isinstance(part, wire.InputAudio) and part.audio and not part.transcript:
             message = (
                 f"{path}: audio inside an item is not recognised; send it by "
                 "input_audio_buffer.append and commit, or give its transcript."

@@ -67,6 +67,10 @@ class Resampler:
         rounded: NDArray[np.int16] = np.clip(np.rint(made), -32768, 32767).astype(np.int16)
         return rounded
 
+    def whole(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
+        """A recording from its first to its last sample."""
+        return np.concatenate((self.convert(samples), self.flush()))
+
     def flush(self) -> NDArray[np.int16]:
         """What is still held back, at the end of the stream."""
         held = len(self._rest) - (len(self._kernel) - self._down) // 2

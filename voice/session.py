@@ -273,8 +273,7 @@ class Session:
                     self._commit(command, at)
                 case events.Understood():
                     self._record.timeline(command.turn).stamp(Stamp.FINAL, at)
-                    position = self._turns.clock.position
-                    self._utterances.understood(command.turn, command.text, position)
+                    self._utterances.understood(command.turn, command.text)
                 case events.Misheard():
                     self._utterances.misheard(command.turn)
                 case events.StartReply():
@@ -302,7 +301,7 @@ class Session:
         timeline.stamp(Stamp.ENDPOINT, at)
         automatic = self._turns.rules.automatic
         position = self._turns.clock.position
-        self._utterances.commit(command.turn, stopped_at=position if automatic else None)
+        self._utterances.commit(command.turn, position, detected=automatic)
         if automatic and command.forced and self._turns.caller is Caller.SILENT:
             self._ear.reset(self._threshold())
 
@@ -373,7 +372,7 @@ class Session:
         self._send(wire.SessionUpdated(session=self._effective))
 
     def _append(self, event: wire.AudioAppend, at: float) -> None:
-        self._hear(event.decoded(), at)
+        self._hear(wire.decode_audio(event.audio), at)
 
     def _commit_buffer(self, event: wire.AudioCommit, at: float) -> None:
         self._carry_out(self._turns.commit(at), at)

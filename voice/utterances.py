@@ -31,6 +31,7 @@ class Utterances:
         self._settings, self._send = settings, send
         self._items: dict[int, str] = {}
         self._began: dict[int, int] = {}
+        self._ended: dict[int, int] = {}
         self._prefix = StablePrefix()
         self._shown_turn = 0
 
@@ -41,6 +42,7 @@ class Utterances:
         """Its record is closed."""
         self._items.pop(turn, None)
         self._began.pop(turn, None)
+        self._ended.pop(turn, None)
 
     def begin(self, turn: int, sample: int) -> None:
         """The turn's utterance begins at `sample`; a second time says nothing new."""
@@ -68,15 +70,17 @@ class Utterances:
         if text and self._settings().audio.input.transcription is not None:
             self._send(wire.TranscriptionDelta(item_id=self._items[turn], delta=text))
 
-    def commit(self, turn: int, *, stopped_at: int | None) -> None:
+    def commit(self, turn: int, position: int, *, detected: bool) -> None:
         """The utterance becomes an item.
 
         Args:
-            stopped_at: Position behind the silence that ended it; None where the client did.
+            position: Where the audio has come to: behind the silence that ended it.
+            detected: Whether that was found out here; else the client said so.
         """
         item_id = self._items[turn]
-        if stopped_at is not None:
-            self._send(wire.SpeechStoppedEvent(item_id=item_id, audio_end_ms=_ms(stopped_at)))
+        self._ended[turn] = position
+        if detected:
+            self._send(wire.SpeechStoppedEvent(item_id=item_id, audio_end_ms=_ms(position)))
         item = wire.Item(
             id=item_id,
             type="message",
@@ -89,20 +93,20 @@ class Utterances:
         self._send(wire.ItemAdded(item=item, previous_item_id=before))
         self._send(wire.ItemDone(item=item, previous_item_id=before))
 
-    def understood(self, turn: int, text: str, position: int) -> None:
+    def understood(self, turn: int, text: str) -> None:
         item_id = self._items[turn]
         self._conversation.transcribed(item_id, text)
         if turn == self._shown_turn:
             self._delta(turn, self._prefix.finish(text))
         if self._settings().audio.input.transcription is not None:
-            seconds = round((position - self._began[turn]) / LISTEN_RATE_HZ, 3)
+            seconds = round((self._ended[turn] - self._began[turn]) / LISTEN_RATE_HZ, 3)
             usage = wire.DurationUsage(seconds=seconds)
             self._send(wire.TranscriptionCompleted(item_id=item_id, transcript=text, usage=usage))
 
     def misheard(self, turn: int) -> None:
         item_id = self._items[turn]
         self._conversation.transcribed(item_id, "")
-        body = wire.ErrorBody(
+        body = wire.Misheard(
             type="server_error",
             code="stt_failed",
             message="The recogniser lost this utterance. Please say it again.",

@@ -25,7 +25,7 @@ class InputText(Struct, frozen=True, tag_field="type", tag="input_text"):
 class InputAudio(Struct, frozen=True, tag_field="type", tag="input_audio"):
     transcript: str | None = None
     """Null until the final hypothesis is in; the key itself is never left out."""
-    audio: str | UnsetType = UNSET
+    audio: str | None | UnsetType = UNSET
 
 
 class OutputText(Struct, frozen=True, tag_field="type", tag="output_text"):
@@ -72,21 +72,6 @@ class SessionUpdate(ClientEvent, frozen=True, tag="session.update"):
 
 class AudioAppend(ClientEvent, frozen=True, tag="input_audio_buffer.append"):
     audio: str
-    samples: bytes | UnsetType = UNSET
-    """What `audio` stands for, where it was long enough to be decoded off the loop."""
-
-    def decoded(self) -> bytes:
-        """Raises:
-        ClientError: Not base64.
-        """
-        return decode_audio(self.audio) if self.samples is UNSET else self.samples
-
-    def prepared(self) -> "AudioAppend":
-        """Decoded already; what is not base64 stays as it is, to be complained of in its turn."""
-        try:
-            return AudioAppend(audio="", samples=decode_audio(self.audio), event_id=self.event_id)
-        except ClientError:
-            return self
 
 
 class AudioCommit(ClientEvent, frozen=True, tag="input_audio_buffer.commit"):
@@ -297,9 +282,17 @@ class TranscriptionCompleted(
     content_index: int = 0
 
 
+class Misheard(Struct, kw_only=True):
+    """Without the nulls of ErrorBody, which agents-js takes for a broken event."""
+
+    type: str
+    code: str
+    message: str
+
+
 class TranscriptionFailed(ServerEvent, tag="conversation.item.input_audio_transcription.failed"):
     item_id: str
-    error: ErrorBody
+    error: Misheard
     content_index: int = 0
 
 

@@ -2,21 +2,17 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.clients.kaiwa_server import KaiwaServer, running_server
+from tests.clients.scenario_host import ScenarioHost
+from tests.clients.speech_files import write_speech_files
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-# pytest's importlib mode leaves the root out, and with it the modules beside this one.
-sys.path.insert(0, str(ROOT))
-
-from tests.clients.kaiwa_server import KaiwaServer, running_server  # noqa: E402
-from tests.clients.scenario_host import ScenarioHost  # noqa: E402
-from tests.clients.speech_files import write_speech_files  # noqa: E402
-
 CLIENT_PYTHON = ROOT / ".venv-clients" / "bin" / "python"
 AGENTS_SDK = HERE / "node" / "node_modules" / "@openai" / "agents-realtime"
 

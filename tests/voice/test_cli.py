@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from served import loud, silence, written
 from typer.testing import CliRunner
 
+from tests.served import loud, silence, written
 from voice.ask_command import bars, read_wav
 from voice.cli import app
 from voice.errors import KaiwaError

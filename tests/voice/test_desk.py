@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from served import SIGTERM, Caller, Served, get, loud, measured, request, silence, upgrade
+
+from tests.served import SIGTERM, Caller, Served, get, loud, measured, request, silence, upgrade
 
 Serve = Callable[..., Served]
 
@@ -112,7 +113,7 @@ def test_no_worker_outlives_the_server(serving: Serve, how: str) -> None:
 
 
 def gone(pid: int) -> None:
-    from served import eventually
+    from tests.served import eventually
 
     def ended() -> bool:
         try:

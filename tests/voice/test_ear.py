@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from driving import LOUD, RATE_HZ, SILENT
 
 from mocks.clock import run_virtual
 from mocks.vad import LoudnessVAD
 from providers.base import VadFrame
+from tests.driving import LOUD, RATE_HZ, SILENT
 from voice.ear import KEEP_MS, MOST_KEPT_MS, TRIM_BYTES, Ear
 from voice.errors import ClientError
 from voice.settings import AudioFormat

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from served import Caller, Served, eventually, get, loud, request, silence
+
+from tests.served import Caller, Served, eventually, get, loud, request, silence
 
 KEY = "a-key-that-is-long-enough-0001"
 BEARER = f"Authorization: Bearer {KEY}"

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from served import Caller, Hosted, append, eventually, loud, masked, raw_call
+
+from tests.served import Caller, Hosted, append, eventually, loud, masked, raw_call
 
 Host = Callable[..., Hosted]
 

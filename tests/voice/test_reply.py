@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from driving import Call, converse
 
 from mocks.faults import LAST, ScriptedFault
 from mocks.llm import EchoLLM, Reply
 from mocks.retriever import ScriptedRetriever
 from mocks.tts import ToneTTS
 from providers.base import Fault, Passage, SpeechAudio, ToolCall
+from tests.driving import Call, converse
 from voice.config import Config, LlmConfig, TtsConfig
 from voice.phrases import apology
 
@@ -51,8 +51,8 @@ def two_turns(**parts: Any) -> Call:
 def silence_s(call: Call) -> float:
     """From the first response's beginning to its first sound or its end."""
     first = [frame.at for frame in call.frames if frame.frame.turn == 1]
-    ends = [*first[:1], call.all("response.done")[0].at]
-    return min(ends) - call.all("response.created")[0].at
+    over: float = min([*first[:1], call.all("response.done")[0].at])
+    return over - call.all("response.created")[0].at
 
 
 # --- the model ------------------------------------------------------------------------------------

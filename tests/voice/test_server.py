@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Caller, Served, get, written
+
+from tests.served import Caller, Served, get, written
 
 
 def refused(

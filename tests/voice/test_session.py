@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import structlog
-from driving import LOUD, SILENT, Call, converse, pass_time
 
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM
 from mocks.retriever import ScriptedRetriever
-from mocks.stt import EchoSTT
+from mocks.stt import EchoSTT, EchoSttStream
 from mocks.vad import LoudnessVAD
+from providers.base import Hypothesis, SttSink
+from tests.driving import LOUD, SILENT, Call, converse, pass_time
 from voice import wire
 
 QUESTION = "what are your opening hours"
@@ -392,17 +393,27 @@ def test_a_client_that_takes_our_next_id_for_its_own_item_breaks_nothing() -> No
 # --- the pump -------------------------------------------------------------------------------------
 
 
+class InstantSTT(EchoSTT):
+    """Gives its final before `end()` has returned."""
+
+    def open(self, sink: SttSink, *, language: str = "") -> EchoSttStream:
+        return InstantStream(self, sink)
+
+
+class InstantStream(EchoSttStream):
+    def __init__(self, provider: EchoSTT, sink: SttSink) -> None:
+        super().__init__(provider, sink)
+        self._sink, self._utterance = sink, 0
+
+    def begin(self, utterance: int) -> None:
+        self._utterance = utterance
+
+    def end(self) -> None:
+        self._sink(Hypothesis(self._utterance, "at once", True))
+
+
 def test_facts_posted_from_inside_a_fact_wait_their_turn() -> None:
     """A recogniser that answers within `end()` must not overtake the commit that asked it."""
-    from providers.base import Hypothesis
-
-    class InstantSTT(EchoSTT):
-        def open(self, sink: Any, *, language: str = "") -> Any:
-            stream = super().open(sink, language=language)
-            begun: list[int] = []
-            began, stream.begin = stream.begin, lambda n: (begun.append(n), began(n))[1]  # type: ignore[func-returns-value,method-assign]
-            stream.end = lambda: sink(Hypothesis(begun[-1], "at once", True))  # type: ignore[method-assign]
-            return stream
 
     async def scenario(call: Call) -> None:
         await call.say(1.0)

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from driving import LOUD, SILENT, Call, check_legal
 from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -17,6 +16,7 @@ from mocks.retriever import ScriptedRetriever
 from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
 from providers.base import Passage, ToolCall
+from tests.driving import LOUD, SILENT, Call, check_legal
 from voice import wire
 
 REPLIES = [
@@ -311,13 +311,13 @@ class Life(RuleBasedStateMachine):
         session = self.call.session
         assert not session.busy or not session._turns.rules.automatic
         assert self.call.llm.running == 0 and self.call.tts.running == 0
+        assert len(session._utterances._items) <= 2, "one open, one that may yet be asked for"
         opened = len(self.call.all("response.created"))
         assert opened == len(self.call.all("response.done"))
 
     def _every_turn_has_one_record(self) -> None:
         session = self.call.session
         assert session._record._open == {}
-        assert len(session._utterances._items) <= 2, "one open, one that may yet be asked for"
         told = [entry.event["turn"] for entry in self.call.all("kaiwa.turn.timeline")]
         assert len(told) == len(set(told))
         answered = {e.event["response"]["kaiwa"]["turn"] for e in self.call.all("response.created")}

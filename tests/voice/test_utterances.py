@@ -34,7 +34,7 @@ def test_an_utterance_becomes_an_item_when_it_is_committed() -> None:
     (started,) = told.events
     assert isinstance(started, wire.SpeechStartedEvent) and started.audio_start_ms == 100
     assert len(told.conversation) == 0
-    told.utterances.commit(1, stopped_at=32_000)
+    told.utterances.commit(1, 32_000, detected=True)
     stopped, committed = told.events[1], told.events[2]
     assert isinstance(stopped, wire.SpeechStoppedEvent) and stopped.audio_end_ms == 2000
     assert isinstance(committed, wire.Committed)
@@ -45,7 +45,7 @@ def test_an_utterance_becomes_an_item_when_it_is_committed() -> None:
 def test_an_utterance_the_client_ended_has_no_speech_stopped() -> None:
     told = Told()
     told.utterances.begin(1, 0)
-    told.utterances.commit(1, stopped_at=None)
+    told.utterances.commit(1, 16_000, detected=False)
     assert told.take() == ["committed", "added", "done"]
 
 
@@ -62,8 +62,8 @@ def test_deltas_are_what_two_partials_agree_on_and_the_final_brings_the_rest() -
     told.utterances.begin(1, 0)
     for text in ("what", "what are", "what are your", "what are you open"):
         told.utterances.show(1, text)
-    told.utterances.commit(1, stopped_at=16_000)
-    told.utterances.understood(1, "what are your hours", 16_000)
+    told.utterances.commit(1, 16_000, detected=True)
+    told.utterances.understood(1, "what are your hours")
     deltas = [event.delta for event in told.events if isinstance(event, wire.TranscriptionDelta)]
     assert deltas == ["what", " are", " your hours"]
     partials = [event for event in told.events if isinstance(event, wire.PartialTranscript)]
@@ -78,8 +78,8 @@ def test_without_transcription_the_client_gets_no_words_but_the_model_does() -> 
     told = Told(audio={"input": {"transcription": None}})
     told.utterances.begin(1, 0)
     told.utterances.show(1, "hello")
-    told.utterances.commit(1, stopped_at=None)
-    told.utterances.understood(1, "hello", 16_000)
+    told.utterances.commit(1, 16_000, detected=False)
+    told.utterances.understood(1, "hello")
     assert told.take() == ["committed", "added", "done"]
     assert [message.content for message in told.conversation.messages()] == ["hello"]
 
@@ -87,19 +87,19 @@ def test_without_transcription_the_client_gets_no_words_but_the_model_does() -> 
 def test_late_partials_of_an_utterance_that_was_followed_are_not_shown() -> None:
     told = Told(include=["kaiwa.transcript.partial"])
     told.utterances.begin(1, 0)
-    told.utterances.commit(1, stopped_at=None)
+    told.utterances.commit(1, 16_000, detected=False)
     told.utterances.begin(2, 16_000)
     told.take()
     told.utterances.show(1, "late")
     assert told.take() == []
-    told.utterances.understood(1, "late words", 16_000)
+    told.utterances.understood(1, "late words")
     assert told.take() == ["completed"]
 
 
 def test_a_lost_utterance_says_what_to_do() -> None:
     told = Told()
     told.utterances.begin(1, 0)
-    told.utterances.commit(1, stopped_at=None)
+    told.utterances.commit(1, 16_000, detected=False)
     told.utterances.misheard(1)
     failed = told.events[-1]
     assert isinstance(failed, wire.TranscriptionFailed)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from served import (
+
+from tests.served import (
     Answer,
     Caller,
     Served,

@@ -29,11 +29,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.speech]
 
 
 def _needed(*names: str) -> str:
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        message = f"{names[0]} is missing: apt install {names[0]}"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    return found
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    message = f"{names[0]} is missing: apt install {names[0]}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def _said(text: str, voice: str, folder: Path) -> np.ndarray[Any, np.dtype[np.int16]]:

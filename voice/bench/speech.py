@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from voice.bench.config import BenchError
+from voice.resample import Resampler
 
 RATE_HZ = 24_000
 """The rate of `audio/pcm` on the wire."""
@@ -113,10 +113,10 @@ def read_speech(path: str) -> Speech:
     if width != 2:
         raise BenchError(f"wav: {path} has {width * 8} bits a sample; give a 16-bit PCM WAV file")
     mono = np.frombuffer(raw, dtype="<i2").reshape(-1, channels).mean(axis=1).astype(np.int16)
-    first, end = speech_bounds(mono)  # Before resampling: its dither makes silence sound.
+    first, end = speech_bounds(mono)
     spoken = mono[first:end]
     return Speech(
-        spoken if rate_hz == RATE_HZ else soxr.resample(spoken, rate_hz, RATE_HZ),
+        spoken if rate_hz == RATE_HZ else Resampler(rate_hz, RATE_HZ).whole(spoken),
         Path(path).name,
         cut_lead_ms=first * 1000 / rate_hz,
         cut_tail_ms=(len(mono) - end) * 1000 / rate_hz,

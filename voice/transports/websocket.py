@@ -7,17 +7,18 @@ dropped                      a client that takes nothing for `send_limit_s`
 """
 
 import asyncio
+import contextlib
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
-import msgspec
 import structlog
 
 from voice import metrics, wire
 from voice.audio import to_wire
+from voice.errors import ClientError
 from voice.playout import Frame
 from voice.session import Session
 from voice.settings import AudioFormat
@@ -101,7 +102,7 @@ class Inlet:
 
     def _take(self, data: bytes) -> None:
         try:
-            event = _decode(data)
+            event = wire.decode(data)
         except wire.Undecodable as error:
             self._complain(error)
         else:
@@ -136,11 +137,12 @@ class Inlet:
         except wire.Undecodable as error:
             self._complain(error)
             return
-        if not isinstance(event, wire.AudioAppend) or not isinstance(event.samples, bytes):
+        if not isinstance(event, bytes):
             self._good(event)
             return
-        for piece in _pieces(event.samples):
-            self._good(msgspec.structs.replace(event, samples=piece))
+        self._bad = 0
+        for piece in _pieces(event):
+            self._session.hear(piece)
             await asyncio.sleep(0)
 
     def _complain(self, error: wire.Undecodable) -> None:
@@ -160,20 +162,13 @@ def _pieces(audio: bytes) -> Iterator[bytes]:
         yield audio[start : start + PIECE_BYTES]
 
 
-def _decode(data: bytes) -> wire.AnyClientEvent:
-    """Raises:
-    Undecodable: Also for what is nested deeper than a decoder can follow.
-    """
-    try:
-        return wire.decode(data)
-    except RecursionError:
-        message = "This frame is nested too deeply."
-        raise wire.Undecodable("invalid_json", message, None, None) from None
-
-
-def _decode_long(data: bytes) -> wire.AnyClientEvent:
-    event = _decode(data)
-    return event.prepared() if isinstance(event, wire.AudioAppend) else event
+def _decode_long(data: bytes) -> wire.AnyClientEvent | bytes:
+    """An event, or an append's samples; what is not base64 is complained of in its turn."""
+    event = wire.decode(data)
+    if isinstance(event, wire.AudioAppend):
+        with contextlib.suppress(ClientError):
+            return wire.decode_audio(event.audio)
+    return event
 
 
 async def refuse(send: Send, refusal: Refusal) -> None:

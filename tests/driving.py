@@ -331,8 +331,9 @@ def check_legal(call: Call) -> None:
         elif entry.type == "response.done":
             assert event["response"]["id"] == active
             assert not added["response.output_item"], "an output item was never done"
-            statuses = {item["status"] for item in event["response"]["output"]}
-            assert "in_progress" not in statuses
+            output = event["response"]["output"]
+            assert "in_progress" not in {item["status"] for item in output}
+            assert [item["type"] for item in output].count("message") <= 1
             active = None
         elif entry.type.startswith("response."):
             assert event["response_id"] == active, f"{entry.type} outside its response"
