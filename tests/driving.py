@@ -24,7 +24,7 @@ from mocks.tts import ToneTTS
 from mocks.vad import LoudnessVAD
 from providers.base import ProviderError, SpeechAudio
 from voice import metrics, wire
-from voice.config import Config
+from voice.config import Config, TtsConfig
 from voice.playout import Frame
 from voice.providers import Providers
 from voice.session import Session
@@ -89,6 +89,10 @@ class Client:
         self.ended.append((now(), code, reason))
 
 
+PLAIN = Config(tts=TtsConfig(sentence_gap_ms=0, clause_gap_ms=0))
+"""Without silence between clauses, so that what is sounded is what the voice gave."""
+
+
 class Call:
     """A session on mock providers, and both ends of its line."""
 
@@ -108,7 +112,7 @@ class Call:
         self.retriever = retriever
         self.failures: list[ProviderError] = []
         self.closings = 0
-        self.config = config or Config()
+        self.config = config or PLAIN
         self.figures = metrics.Figures()
         self.session = Session(
             "sess_test",

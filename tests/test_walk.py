@@ -11,8 +11,8 @@ from mocks.retriever import ScriptedRetriever
 from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
 from providers.base import Passage
-from tests.driving import LOUD, Call, converse, spoken
-from voice.config import AgentConfig, Config
+from tests.driving import LOUD, PLAIN, Call, converse, spoken
+from voice.config import AgentConfig
 
 QUESTION = "what are your opening hours"
 ANSWER = "We are open from nine until eight. On Sundays we are closed, and on holidays too."
@@ -232,7 +232,7 @@ def test_a_long_answer_waits_in_store_instead_of_being_made_at_once() -> None:
 
 
 def test_an_answer_is_no_longer_than_the_operator_allows() -> None:
-    config = msgspec.structs.replace(Config(), agent=AgentConfig(max_reply_s=5.0))
+    config = msgspec.structs.replace(PLAIN, agent=AgentConfig(max_reply_s=5.0))
     answer = " ".join(f"This is sentence number {n} of a rather long story." for n in range(30))
 
     async def scenario(call: Call) -> None:

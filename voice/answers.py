@@ -95,14 +95,7 @@ class Answers:
         item_id: The utterance that is answered; None: the last thing the user wrote.
         """
         question_id, question = self._conversation.question()
-        response = Response(
-            ids=self._ids,
-            conversation=self._conversation,
-            settings=options.settings,
-            turn=turn,
-            metadata=options.metadata,
-            keep=options.keep,
-        )
+        response = self._response(turn, options)
         timeline = self._record.timeline(turn)
         timeline.stamp(Stamp.REQUEST, at)
         self.current = Answer(
@@ -171,6 +164,8 @@ class Answers:
                 next_setting="tts.audio_limit_s",
             ),
             max_speech_s=config.agent.max_reply_s,
+            sentence_gap_ms=config.tts.sentence_gap_ms,
+            clause_gap_ms=config.tts.clause_gap_ms,
         )
 
     async def _run(self, work: reply.Reply, turn: int) -> None:
@@ -179,6 +174,22 @@ class Answers:
         except Exception as error:  # our bug: it ends this answer, not the call
             self._log.exception("reply_broke", turn=turn)
             self._post(reply.Broke(turn, type(error).__name__))
+
+    def void(self, turn: int, options: ReplyOptions, reason: str) -> None:
+        """A response that was asked for and never began: created, and cancelled at once."""
+        response = self._response(turn, options)
+        self._send_all(response.begin())
+        self._send_all(response.end(Ending(status="cancelled", reason=reason)))
+
+    def _response(self, turn: int, options: ReplyOptions) -> Response:
+        return Response(
+            ids=self._ids,
+            conversation=self._conversation,
+            settings=options.settings,
+            turn=turn,
+            metadata=options.metadata,
+            keep=options.keep,
+        )
 
     # --- the reply's facts ------------------------------------------------------------------------
 

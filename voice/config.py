@@ -80,6 +80,10 @@ class TtsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     first_audio_limit_s: float = 5.0
     audio_limit_s: float = 3.0
     """From one piece of a clause's sound to the next."""
+    sentence_gap_ms: int = 220
+    clause_gap_ms: int = 90
+    """Silence between clauses, which are made one by one. Measured: espeak pauses for 290 ms
+    between the sentences of one text, and for 7 to 27 ms behind a text of one clause."""
 
 
 class EmbedderConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -330,6 +334,11 @@ def _checked(config: Config) -> Config:
             "must be at least playout.frame_ms",
             config.playout.lead_ms,
         ),
+        *(
+            (0 <= gap <= 2000, f"tts.{name}", "must be 0..2000", gap)
+            for name in ("sentence_gap_ms", "clause_gap_ms")
+            for gap in (getattr(config.tts, name),)
+        ),
         (0 < config.vad.threshold < 1, "vad.threshold", "must lie in 0..1", config.vad.threshold),
         *_positive(config),
     ]
@@ -349,6 +358,7 @@ def _positive(config: Config) -> list[tuple[bool, str, str, Any]]:
         "llm.first_token_limit_s",
         "llm.token_limit_s",
         "tts.first_audio_limit_s",
+        "tts.audio_limit_s",
         "rag.limit_ms",
         "turn.final_limit_s",
         "turn.max_utterance_s",

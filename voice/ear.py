@@ -63,6 +63,11 @@ class Ear:
         self._threshold = threshold
         self._detector = SpeechDetector(threshold=threshold, min_speech_ms=self._min_speech_ms)
 
+    @property
+    def speaking(self) -> bool:
+        """Whether speech is under way, as far as it was judged."""
+        return self._detector.speaking
+
     def set_format(self, form: AudioFormat) -> None:
         if form != self._listening.form:
             self._listening = Listening(form)

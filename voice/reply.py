@@ -36,6 +36,8 @@ from voice.patience import Patience, in_time
 from voice.phrases import apology
 from voice.settings import Settings
 
+SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…")
+
 
 class Retrieved(Struct, frozen=True):
     turn: int
@@ -121,6 +123,8 @@ class Task(Struct, frozen=True, kw_only=True):
     tokens: Patience
     audio: Patience
     max_speech_s: float
+    sentence_gap_ms: int
+    clause_gap_ms: int
 
 
 class Reply:
@@ -293,12 +297,14 @@ class Reply:
         task, provider = self._task, self._tts.info.provider
         out = task.settings.audio.output
         begun = False
-        from_chars, from_ms = 0, self._sound_ms
+        from_chars, from_ms = 0, 0.0
         stream = self._tts.stream(clause, voice=out.voice, language=task.language, speed=out.speed)
         async with contextlib.aclosing(in_time(stream, task.audio, provider)) as events:
             async for event in events:
                 if not begun:
                     begun = True
+                    self._sound(speaking.convert(self._gap()))
+                    from_ms = self._sound_ms
                     from_chars = self._say(clause)
                 match event:
                     case WordTiming():
@@ -313,6 +319,15 @@ class Reply:
             raise ProviderError(Slot.TTS, provider, Fault.BROKEN, what)
         if begun:
             self._post(Marked(self._turn, len(self._said), self._sound_ms))
+
+    def _gap(self) -> bytes:
+        """Silence behind the last clause: voices give single clauses none, or next to none."""
+        said = self._said.rstrip()
+        if not said:
+            return b""
+        ended = said.endswith(SENTENCE_ENDS)
+        gap_ms = self._task.sentence_gap_ms if ended else self._task.clause_gap_ms
+        return bytes(2 * (self._tts.rate_hz * gap_ms // 1000))
 
     def _sound(self, pcm: bytes) -> None:
         if pcm:

@@ -280,8 +280,8 @@ class Session:
                     self._start_reply(command.turn, at)
                 case events.SkipReply():
                     self._close_turn(command.turn, _skipped(command, commands), at)
-        if not self._turns.reply_pending:
-            self._options = None  # what they were for was answered, or will not be
+        if self._options is not None and not self._turns.reply_pending:
+            self._void_request("turn_detected", Outcome.INTERRUPTED, at)
 
     def _when(self, sample: int) -> float:
         """Loop time at which the caller's `sample` was spoken, as far as we can know."""
@@ -302,7 +302,12 @@ class Session:
         automatic = self._turns.rules.automatic
         position = self._turns.clock.position
         self._utterances.commit(command.turn, position, detected=automatic)
-        if automatic and command.forced and self._turns.caller is Caller.SILENT:
+        if automatic:
+            self._listen_afresh()
+
+    def _listen_afresh(self) -> None:
+        """An utterance ended before its speech did: what follows is a new one."""
+        if self._ear.speaking and self._turns.caller is Caller.SILENT:
             self._ear.reset(self._threshold())
 
     def _threshold(self) -> float:
@@ -327,6 +332,15 @@ class Session:
             language=self._language(),
             at=at,
         )
+
+    def _void_request(self, reason: str, outcome: Outcome, at: float) -> None:
+        """What the client asked for will not begin: it is told so, or it would wait for it."""
+        options, self._options = self._options, None
+        if options is not None:
+            turn = self._turns.voided_turn()
+            self._record.timeline(turn).stamp(Stamp.REQUEST, at)
+            self._answers.void(turn, options, reason)
+            self._close_turn(turn, outcome, at)
 
     def _cut(self, reason: str, outcome: Outcome, at: float) -> None:
         self._answers.cut(Ending(status="cancelled", reason=reason), outcome, at)
@@ -435,8 +449,9 @@ class Session:
         if active is not None and named in (None, active.response.id):
             self._cut("client_cancelled", Outcome.CANCELLED, at)
         elif named is None and self._turns.reply_pending:
-            self._turns.withdraw_reply()
-            self._options = None
+            commands = self._turns.withdraw_reply()
+            self._void_request("client_cancelled", Outcome.CANCELLED, at)
+            self._carry_out(commands, at)
         else:
             message = "Cancellation failed: no active response found"
             raise ClientError("response_cancel_not_active", message)
@@ -450,8 +465,9 @@ class Session:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody is in the middle of a sentence."""
-        return self._answers.current is not None or self._turns.caller is not Caller.SILENT
+        """Whether somebody is in the middle of a sentence, or waits for the answer to one."""
+        speaking = self._turns.caller is not Caller.SILENT
+        return speaking or self._turns.reply_pending or self._answers.current is not None
 
     def hang_up(self, code: int, reason: str) -> None:
         """Ends the connection; `close` follows when it is gone."""

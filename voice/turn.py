@@ -237,6 +237,11 @@ class TurnTaker:
         self._turns += 1
         return self._turns
 
+    def voided_turn(self) -> int:
+        """A turn for an answer that was asked for and will not begin."""
+        self._last_reply = self.new_turn()
+        return self._last_reply
+
     @property
     def open_turn(self) -> int | None:
         """The turn of the utterance that is being spoken."""

@@ -14,8 +14,8 @@ from mocks.retriever import ScriptedRetriever
 from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
 from providers.base import ToolCall
-from tests.driving import Call, converse, pass_time, spoken
-from voice.config import Config, PlayoutConfig
+from tests.driving import PLAIN, Call, converse, pass_time, spoken
+from voice.config import PlayoutConfig
 
 ANSWER = "We are open from nine until eight. On Sundays we are closed, and on holidays too."
 CREATED = 1.5
@@ -262,7 +262,7 @@ def test_a_voice_that_stalls_for_room_is_let_go_by_a_cut() -> None:
 
 
 def test_a_lead_of_one_frame_is_enough_for_a_whole_answer() -> None:
-    config = msgspec.structs.replace(Config(), playout=PlayoutConfig(frame_ms=20, lead_ms=20))
+    config = msgspec.structs.replace(PLAIN, playout=PlayoutConfig(frame_ms=20, lead_ms=20))
 
     async def scenario(call: Call) -> None:
         await call.say(1.0)

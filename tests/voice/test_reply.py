@@ -11,7 +11,7 @@ from mocks.llm import EchoLLM, Reply
 from mocks.retriever import ScriptedRetriever
 from mocks.tts import ToneTTS
 from providers.base import Fault, Passage, SpeechAudio, ToolCall
-from tests.driving import Call, converse
+from tests.driving import PLAIN, Call, converse
 from voice.config import Config, LlmConfig, TtsConfig
 from voice.phrases import apology
 
@@ -20,9 +20,9 @@ SORRY = apology("en")
 CREATED = 1.5
 GRACE_S = 0.25
 SHORT_LIMITS = msgspec.structs.replace(
-    Config(),
+    PLAIN,
     llm=LlmConfig(first_token_limit_s=1.0, token_limit_s=0.5),
-    tts=TtsConfig(first_audio_limit_s=0.8, audio_limit_s=0.4),
+    tts=TtsConfig(first_audio_limit_s=0.8, audio_limit_s=0.4, sentence_gap_ms=0, clause_gap_ms=0),
 )
 HOURS = Passage(text="We are open from nine until eight.", source="hours.md", score=0.7)
 
@@ -266,3 +266,25 @@ def test_nothing_is_left_running_when_a_call_ends_in_any_phase() -> None:
             assert rest == set()
 
         converse(scenario, llm=EchoLLM([ANSWER]), retriever=ScriptedRetriever())
+
+
+def test_sentences_are_parted_by_silence_and_the_words_stay_where_they_sound() -> None:
+    """Made one by one, "It is open. It is free." would be spoken as one breath."""
+    answer = "It is open on Saturday, I think. It is free for everybody who comes."
+
+    async def scenario(call: Call) -> None:
+        call.write("When?")
+        call.tell("response.create")
+        await call.hush(12.0)
+
+    def sounded(config: Config) -> Call:
+        return converse(scenario, llm=EchoLLM([answer]), config=config)
+
+    parted, plain = sounded(Config()), sounded(PLAIN)
+    clauses = parted.tts.texts
+    assert "".join(clauses) == answer
+    gaps_ms = [220 if clause.rstrip().endswith(".") else 90 for clause in clauses[:-1]]
+    longer_ms = (len(parted.sound()) - len(plain.sound())) / 2 / 24
+    assert longer_ms == sum(gaps_ms) > 0
+    last_mark = parted.last("kaiwa.speech.marks").event["marks"][-1]
+    assert last_mark == [len(answer), round(len(parted.sound()) / 2 / 24)]

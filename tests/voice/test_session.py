@@ -193,6 +193,9 @@ def test_options_wait_with_their_request_and_die_with_it() -> None:
     call = converse(scenario, stt=EchoSTT(final_delay_ms=1200), detection=detection)
     assert [r.messages[0].content for r in call.llm.requests] != []
     assert all(r.messages[0].content != "Only for this." for r in call.llm.requests)
+    voided, answered = call.all("response.done")
+    assert voided.event["response"]["status_details"]["reason"] == "turn_detected"
+    assert answered.event["response"]["status"] == "completed"
 
 
 def test_a_request_while_the_final_is_pending_is_answered_with_its_options() -> None:
@@ -207,6 +210,26 @@ def test_a_request_while_the_final_is_pending_is_answered_with_its_options() -> 
     call = converse(scenario, stt=EchoSTT(final_delay_ms=1200), detection=detection)
     assert [r.messages[0].content for r in call.llm.requests] == ["Only for this."]
     assert call.errors() == ["conversation_already_has_active_response"]
+
+
+def test_a_request_that_is_cancelled_before_it_begins_is_created_and_cancelled() -> None:
+    """Clients wait for the response they asked for; silence would leave them waiting."""
+
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(0.6)
+        call.tell("response.create", response={"metadata": {"mine": "1"}})
+        call.tell("response.cancel")
+        await call.hush(3.0)
+
+    detection = {"type": "server_vad", "create_response": False}
+    call = converse(scenario, stt=EchoSTT(final_delay_ms=1200), detection=detection)
+    (created,) = call.all("response.created")
+    (done,) = call.all("response.done")
+    assert created.event["response"]["metadata"] == {"mine": "1"}
+    assert done.event["response"]["id"] == created.event["response"]["id"]
+    assert done.event["response"]["status_details"]["reason"] == "client_cancelled"
+    assert not call.llm.requests
 
 
 def test_a_pending_request_that_is_cancelled_is_not_answered() -> None:
