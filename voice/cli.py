@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from dotenv import dotenv_values
 from rich.console import Console
 from rich.markup import escape
 
@@ -28,8 +29,9 @@ app = typer.Typer(
     kaiwa serve                   open http://127.0.0.1:8000 and speak
     kaiwa ask "When are you open?"   one turn here, with its timeline
 
-Settings come from the profile, then a `--config` file, then the environment (`.env.default` lists
-the variables), then the command line. `kaiwa config check` shows what that amounts to.""",
+Settings come from the profile, then a `--config` file, then the environment or `.env`
+(`.env.default` lists the variables), then the command line. `kaiwa config check` shows what that
+amounts to.""",
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 app.add_typer(config_app, name="config")
@@ -50,7 +52,9 @@ ConfigFile = Annotated[
 def _config(
     profile: str | None, file: Path | None, overrides: dict[tuple[str, str], Any] | None = None
 ) -> Config:
-    return load(profile=profile, file=file, environment=os.environ, overrides=overrides)
+    written = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    environment = {**written, **os.environ}
+    return load(profile=profile, file=file, environment=environment, overrides=overrides)
 
 
 @app.command()

@@ -52,7 +52,6 @@ class VadConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class SttConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "pocketsphinx"
-    endpoint: str = ""
     language: str = ""
     workers: int = 0
     """Processes; 0: one less than cores, at least one."""
@@ -74,8 +73,6 @@ class LlmConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class TtsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "espeak"
-    endpoint: str = ""
-    api_key: str = ""
     voice: str = ""
     first_audio_limit_s: float = 5.0
     audio_limit_s: float = 3.0
@@ -88,13 +85,10 @@ class TtsConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class EmbedderConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "lexical"
-    endpoint: str = ""
-    model: str = ""
 
 
 class RerankerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "none"
-    endpoint: str = ""
 
 
 class RagConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,7 +167,6 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "KAIWA_ALLOWED_ORIGINS": ("server", "allowed_origins"),
     "KAIWA_MAX_SESSIONS": ("server", "max_sessions"),
     "LOG_LEVEL": ("log", "level"),
-    "STT_ENDPOINT": ("stt", "endpoint"),
     "STT_LANGUAGE": ("stt", "language"),
     "LLM_ENDPOINT": ("llm", "endpoint"),
     "LLM_MODEL_PATH": ("llm", "model"),
@@ -181,11 +174,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "LLM_API_KEY": ("llm", "api_key"),
     "LLM_TEMPERATURE": ("llm", "temperature"),
     "LLM_MAX_TOKENS": ("llm", "max_tokens"),
-    "TTS_ENDPOINT": ("tts", "endpoint"),
-    "TTS_API_KEY": ("tts", "api_key"),
     "TTS_VOICE": ("tts", "voice"),
-    "EMBEDDING_ENDPOINT": ("embedder", "endpoint"),
-    "EMBEDDING_MODEL": ("embedder", "model"),
     "RAG_INDEX_PATH": ("rag", "index"),
 }
 """Variable → where it goes. Lists are separated by commas."""

@@ -1,7 +1,6 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -213,16 +212,10 @@ def test_a_short_key_is_refused_with_a_way_to_make_one_and_is_not_shown() -> Non
 # --- .env.default --------------------------------------------------------------------------------
 
 
-def env_default() -> tuple[dict[str, str], dict[str, str]]:
-    """(what Kaiwa reads, what docker compose reads), each name once."""
-    text = (ROOT / ".env.default").read_text("utf-8")
-    ours, _, theirs = text.partition("# --- Read by docker compose")
-    return _variables(ours), _variables("#" + theirs)
-
-
-def _variables(text: str) -> dict[str, str]:
-    found: dict[str, Any] = {}
-    for line in text.splitlines():
+def env_default() -> dict[str, str]:
+    """Each name once."""
+    found: dict[str, str] = {}
+    for line in (ROOT / ".env.default").read_text("utf-8").splitlines():
         if line and not line.startswith("#"):
             name, equals, value = line.partition("=")
             assert equals and name not in found
@@ -231,30 +224,16 @@ def _variables(text: str) -> dict[str, str]:
 
 
 def test_env_default_lists_every_variable_that_is_read() -> None:
-    ours, theirs = env_default()
-    assert sorted(ours) == sorted(ENVIRONMENT)
-    assert not set(ours) & set(theirs)
+    assert sorted(env_default()) == sorted(ENVIRONMENT)
 
 
 def test_env_default_states_the_defaults() -> None:
-    ours, _ = env_default()
-    assert load(environment=ours) == load(environment={})
+    assert load(environment=env_default()) == load(environment={})
 
 
 def test_env_default_explains_every_group() -> None:
     for block in (ROOT / ".env.default").read_text("utf-8").split("\n\n"):
         assert block.startswith("#")
-
-
-@pytest.mark.parametrize(
-    "name",
-    "LLM_IMAGE LLM_GPU_COUNT LLM_TP_SIZE STT_IMAGE STT_MODEL_DIR STT_COMMAND "
-    "TTS_IMAGE TTS_MODEL_DIR TTS_COMMAND TTS_BACKEND TTS_PLATFORM STT_BACKEND STT_CUDA_VERSION "
-    "STT_PROVIDER_RUNTIME STT_ENCODER EMBEDDING_IMAGE EMBEDDING_PORT HUGGINGFACEHUB_API_TOKEN "
-    "BACKEND_PORT COMPOSE_PROFILES".split(),
-)
-def test_env_default_has_what_the_containers_are_set_by(name: str) -> None:
-    assert name in env_default()[1]
 
 
 def test_profiles_hold_no_secret() -> None:
