@@ -297,14 +297,13 @@ class Reply:
         task, provider = self._task, self._tts.info.provider
         out = task.settings.audio.output
         begun = False
-        from_chars, from_ms = 0, 0.0
+        self._sound(speaking.convert(self._gap()))  # heard while the voice makes the next clause
+        from_chars, from_ms = 0, self._sound_ms
         stream = self._tts.stream(clause, voice=out.voice, language=task.language, speed=out.speed)
         async with contextlib.aclosing(in_time(stream, task.audio, provider)) as events:
             async for event in events:
                 if not begun:
                     begun = True
-                    self._sound(speaking.convert(self._gap()))
-                    from_ms = self._sound_ms
                     from_chars = self._say(clause)
                 match event:
                     case WordTiming():

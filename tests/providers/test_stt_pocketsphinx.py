@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soxr
 from numpy.typing import NDArray
 
 from providers.base import Hypothesis, ProviderError, SttFailure
 from providers.stt_pocketsphinx import PocketsphinxSTT
+from voice.resample import Resampler
 
 Result = Hypothesis | SttFailure
 STEP_BYTES = 640
@@ -25,7 +25,8 @@ def load(path: Path) -> bytes:
         rate = file.getframerate()
         samples: NDArray[np.int16] = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     if rate != 16_000:
-        samples = soxr.resample(samples, rate, 16_000)
+        resampler = Resampler(rate, 16_000)
+        samples = np.concatenate([resampler.convert(samples), resampler.flush()])
     return samples.astype("<i2").tobytes()
 
 
