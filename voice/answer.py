@@ -189,6 +189,9 @@ class Answer:
         self.playout.report(played_ms, now)
         if played_ms > 0:
             self.timeline.stamp(Stamp.HEARD, now)
+        if self._conversation.is_cut(self.item_id):  # the client knows better than the estimate
+            heard_ms = self.playout.heard_ms(now)
+            self._conversation.heard(self.item_id, self.heard_text(heard_ms))
 
     def cut(self, now: float, ending: Ending, outcome: Outcome) -> Events:
         """Ends it here; the conversation keeps what was heard."""

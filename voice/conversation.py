@@ -183,7 +183,9 @@ def _called(item: Item, result: Item | None) -> list[Message]:
 
 
 def _characters(item: Item) -> int:
-    return len(text_of(item)) + len(_text(item.arguments)) + len(_text(item.output))
+    parts = len(item.content) if isinstance(item.content, tuple) else 0
+    words = len(text_of(item)) + len(_text(item.arguments)) + len(_text(item.output))
+    return words + 100 * (1 + parts)
 
 
 def text_of(item: Item) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get
-from litestar.config.compression import CompressionConfig
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.exceptions import (
@@ -181,7 +180,6 @@ def application(desk: Desk) -> Litestar:
         ),
         guards=[right_name],
         before_send=[_secure],
-        compression_config=CompressionConfig(backend="gzip", minimum_size=2048),
         logging_config=None,
     )
     app.state.desk = desk

@@ -16,7 +16,10 @@ MAX_ID_CHARS = 64
 MAX_TEXT_CHARS = 20_000
 MAX_FUNCTION_CHARS = 100_000
 """Of a function's arguments or its result."""
+MAX_PARTS = 32
+MAX_INPUT = 200
 MAX_METADATA = 16
+MAX_METADATA_CHARS = 512
 
 
 class ReplyOptions(Struct, frozen=True):
@@ -69,16 +72,21 @@ def _metadata(value: Any) -> dict[str, str] | None:
     if value is None:
         return None
     fine = isinstance(value, dict) and len(value) <= MAX_METADATA
-    if not fine or not all(isinstance(text, str) for pair in value.items() for text in pair):
-        message = f"response.metadata must hold at most {MAX_METADATA} pairs of strings."
+    texts = [text for pair in value.items() for text in pair] if fine else [None]
+    if not all(isinstance(text, str) and len(text) <= MAX_METADATA_CHARS for text in texts):
+        message = (
+            f"response.metadata must hold at most {MAX_METADATA} pairs of strings, each of at "
+            f"most {MAX_METADATA_CHARS} characters."
+        )
         raise ClientError("invalid_value", message, "response.metadata")
     kept: dict[str, str] = value
     return kept
 
 
 def _input(entries: Any, conversation: Conversation) -> tuple[Message, ...]:
-    if not isinstance(entries, list):
-        raise ClientError("invalid_value", "response.input must be a list.", "response.input")
+    if not isinstance(entries, list) or len(entries) > MAX_INPUT:
+        message = f"response.input must be a list of at most {MAX_INPUT} items."
+        raise ClientError("invalid_value", message, "response.input")
     chosen = Conversation()
     for index, entry in enumerate(entries):
         path = f"response.input[{index}]"
@@ -149,6 +157,9 @@ def _check_message(item: wire.Item) -> None:
         "assistant": (wire.OutputText, wire.OutputAudio),
     }
     assert isinstance(item.role, str) and isinstance(item.content, tuple)
+    if len(item.content) > MAX_PARTS:
+        message = f"item.content holds {len(item.content)} parts; {MAX_PARTS} are allowed."
+        raise ClientError("invalid_value", message, "item.content")
     for index, part in enumerate(item.content):
         path = f"item.content[{index}]"
         if not isinstance(part, allowed[item.role]):

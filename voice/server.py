@@ -14,7 +14,7 @@ from litestar import Litestar
 
 from providers.base import ProviderError
 from voice import metrics
-from voice.build import Built, build, known_delays
+from voice.build import Built, build, check_names, known_delays
 from voice.config import Config, ServerConfig
 from voice.desk import Desk
 from voice.errors import ConfigError
@@ -120,6 +120,7 @@ def uvicorn_run(config: Config) -> int:
 
 
 async def _serve(config: Config) -> int:
+    check_names(config)  # a wrong setting is said before a port in use
     with _bound(config.server) as listener:
         built = build(config)
         try:

@@ -482,11 +482,13 @@ class Session:
         if self._timer is not None:
             self._timer.cancel()
         now = self._now()
-        self._ear.close()
-        await self._answers.aclose(now)
-        self._record.close_all(Outcome.CANCELLED, now)
-        self._on_closed(self)
-        self._log.info("session_closed")
+        try:
+            self._ear.close()
+            await self._answers.aclose(now)
+            self._record.close_all(Outcome.CANCELLED, now)
+        finally:
+            self._on_closed(self)
+            self._log.info("session_closed")
 
 
 def _defaults(config: Config, providers: Providers) -> settings.Defaults:

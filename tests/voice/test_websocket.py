@@ -248,9 +248,26 @@ BAD: dict[str, tuple[Any, str | None, str | None]] = {
     "nothing": ("", "invalid_json", None),
     "nested without end": ("[" * 100_000, "invalid_json", None),
     "a session nested without end": (
-        '{"type":"session.update","session":' + '{"a":' * 50_000 + "1" + "}" * 50_001,
+        '{"type":"session.update","session":' + '{"a":' * 40_000 + "1" + "}" * 40_001,
         "invalid_json",
         None,
+    ),
+    "more instructions than anybody reads": (
+        json.dumps({"type": "session.update", "session": {"instructions": "x" * 300_000}}),
+        "event_too_large",
+        None,
+    ),
+    "an item of a thousand empty parts": (
+        {
+            "type": "conversation.item.create",
+            "item": {
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": ""}] * 1000,
+            },
+        },
+        "invalid_value",
+        "item.content",
     ),
     "an infinite number": (
         '{"type":"kaiwa.playback.report","item_id":"x","played_ms":1e999}',

@@ -30,10 +30,13 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_BAD_EVENTS = 50
 """In a row, after which the client is not one of ours: 1008."""
-LONG_FRAME = 65_536
+LONG_FRAME = 16_384
 """Bytes beyond which a frame is decoded off the loop."""
 PIECE_BYTES = 8192
 """Of a long frame's audio: 0.17 s at 24 kHz, 1 s of G.711; measured: under 1.5 ms to take."""
+MAX_EVENT_BYTES = 262_144
+"""Of anything but audio: it is handled in one go, and meanwhile the loop stands still."""
+APPEND = b"input_audio_buffer.append"
 _HEADER = struct.Struct("<II")
 
 log = structlog.get_logger()
@@ -118,12 +121,16 @@ class Inlet:
         self._decoding = asyncio.create_task(self._decode_elsewhere(data, is_binary))
 
     async def _decode_elsewhere(self, data: bytes, is_binary: bool) -> None:
-        if is_binary:
-            for piece in _pieces(data):
-                self._session.hear(piece)
-                await asyncio.sleep(0)
-        else:
-            await self._take_decoded(data)
+        try:
+            if is_binary:
+                for piece in _pieces(data):
+                    self._session.hear(piece)
+                    await asyncio.sleep(0)
+            else:
+                await self._take_decoded(data)
+        except Exception:  # our bug: it ends the call, which would else wait for ever
+            log.exception("decoding_broke")
+            self._line.end(1011, "internal error")
         self._decoding = None
         while self._behind and self._decoding is None:
             was_binary, waiting = self._behind.popleft()
@@ -164,11 +171,23 @@ def _pieces(audio: bytes) -> Iterator[bytes]:
 
 def _decode_long(data: bytes) -> wire.AnyClientEvent | bytes:
     """An event, or an append's samples; what is not base64 is complained of in its turn."""
+    if len(data) > MAX_EVENT_BYTES and APPEND not in data[:512] and APPEND not in data[-512:]:
+        raise _too_large(data)
     event = wire.decode(data)
     if isinstance(event, wire.AudioAppend):
         with contextlib.suppress(ClientError):
             return wire.decode_audio(event.audio)
+    elif len(data) > MAX_EVENT_BYTES:
+        raise _too_large(data)
     return event
+
+
+def _too_large(data: bytes) -> wire.Undecodable:
+    message = (
+        f"This event has {len(data)} bytes; all but input_audio_buffer.append may have "
+        f"{MAX_EVENT_BYTES}."
+    )
+    return wire.Undecodable("event_too_large", message, None, None)
 
 
 async def refuse(send: Send, refusal: Refusal) -> None:
