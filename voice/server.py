@@ -125,6 +125,8 @@ async def _serve(config: Config) -> int:
         built = build(config)
         try:
             await built.start()
+            if built.library is not None and built.library.warning:
+                log.warning("no_documents", why=built.library.warning)
             return await _listen(config, built, listener)
         finally:
             await built.aclose()
