@@ -1,7 +1,9 @@
 """Files into the index: only what changed is read and embedded, and the swap is one step.
 
 Which documents an ingest may touch: those whose file lies at or below a path it was given. They are
-added, replaced, or, when the file is gone or is now refused, removed. All others stay as they are.
+added, replaced, or, when the file is gone or is now refused, removed. All others stay as they are,
+but for a name that a new document wants too: then both get longer ones (`walk.named_apart`). Names
+never get shorter again, so which of the folders a later ingest is given changes none.
 """
 
 import asyncio
@@ -19,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from providers.base import Embedder
-from rag import lexical, store
+from rag import durable, lexical, store
 from rag.chunk import CHUNKER_VERSION, chunks
+from rag.clean import visible
 from rag.read import READER_VERSION, Unreadable
 from rag.sandbox import Sandbox
 from rag.types import Chunk, Document
-from rag.walk import File, Refusal, contents, is_below, walk
+from rag.walk import File, Refusal, contents, is_below, named_apart, walk
 from rag.words import WORDS_VERSION
 
 BATCH = 32
@@ -72,9 +75,13 @@ async def ingest(
     index_dir: Path | str,
     embedder: Embedder,
     *,
+    fresh: bool = False,
     progress: ProgressSink | None = None,
 ) -> Report:
     """Bring the index up to date with files and folders.
+
+    Args:
+        fresh: Start from nothing: what is not given now leaves the index.
 
     A file that cannot be read is reported and left out. If anything else fails, or it is cancelled,
     the index stays as it was.
@@ -82,13 +89,16 @@ async def ingest(
     Raises:
         FileNotFoundError: If a path does not exist; nothing is removed for it.
         IngestBusy: If another ingest holds the index.
+        IndexUnreadable, IndexUnwritable: If the system refuses a file of the index.
         ProviderError: If the embedder failed.
     """
     began = time.monotonic()
     index_dir = Path(index_dir)
     roots = [_existing(path) for path in paths]
-    with _locked(index_dir):
-        report = await _Ingest(roots, index_dir, embedder, progress or (lambda _: None)).run()
+    with locked(index_dir):
+        old, notes = (None, []) if fresh else await asyncio.to_thread(_old, index_dir)
+        run = _Ingest(roots, index_dir, embedder, progress or (lambda _: None), old, notes)
+        report = await run.run()
     return msgspec.structs.replace(report, took_s=time.monotonic() - began)
 
 
@@ -96,14 +106,18 @@ def _existing(path: Path | str) -> Path:
     try:
         return Path(path).resolve(strict=True)
     except OSError:
-        raise FileNotFoundError(f"no such file or folder: {path}") from None
+        raise FileNotFoundError(
+            f"no such file or folder: {path}; nothing was changed. If it was deleted on purpose, "
+            "give the folder it was in, or --remove"
+        ) from None
 
 
 @contextmanager
-def _locked(index_dir: Path) -> Iterator[None]:
-    """The lock goes with the process, so one that was killed leaves none behind."""
-    index_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    lock = os.open(index_dir / "lock", os.O_RDWR | os.O_CREAT, 0o640)
+def locked(index_dir: Path) -> Iterator[None]:
+    """One writer at a time. The lock goes with the process: one that was killed leaves none."""
+    with durable.explained(index_dir):
+        index_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        lock = os.open(index_dir / "lock", os.O_RDWR | os.O_CREAT, 0o640)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,56 +130,98 @@ def _locked(index_dir: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def _old(index_dir: Path) -> tuple[store.Contents | None, list[str]]:
+    """What the index holds, and what to note about it."""
+    try:
+        return store.load(index_dir), []
+    except store.IndexMissing:
+        return None, []
+    except store.IndexDamaged as error:
+        return None, [f"{error.what}; it is replaced, with only what was given now"]
+
+
+def _longer(name: str, old: Document | None) -> str:
+    """The name a document had where it says more of its path than the one it would get."""
+    if old is not None and old.source.endswith(f"/{name}"):
+        return old.source
+    return name
+
+
+def _named_apart(documents: Sequence[Document]) -> list[Document]:
+    names = named_apart({document.path: document.source for document in documents})
+    renamed = (msgspec.structs.replace(d, source=names[d.path]) for d in documents)
+    return sorted(renamed, key=lambda document: document.source)
+
+
 def _chunk_all(documents: Sequence[Document]) -> list[Chunk]:
     return [chunk for document in documents for chunk in chunks(document)]
+
+
+def save(
+    index_dir: Path,
+    documents: Sequence[Document],
+    made: Sequence[Chunk],
+    rows: NDArray[np.float32],
+    *,
+    embedder: str,
+    reader: str = READER_VERSION,
+    chunker: str = CHUNKER_VERSION,
+) -> store.Manifest:
+    return store.save(
+        index_dir,
+        documents=documents,
+        chunks=made,
+        lexical=lexical.build(
+            [chunk.text for chunk in made],
+            [f"{chunk.title}\n{chunk.heading}" for chunk in made],
+        ),
+        rows=rows,
+        embedder=embedder,
+        reader=reader,
+        chunker=chunker,
+    )
 
 
 class _Ingest:
     """One run: what was, what is found, what becomes of it."""
 
     def __init__(
-        self, roots: list[Path], index_dir: Path, embedder: Embedder, progress: ProgressSink
+        self,
+        roots: list[Path],
+        index_dir: Path,
+        embedder: Embedder,
+        progress: ProgressSink,
+        old: store.Contents | None,
+        notes: list[str],
     ) -> None:
         self._roots = roots
         self._index_dir = index_dir
         self._embedder = embedder
         self._progress = progress
         self._refused: list[Refusal] = []
-        self._notes: list[str] = []
-        self._old: store.Contents | None = None
+        self._notes = notes
+        self._old = old
 
     async def run(self) -> Report:
-        self._old = await asyncio.to_thread(self._load_old)
         known = {document.path: document for document in self._old.documents} if self._old else {}
         kept = [known[path] for path in known if not is_below(path, self._roots)]
-        found = await self._read(known, {document.source for document in kept})
-        documents = sorted([*kept, *found], key=lambda document: document.source)
-        made = await asyncio.to_thread(
-            lambda: [c for document in documents for c in chunks(document)]
-        )
-        report = self._report(known, found, documents, made)
+        documents = _named_apart([*kept, *await self._read(known)])
+        made = await asyncio.to_thread(_chunk_all, documents)
+        report = self._report(known, documents, made)
         if self._old and self._is_current(documents, made):
             return msgspec.structs.replace(report, version=self._old.manifest.version)
         rows, embedded = await self._embed(made)
         self._progress(Progress(phase="write", done=0, total=1))
-        manifest = await asyncio.to_thread(self._save, documents, made, rows)
+        manifest = await asyncio.to_thread(
+            save, self._index_dir, documents, made, rows, embedder=self._embedder.fingerprint
+        )
         self._progress(Progress(phase="write", done=1, total=1))
         return msgspec.structs.replace(report, embedded=embedded, version=manifest.version)
 
-    def _load_old(self) -> store.Contents | None:
-        try:
-            return store.load(self._index_dir)
-        except store.IndexMissing:
-            return None
-        except store.IndexDamaged as error:
-            what = str(error).split("; run: ")[0]
-            self._notes.append(f"{what}; it is replaced, with only what was given now")
-            return None
-
     # --- reading
 
-    async def _read(self, known: dict[str, Document], taken: set[str]) -> list[Document]:
-        files = await asyncio.to_thread(self._walk, taken)
+    async def _read(self, known: dict[str, Document]) -> list[Document]:
+        files = await asyncio.to_thread(self._walk)
         documents = []
         async with Sandbox() as sandbox:
             for done, file in enumerate(files):
@@ -179,38 +235,30 @@ class _Ingest:
         self._progress(Progress(phase="read", done=len(files), total=len(files)))
         return documents
 
-    def _walk(self, taken: set[str]) -> list[File]:
+    def _walk(self) -> list[File]:
         files: dict[Path, File] = {}
         for root in self._roots:
             for found in walk(root):
                 if isinstance(found, Refusal):
                     self._refused.append(found)
-                elif found.path in files:
-                    continue  # given twice: a folder, and something in it
-                elif found.source in taken:
-                    reason = (
-                        "another folder holds a document of this name; ingest their common parent"
-                    )
-                    self._refused.append(Refusal(found.source, reason))
                 else:
-                    taken.add(found.source)
-                    files[found.path] = found
+                    files.setdefault(found.path, found)  # given twice: a folder, and what is in it
         return list(files.values())
 
     async def _document(self, file: File, old: Document | None, sandbox: Sandbox) -> Document:
         data = await asyncio.to_thread(contents, file)
         digest = sha256(data).hexdigest()
+        source = _longer(file.source, old)
         is_same_reader = self._old is not None and self._old.manifest.reader == READER_VERSION
         if old is not None and is_same_reader and old.sha256 == digest:
-            title = old.title if old.source == file.source else old.title or file.path.stem
-            return msgspec.structs.replace(old, source=file.source, title=title)
+            return msgspec.structs.replace(old, source=source)
         text = await sandbox.read(file.path.suffix.lower(), data)
         return Document(
             path=str(file.path),
-            source=file.source,
+            source=source,
             sha256=digest,
             text=text.text,
-            title=text.title or file.path.stem.replace("-", " ").replace("_", " "),
+            title=text.title or visible(file.path.stem).replace("-", " ").replace("_", " "),
             headings=text.headings,
         )
 
@@ -230,11 +278,11 @@ class _Ingest:
     def _report(
         self,
         known: dict[str, Document],
-        found: list[Document],
         documents: list[Document],
         made: list[Chunk],
     ) -> Report:
         now = {document.path for document in documents}
+        found = [document for document in documents if is_below(document.path, self._roots)]
         old_hash = {path: document.sha256 for path, document in known.items()}
         return Report(
             added=tuple(d.source for d in found if d.path not in known),
@@ -273,20 +321,3 @@ class _Ingest:
         taken = [i for i, chunk in enumerate(made) if chunk.searched in position]
         rows[taken] = old.rows([position[made[i].searched] for i in taken])
         return [i for i, chunk in enumerate(made) if chunk.searched not in position]
-
-    def _save(
-        self, documents: list[Document], made: list[Chunk], rows: NDArray[np.float32]
-    ) -> store.Manifest:
-        return store.save(
-            self._index_dir,
-            documents=documents,
-            chunks=made,
-            lexical=lexical.build(
-                [chunk.text for chunk in made],
-                [f"{chunk.title}\n{chunk.heading}" for chunk in made],
-            ),
-            rows=rows,
-            embedder=self._embedder.fingerprint,
-            reader=READER_VERSION,
-            chunker=CHUNKER_VERSION,
-        )

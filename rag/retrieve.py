@@ -2,12 +2,13 @@
 
     embed (awaited) -> FAISS and words (own thread) -> fused score -> floor -> rerank -> passages
 
-A new version is loaded beside the one in use and takes its place between two searches.
+    every 0.5 s, in another thread: has the pointer moved? -> load -> take the place of the old
+
+A new version is loaded beside the one in use and takes its place between two searches. Where that
+fails, the old one goes on answering, `warning` says why, and loading is tried again.
 """
 
 import asyncio
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +23,9 @@ _CANDIDATES = 64
 """Chunks each side proposes."""
 _RERANKED = 16
 """Passages a reranker is shown: it reads each of them together with the question."""
-_LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.5
+TRY_AGAIN_S = 10.0
+"""After loading failed, when the pointer did not move: what failed may pass by itself."""
 _LONGEST_QUESTION = 2000
 """Letters; minutes of speech. What is over does not change what is asked."""
 
@@ -38,19 +41,19 @@ class IndexRetriever:
         calibration: Calibration = LEXICAL,
         most_passages: int = 4,
         reranker: Reranker | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._index_dir = Path(index_dir)
         self._embedder = embedder
         self._calibration = calibration
         self._most_passages = most_passages
         self._reranker = reranker
-        self._clock = clock
         self._index: store.Contents | None = None
         self._texts: dict[str, str] = {}
-        self._stamp: tuple[int, int] | None = None
-        self._looked_at = -_LOOK_EVERY_S
-        self._loading: asyncio.Task[None] | None = None
+        self._stamp: store.Stamp | None = None
+        """Of the pointer when the index in use was loaded."""
+        self._tried: store.Stamp | None = None
+        self._try_again_at = 0.0
+        self._watch: asyncio.Task[None] | None = None
         self._warning = ""
         # One thread: FAISS gains nothing from more on short searches, and a search that ran past
         # its limit delays the next one instead of competing with it.
@@ -80,27 +83,23 @@ class IndexRetriever:
         return self._texts.get(source)
 
     async def start(self) -> None:
-        """Load the index, so that the first caller does not wait for it.
+        """Load the index, so that the first caller does not wait for it, and keep up with it.
 
         Raises nothing when there is none to load: `warning` says what to do.
         """
-        self._look()
-        if self._loading:
-            await asyncio.shield(self._loading)
+        await self._look()
+        self._watch = asyncio.create_task(self._keep_up(), name="rag-watch")
 
     async def aclose(self) -> None:
-        if self._loading:
-            self._loading.cancel()
-            await asyncio.gather(self._loading, return_exceptions=True)
+        if self._watch:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
         self._searcher.shutdown(wait=False, cancel_futures=True)
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     async def search(self, query: str, *, limit_s: float) -> tuple[Passage, ...]:
         query = query.strip()[:_LONGEST_QUESTION]
         async with asyncio.timeout(limit_s):
-            self._look()
-            if self._index is None and self._loading:
-                await asyncio.shield(self._loading)
             index = self._index
             if index is None or not query or not index.chunks:
                 return ()
@@ -132,24 +131,29 @@ class IndexRetriever:
 
     # --- keeping up with the index
 
-    def _look(self) -> None:
-        """Start loading if the pointer moved; at most once a second, one stat call."""
-        now = self._clock()
-        if self._loading or now - self._looked_at < _LOOK_EVERY_S:
-            return
-        self._looked_at = now
-        stamp = store.current_stamp(self._index_dir)
-        if stamp is None and self._index is None:
-            self._warning = str(
-                store.IndexMissing(self._index_dir, f"there is no index in {self._index_dir}")
-            )
-        elif stamp is not None and stamp != self._stamp:
-            self._stamp = stamp
-            self._loading = asyncio.create_task(self._load(), name="rag-load")
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self._look()
 
-    async def _load(self) -> None:
+    async def _look(self) -> None:
+        """One stat call; loads if the pointer moved, or if it is time to try again."""
+        loop = asyncio.get_running_loop()
+        stamp = await loop.run_in_executor(self._loader, store.current_stamp, self._index_dir)
+        if stamp is None:
+            self._tried = None
+            self._warning = self._missing()
+        elif stamp == self._stamp:
+            self._tried = None
+            self._warning = ""
+        elif stamp != self._tried or loop.time() >= self._try_again_at:
+            self._warning = await self._load(stamp)
+            self._tried, self._try_again_at = stamp, loop.time() + TRY_AGAIN_S
+
+    async def _load(self, stamp: store.Stamp) -> str:
+        """Why that failed, and what to do."""
+        loop = asyncio.get_running_loop()
         try:
-            loop = asyncio.get_running_loop()
             index = await loop.run_in_executor(
                 self._loader, store.load, self._index_dir, self._embedder.fingerprint
             )
@@ -157,14 +161,23 @@ class IndexRetriever:
                 nothing = np.zeros((1, self._embedder.dimensions), np.float32)
                 await loop.run_in_executor(self._searcher, self._find, index, "warm up", nothing)
         except store.IndexUnusable as error:
-            # Whatever was loaded before goes on answering.
-            self._warning = str(error)
+            return str(error)
+        except Exception as error:  # whatever it is, the watch goes on and the old one answers
+            return (
+                f"the index in {self._index_dir} could not be loaded "
+                f"({type(error).__name__}: {error}); it is tried again every {TRY_AGAIN_S:g} s, "
+                f"or run: {store.rebuild_command(self._index_dir)}"
+            )
+        self._texts = {document.source: document.text for document in index.documents}
+        self._index, self._stamp = index, stamp
+        return ""
+
+    def _missing(self) -> str:
+        if self._index is None:
+            what = f"there is no index in {self._index_dir}"
         else:
-            self._texts = {document.source: document.text for document in index.documents}
-            self._index = index
-            self._warning = ""
-        finally:
-            self._loading = None
+            what = f"the index in {self._index_dir} is gone; answers still come from the one loaded"
+        return str(store.IndexMissing(self._index_dir, what))
 
 
 def _one_faiss_thread() -> None:

@@ -14,8 +14,11 @@ A reader follows `current`, reads every file whole, checks it against the manife
 lets anything parse the bytes: FAISS accepts most damaged files without a word.
 """
 
+import contextlib
 import io
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,22 +31,23 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from rag import durable
 from rag.lexical import LexicalIndex, Postings
 from rag.types import Chunk, Document
 from rag.words import WORDS_VERSION
 
 FORMAT = 1
 CURRENT = "current"
-_VERSIONS_KEPT = 2
-"""The current one and the one before, which a reader may be in the middle of."""
+_VERSION = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
 
 
 class IndexUnusable(Exception):
-    """There is no index to search. The text names the command that makes one."""
+    """There is no index to search. The text says what to do, mostly the command that makes one."""
 
-    def __init__(self, index_dir: Path, what: str) -> None:
-        super().__init__(f"{what}; run: {rebuild_command(index_dir)}")
+    def __init__(self, index_dir: Path, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what}; {remedy or f'run: {rebuild_command(index_dir)}'}")
         self.index_dir = index_dir
+        self.what = what
 
 
 class IndexMissing(IndexUnusable):
@@ -54,12 +58,19 @@ class IndexDamaged(IndexUnusable):
     """A file of it is missing, cut short or changed."""
 
 
+class IndexUnreadable(IndexUnusable):
+    """The system refuses a file of it, perhaps only now. It must not be taken for damaged."""
+
+
 class IndexMismatch(IndexUnusable):
     """It was made with another embedder, or other rules for words: it cannot be searched."""
 
 
 def rebuild_command(index_dir: Path) -> str:
-    return f"kaiwa ingest PATH --index {index_dir}"
+    return f"kaiwa ingest PATH --index {shlex.quote(str(index_dir))}"
+
+
+Stamp = tuple[int, int]
 
 
 class FileRecord(msgspec.Struct, frozen=True):
@@ -143,12 +154,14 @@ def load(index_dir: Path, embedder: str | None = None) -> Contents:
     return contents
 
 
-def current_stamp(index_dir: Path) -> tuple[int, int] | None:
+def current_stamp(index_dir: Path) -> Stamp | None:
     """Changes whenever the pointer does; None without one. One stat call."""
     try:
         found = os.stat(index_dir / CURRENT)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:  # there may be one: loading it says what is wrong
+        return 0, error.errno or 0
     return found.st_mtime_ns, found.st_ino
 
 
@@ -157,7 +170,9 @@ def _pointer(index_dir: Path) -> tuple[str, str]:
         version, digest = (index_dir / CURRENT).read_text("ascii").split()
     except FileNotFoundError:
         raise IndexMissing(index_dir, f"there is no index in {index_dir}") from None
-    except (OSError, ValueError):
+    except OSError as error:
+        raise _refused(index_dir, index_dir / CURRENT, error) from None
+    except ValueError:
         raise IndexDamaged(index_dir, f"{index_dir / CURRENT} cannot be read") from None
     if Path(version).name != version or version in (".", ".."):
         raise IndexDamaged(index_dir, f"{index_dir / CURRENT} names no version of this index")
@@ -181,10 +196,17 @@ def _checked(index_dir: Path, path: Path, size: int | None, digest: str) -> byte
             raise IndexDamaged(index_dir, f"{path} is not the size it was written with")
         data = path.read_bytes()
     except OSError as error:
-        raise IndexDamaged(index_dir, f"{path} cannot be read ({error.strerror})") from None
+        raise _refused(index_dir, path, error) from None
     if sha256(data).hexdigest() != digest:
         raise IndexDamaged(index_dir, f"{path} has changed since it was written")
     return data
+
+
+def _refused(index_dir: Path, path: Path, error: OSError) -> IndexUnusable:
+    what = f"{path} cannot be read ({error.strerror})"
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        return IndexDamaged(index_dir, what)
+    return IndexUnreadable(index_dir, what, "make it readable for this user and try again")
 
 
 def _lexical_from(data: bytes) -> LexicalIndex:
@@ -224,7 +246,13 @@ def save(
     reader: str,
     chunker: str,
 ) -> Manifest:
-    """Write a new version and point to it. Blocking; until the last step readers see the old."""
+    """Write a new version and point to it. Blocking; until the last step readers see the old.
+
+    A crash at any moment leaves the old one or the new one. Only one may be saving at a time.
+
+    Raises:
+        IndexUnwritable: The old one is current still.
+    """
     now = datetime.now(UTC)
     version = f"{now:%Y%m%dT%H%M%S}-{token_hex(4)}"
     files = {
@@ -249,16 +277,11 @@ def save(
         },
     )
     encoded = msgspec.json.format(msgspec.json.encode(manifest))
-    folder = index_dir / version
-    folder.mkdir(mode=0o750, parents=True)
-    try:
-        for name, data in {**files, "manifest.json": encoded}.items():
-            _write(folder / name, data)
-        _point(index_dir, f"{version} {sha256(encoded).hexdigest()}\n")
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    _prune(index_dir, version)
+    before = _pointed(index_dir)
+    with durable.explained(index_dir):
+        _write(index_dir / version, {**files, "manifest.json": encoded})
+        _point(index_dir, version, sha256(encoded).hexdigest())
+    _prune(index_dir, {version, before})
     return manifest
 
 
@@ -290,21 +313,39 @@ def _vector_bytes(rows: NDArray[np.float32]) -> bytes:
     return bytes(faiss.serialize_index(index))
 
 
-def _write(path: Path, data: bytes) -> None:
-    with open(path, "xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    folder.mkdir(mode=0o750, parents=True)
+    try:
+        for name, data in files.items():
+            durable.write(folder / name, data)
+        durable.sync(folder)
+        durable.sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
-def _point(index_dir: Path, line: str) -> None:
-    fresh = index_dir / f".{CURRENT}-{token_hex(4)}"
-    _write(fresh, line.encode("ascii"))
-    os.replace(fresh, index_dir / CURRENT)
+def _point(index_dir: Path, version: str, digest: str) -> None:
+    try:
+        durable.replace(index_dir / CURRENT, f"{version} {digest}\n".encode("ascii"))
+    except BaseException:
+        if _pointed(index_dir) != version:  # interrupted after the swap, it is in use
+            shutil.rmtree(index_dir / version, ignore_errors=True)
+        raise
+    durable.sync(index_dir)
 
 
-def _prune(index_dir: Path, current: str) -> None:
-    versions = sorted(path.parent for path in index_dir.glob("*T*-*/manifest.json"))
-    old = [path for path in versions if path.name != current]
-    for path in old[: max(0, len(old) - _VERSIONS_KEPT + 1)]:
-        shutil.rmtree(path, ignore_errors=True)
+def _pointed(index_dir: Path) -> str:
+    """The current version; empty without one."""
+    with contextlib.suppress(IndexUnusable):
+        return _pointer(index_dir)[0]
+    return ""
+
+
+def _prune(index_dir: Path, kept: set[str]) -> None:
+    """Keeps the one before too, which a reader may be in the middle of; what crashes left goes."""
+    for path in index_dir.iterdir():
+        if _VERSION.fullmatch(path.name) and path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+    for path in index_dir.glob(f".{CURRENT}-*"):
+        path.unlink(missing_ok=True)

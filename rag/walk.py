@@ -2,11 +2,13 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from rag.clean import visible
 from rag.read import SUFFIXES, Unreadable
 
 LARGEST_FILE_BYTES = 20_000_000
@@ -17,7 +19,7 @@ class File(msgspec.Struct, frozen=True):
     path: Path
     """Absolute, without links."""
     source: str
-    """Below the given folder, with "/" between its parts."""
+    """Its path below the given folder, with "/" between its parts and nothing invisible in it."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -33,10 +35,11 @@ def walk(root: Path) -> Iterator[File | Refusal]:
     """
     root = root.resolve(strict=True)
     if not root.is_dir():
-        yield _judged(root, root.name)
+        yield _judged(root, visible(root.name))
         return
     count = 0
-    for folder, folders, names in os.walk(root, followlinks=False):
+    shut: list[OSError] = []
+    for folder, folders, names in os.walk(root, followlinks=False, onerror=shut.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = Path(folder)
         for name in list(folders):
@@ -55,15 +58,21 @@ def walk(root: Path) -> Iterator[File | Refusal]:
                 )
                 return
             yield _judged(inside / name, _source(inside / name, root))
+    for error in shut:
+        closed = Path(error.filename)
+        source = visible(root.name) if closed == root else _source(closed, root)
+        yield Refusal(source, f"cannot be opened: {error.strerror}; let this user read the folder")
 
 
 def _source(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
+    return visible(path.relative_to(root).as_posix())
 
 
 def _judged(path: Path, source: str) -> File | Refusal:
-    source = source.encode(errors="replace").decode()
-    found = path.lstat()
+    try:
+        found = path.lstat()
+    except OSError as error:
+        return Refusal(source, f"cannot be opened: {error.strerror}")
     if stat.S_ISLNK(found.st_mode):
         return Refusal(source, "is a link; ingest the file it points to")
     if not stat.S_ISREG(found.st_mode):
@@ -92,6 +101,35 @@ def contents(file: File) -> bytes:
     if len(data) > LARGEST_FILE_BYTES:
         raise Unreadable(f"is larger than {LARGEST_FILE_BYTES // 1_000_000} MB; split it")
     return data
+
+
+def named_apart(wanted: Mapping[str, str]) -> dict[str, str]:
+    """Names for documents, where several want the same one: each with the folders that differ.
+
+        /x/a/readme.md  readme.md     a/readme.md
+        /x/b/readme.md  readme.md  >  b/readme.md
+        /x/b/hours.md   hours.md      hours.md
+
+    Args:
+        wanted: By absolute path, an end of that path.
+    Returns:
+        By absolute path. In any order of the paths the same, and given its own result the same.
+    """
+    names = dict(wanted)
+    clashing: list[str] | None = None
+    while clashing != []:
+        counts = Counter(names.values())
+        clashing = []
+        for path, name in names.items():
+            if counts[name] > 1 and (longer := _with_parent(path, name)) != name:
+                clashing.append(path)
+                names[path] = longer
+    return names
+
+
+def _with_parent(path: str, name: str) -> str:
+    parts = visible(path).strip("/").split("/")
+    return "/".join(parts[-name.count("/") - 2 :])
 
 
 def is_below(path: str, roots: Sequence[Path]) -> bool:

@@ -229,7 +229,8 @@ async def run_ask(config: Config, question: str, speak_to: Path | None, console:
         terminal.show("loading models")
         await built.start()
         if built.library is not None and built.library.warning:
-            console.print(f"documents: {built.library.warning}", style="yellow", markup=False)
+            warning = f"documents: {built.library.warning}"
+            console.print(warning, style="yellow", markup=False, soft_wrap=True)
         await _turn(config, built.providers, terminal, recording, question)
     finally:
         terminal.hide()

@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from providers.base import Fault, ProviderError, Slot
 from providers.embed_lexical import LexicalEmbedder
 from rag import store
+from rag.durable import IndexUnwritable
 from rag.ingest import IngestBusy, Progress, Report, ingest
 
 
@@ -51,7 +54,7 @@ def _sources(index: Path) -> list[str]:
 def test_unchanged_files_are_not_embedded_again(docs: Path, tmp_path: Path) -> None:
     index, embedder = tmp_path / "index", CountingEmbedder()
     first = _ingest(docs, into=index, embedder=embedder)
-    assert first.added == ("hours.md", "parking.txt", "ja/a.md") and first.embedded == 4
+    assert first.added == ("hours.md", "ja/a.md", "parking.txt") and first.embedded == 4
     second = _ingest(docs, into=index, embedder=embedder)
     assert second.unchanged == first.added and second.embedded == 0
     assert second.version == first.version and embedder.batches == [4]
@@ -89,13 +92,107 @@ def test_what_was_not_given_stays_as_it_is(docs: Path, tmp_path: Path) -> None:
     assert _sources(index) == ["hours.md", "ja/a.md", "more.txt", "parking.txt"]
 
 
-def test_two_documents_never_share_a_name(docs: Path, tmp_path: Path) -> None:
-    index, more = tmp_path / "index", tmp_path / "more"
-    more.mkdir()
-    (more / "hours.md").write_text("Other hours.")
-    _ingest(docs, into=index)
-    (refusal,) = _ingest(more, into=index).refused
-    assert refusal.source == "hours.md" and "ingest their common parent" in refusal.reason
+@pytest.fixture
+def twins(tmp_path: Path) -> tuple[Path, Path]:
+    """Two folders that both hold readme.md."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "readme.md").write_text(f"This is the house of {name}.")
+    (tmp_path / "b" / "hours.md").write_text("We open at nine.")
+    return tmp_path / "a", tmp_path / "b"
+
+
+TWINS = ["a/readme.md", "b/readme.md", "hours.md"]
+
+
+def test_documents_of_one_name_in_two_folders_are_both_kept(
+    twins: tuple[Path, Path], tmp_path: Path
+) -> None:
+    together, one_by_one = tmp_path / "together", tmp_path / "one_by_one"
+    report = _ingest(*twins, into=together)
+    assert report.added == tuple(TWINS) and report.refused == ()
+    for folder in twins:
+        _ingest(folder, into=one_by_one)
+    assert _sources(together) == _sources(one_by_one) == TWINS
+    assert store.load(together).chunks == store.load(one_by_one).chunks
+    texts = {chunk.source: chunk.text for chunk in store.load(together).chunks}
+    assert texts["a/readme.md"] == "This is the house of a."
+
+
+@pytest.mark.parametrize("given", [(0,), (1,), (0, 1), (1, 0)])
+def test_names_stay_whichever_folders_the_next_ingest_is_given(
+    twins: tuple[Path, Path], tmp_path: Path, given: tuple[int, ...]
+) -> None:
+    index = tmp_path / "index"
+    version = _ingest(*twins, into=index).version
+    report = _ingest(*(twins[i] for i in given), into=index)
+    assert (report.version, report.embedded, report.added) == (version, 0, ())
+    (twins[given[0]] / "readme.md").write_text("It has moved.")
+    report = _ingest(*(twins[i] for i in given), into=index)
+    assert report.changed == (TWINS[given[0]],) and _sources(index) == TWINS
+
+
+def test_a_folder_inside_does_not_shorten_its_documents_names(docs: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    version = _ingest(docs, into=index).version
+    report = _ingest(docs / "ja", into=index)
+    assert report.unchanged == ("ja/a.md",) and report.version == version
+
+
+def test_starting_fresh_leaves_only_what_is_given_now(
+    twins: tuple[Path, Path], tmp_path: Path
+) -> None:
+    index = tmp_path / "index"
+    _ingest(*twins, into=index)
+    report = asyncio.run(ingest([twins[1]], index, CountingEmbedder(), fresh=True))
+    assert _sources(index) == ["hours.md", "readme.md"] and report.embedded == 2
+
+
+def test_an_index_the_system_refuses_is_not_replaced(docs: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    version = _ingest(docs, into=index).version
+    path = index / version / "documents.msgpack"
+    aside = path.rename(tmp_path / "aside")
+    path.symlink_to(path)
+    with pytest.raises(store.IndexUnreadable, match="make it readable"):
+        _ingest(docs / "ja", into=index)
+    path.unlink()
+    aside.rename(path)
+    assert len(_sources(index)) == 3
+
+
+def test_an_index_folder_that_is_a_file_is_told_with_what_to_do(docs: Path, tmp_path: Path) -> None:
+    (tmp_path / "index").write_text("mine")
+    for index in (tmp_path / "index", tmp_path / "index" / "below"):
+        with pytest.raises(IndexUnwritable, match="is a file.*name another with --index"):
+            _ingest(docs, into=index)
+    assert (tmp_path / "index").read_text() == "mine"
+
+
+def test_a_full_disk_leaves_the_index_as_it_was(
+    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index"
+    version = _ingest(docs, into=index).version
+    (docs / "new.txt").write_text("New.")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(IndexUnwritable, match="free some"):
+        patch.setattr(os, "fsync", full)
+        _ingest(docs, into=index)
+    assert store.load(index).manifest.version == version
+    assert [path.name for path in index.iterdir() if path.is_dir()] == [version]
+
+
+def test_a_scan_is_left_out_with_what_it_needs(docs: Path, tmp_path: Path) -> None:
+    pdf = (Path(__file__).parent / "files" / "hours.pdf").read_bytes()
+    (docs / "scan.pdf").write_bytes(pdf.replace(b"We open at nine.", b" " * 16))
+    report = _ingest(docs, into=tmp_path / "index")
+    (refusal,) = report.refused
+    assert refusal.source == "scan.pdf" and refusal.reason.endswith("needs OCR first")
+    assert report.documents == 3
 
 
 def test_bad_files_are_reported_and_the_rest_ingested(docs: Path, tmp_path: Path) -> None:
@@ -133,7 +230,7 @@ def test_another_embedder_embeds_everything_anew_and_keeps_what_was_not_given(
     _ingest(docs, into=index)
     report = _ingest(docs / "ja", into=index, embedder=CountingEmbedder(128))
     assert report.embedded == 4 and report.documents == 3
-    assert store.load(index, "lexical-1-128").manifest.dimensions == 128
+    assert store.load(index, "lexical-2-128").manifest.dimensions == 128
 
 
 def test_a_damaged_index_is_replaced_and_the_report_says_so(docs: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 import asyncio
+import contextlib
 import threading
 import tomllib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mocks.clock import run_virtual
 from providers.base import Passage
 from providers.embed_lexical import LexicalEmbedder
 from rag import store
 from rag.ingest import ingest
-from rag.retrieve import IndexRetriever
+from rag.retrieve import TRY_AGAIN_S, IndexRetriever
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parents[1] / "rag" / "samples"
@@ -102,7 +104,7 @@ def test_another_embedders_index_is_not_searched(index: Path) -> None:
         retriever = IndexRetriever(index, LexicalEmbedder(128))
         await retriever.start()
         assert await retriever.search("when are you open", limit_s=1) == ()
-        assert "was made with the embedder lexical-1-1024, not lexical-1-128" in retriever.warning
+        assert "was made with the embedder lexical-2-1024, not lexical-2-128" in retriever.warning
         await retriever.aclose()
 
     asyncio.run(scenario())
@@ -161,66 +163,179 @@ def test_searches_that_gave_up_in_the_queue_are_never_run(index: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_new_version_takes_over_without_a_failed_search(tmp_path: Path) -> None:
-    docs, index = tmp_path / "docs", tmp_path / "index"
-    docs.mkdir()
-    (docs / "a.txt").write_text("The number of the day is zero.")
+@pytest.fixture
+def served(tmp_path: Path) -> tuple[Path, Path]:
+    """A document, and the index it goes into."""
+    (tmp_path / "docs").mkdir()
+    return tmp_path / "docs" / "a.txt", tmp_path / "index"
 
+
+async def _write(served: tuple[Path, Path], word: str) -> None:
+    path, index = served
+    path.write_text(f"The number of the day is {word}.")
+    await ingest([path], index, LexicalEmbedder())
+
+
+@contextlib.asynccontextmanager
+async def _retriever(index: Path) -> AsyncIterator[IndexRetriever]:
+    retriever = IndexRetriever(index, LexicalEmbedder())
+    try:
+        await retriever.start()
+        yield retriever
+    finally:
+        await retriever.aclose()
+
+
+async def _answer(retriever: IndexRetriever) -> str:
+    found = await retriever.search("what is the number of the day", limit_s=5)
+    return found[0].text.removeprefix("The number of the day is ") if found else ""
+
+
+def test_a_new_version_answers_within_a_second_though_nobody_asks(
+    served: tuple[Path, Path],
+) -> None:
+    async def scenario() -> None:
+        await _write(served, "zero")
+        async with _retriever(served[1]) as retriever:
+            for word in ("one", "two", "three"):
+                await _write(served, word)
+                await asyncio.sleep(1)
+                assert await _answer(retriever) == f"{word}."
+            assert retriever.warning == ""
+
+    run_virtual(scenario())
+
+
+def test_a_new_version_takes_over_without_a_failed_search(served: tuple[Path, Path]) -> None:
     async def scenario() -> set[str]:
-        await ingest([docs], index, LexicalEmbedder())
-        now = 0.0
-        retriever = IndexRetriever(index, LexicalEmbedder(), clock=lambda: now)
-        await retriever.start()
-        seen = set()
-        for word in ("one", "two", "three", "four", "five"):
-            (docs / "a.txt").write_text(f"The number of the day is {word}.")
-            await ingest([docs], index, LexicalEmbedder())
-            now += 2
-            wanted = store.load(index).manifest.version
-            while retriever.version != wanted:
-                (passage,) = await retriever.search("what is the number of the day", limit_s=5)
-                seen.add(passage.text)
-            (passage,) = await retriever.search("what is the number of the day", limit_s=5)
-            assert passage.text == f"The number of the day is {word}."
-        assert retriever.warning == ""
-        await retriever.aclose()
-        return seen
+        await _write(served, "zero")
+        async with _retriever(served[1]) as retriever:
+            await _write(served, "one")
+            seen = set()
+            for _ in range(100):
+                seen.add(await _answer(retriever))
+                await asyncio.sleep(0.01)
+            return seen
 
-    assert asyncio.run(scenario())
+    assert run_virtual(scenario()) == {"zero.", "one."}
 
 
-def test_a_damaged_new_version_leaves_the_old_one_answering(tmp_path: Path) -> None:
-    docs, index = tmp_path / "docs", tmp_path / "index"
-    docs.mkdir()
-    (docs / "a.txt").write_text("The number of the day is zero.")
+def test_the_pointer_is_looked_at_twice_a_second(index: Path, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with _retriever(tmp_path / "link") as retriever:
+            (tmp_path / "link").symlink_to(index)
+            await asyncio.sleep(0.4)
+            assert await retriever.search("when are you open", limit_s=5) == ()
+            await asyncio.sleep(0.2)
+            assert await retriever.search("when are you open", limit_s=5)
+            assert retriever.warning == ""
+
+    run_virtual(scenario())
+
+
+def test_a_damaged_new_version_leaves_the_old_one_answering(served: tuple[Path, Path]) -> None:
+    async def scenario() -> None:
+        await _write(served, "zero")
+        async with _retriever(served[1]) as retriever:
+            (served[1] / "current").write_text("garbage")
+            await asyncio.sleep(1)
+            assert "run: kaiwa ingest PATH" in retriever.warning
+            assert await _answer(retriever) == "zero."
+
+    run_virtual(scenario())
+
+
+async def _two_indexes(served: tuple[Path, Path]) -> tuple[Path, Path, Path]:
+    """A link to the first of two indexes, and both."""
+    path, link = served
+    for word in ("zero", "one"):
+        await _write((path, link.with_name(word)), word)
+    link.symlink_to(link.with_name("zero"))
+    return link, link.with_name("zero"), link.with_name("one")
+
+
+def _turn(link: Path, target: Path) -> None:
+    link.with_name("fresh").symlink_to(target)
+    link.with_name("fresh").replace(link)
+
+
+def test_loading_that_failed_for_a_while_is_tried_again(served: tuple[Path, Path]) -> None:
+    async def scenario() -> None:
+        link, _, one = await _two_indexes(served)
+        async with _retriever(link) as retriever:
+            part = one / store.load(one).manifest.version / "chunks.msgpack"
+            aside = part.rename(one / "aside")
+            _turn(link, one)
+            await asyncio.sleep(3 * TRY_AGAIN_S)
+            assert "chunks.msgpack cannot be read" in retriever.warning
+            assert await _answer(retriever) == "zero."
+            aside.rename(part)
+            await asyncio.sleep(TRY_AGAIN_S + 1)
+            assert retriever.warning == "" and await _answer(retriever) == "one."
+
+    run_virtual(scenario())
+
+
+def test_a_failure_nobody_foresaw_ends_neither_the_answers_nor_the_watch(
+    served: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def short_of_memory(*_: Any, **__: Any) -> Any:
+        tries.append(1)
+        raise MemoryError
 
     async def scenario() -> None:
-        await ingest([docs], index, LexicalEmbedder())
-        now = 0.0
-        retriever = IndexRetriever(index, LexicalEmbedder(), clock=lambda: now)
-        await retriever.start()
-        (index / "current").write_text("garbage")
-        now += 2
-        while not retriever.warning:
-            assert await retriever.search("the number of the day", limit_s=5)
-        assert "run: kaiwa ingest PATH" in retriever.warning
-        assert await retriever.search("the number of the day", limit_s=5)
-        await retriever.aclose()
+        link, _, one = await _two_indexes(served)
+        async with _retriever(link) as retriever:
+            with monkeypatch.context() as patch:
+                patch.setattr(np, "frombuffer", short_of_memory)
+                _turn(link, one)
+                await asyncio.sleep(2.5 * TRY_AGAIN_S)
+            assert len(tries) == 3  # a pause between them, not twice a second
+            assert "MemoryError" in retriever.warning and "tried again" in retriever.warning
+            assert await _answer(retriever) == "zero."
+            await asyncio.sleep(TRY_AGAIN_S)
+            assert retriever.warning == "" and await _answer(retriever) == "one."
 
-    asyncio.run(scenario())
+    run_virtual(scenario())
 
 
-def test_the_pointer_is_looked_at_once_a_second(index: Path, tmp_path: Path) -> None:
+def test_the_version_in_use_put_back_takes_the_warning_away(served: tuple[Path, Path]) -> None:
     async def scenario() -> None:
-        now = 0.0
-        retriever = IndexRetriever(tmp_path / "link", LexicalEmbedder(), clock=lambda: now)
-        await retriever.start()
-        (tmp_path / "link").symlink_to(index)
-        now = 0.9
-        assert await retriever.search("when are you open", limit_s=5) == ()
-        now = 1.1
-        assert await retriever.search("when are you open", limit_s=5)
-        assert retriever.warning == ""
-        await retriever.aclose()
+        link, zero, one = await _two_indexes(served)
+        async with _retriever(link) as retriever:
+            (one / "current").write_text("garbage")
+            _turn(link, one)
+            await asyncio.sleep(1)
+            assert retriever.warning
+            _turn(link, zero)
+            await asyncio.sleep(1)
+            assert retriever.warning == ""
 
-    asyncio.run(scenario())
+    run_virtual(scenario())
+
+
+def test_an_index_that_vanishes_is_told_and_answers_go_on(served: tuple[Path, Path]) -> None:
+    async def scenario() -> None:
+        await _write(served, "zero")
+        async with _retriever(served[1]) as retriever:
+            served[1].rename(served[1].with_name("aside"))
+            await asyncio.sleep(1)
+            assert "is gone; answers still come" in retriever.warning
+            assert f"run: kaiwa ingest PATH --index {served[1]}" in retriever.warning
+            assert await _answer(retriever) == "zero."
+            served[1].with_name("aside").rename(served[1])
+            await asyncio.sleep(1)
+            assert retriever.warning == ""
+
+    run_virtual(scenario())
+
+
+def test_nothing_is_left_running_after_close(index: Path) -> None:
+    async def scenario() -> None:
+        async with _retriever(index):
+            assert len(asyncio.all_tasks()) == 2
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run_virtual(scenario())

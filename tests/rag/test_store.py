@@ -1,16 +1,22 @@
+import builtins
+import os
 import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rag import lexical, store
+from rag.durable import IndexUnwritable
 from rag.types import Chunk, Document
 
-DOCUMENT = Document(path="/d/a.md", source="a.md", sha256="0", text="One. Two.", title="A")
+DOCUMENT = Document(path="/d/a.md", source="a.md", sha256="0", text="Oak. Elm.", title="A")
 CHUNKS = [
     Chunk(id=str(i), source="a.md", title="A", heading="", start=s, end=s + 4, text=t)
-    for i, (s, t) in enumerate([(0, "One."), (5, "Two.")])
+    for i, (s, t) in enumerate([(0, "Oak."), (5, "Elm.")])
 ]
 ROWS = np.eye(2, 64, dtype=np.float32)
 
@@ -34,7 +40,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert found.manifest == manifest
     assert found.documents == (DOCUMENT,) and found.chunks == tuple(CHUNKS)
     assert np.array_equal(found.rows([1, 0]), ROWS[[1, 0]])
-    assert int(np.argmax(found.lexical.scores("two"))) == 1
+    assert int(np.argmax(found.lexical.scores("elm"))) == 1
 
 
 def test_nothing_there_says_how_to_make_it(tmp_path: Path) -> None:
@@ -111,9 +117,153 @@ def test_a_write_that_fails_leaves_the_old_version(tmp_path: Path) -> None:
     version = _save(tmp_path).version
     (tmp_path / "current").rename(tmp_path / "aside")
     (tmp_path / "current").mkdir()  # cannot be replaced by a file
-    with pytest.raises(OSError):
+    with pytest.raises(IndexUnwritable, match="cannot be written"):
         _save(tmp_path)
     (tmp_path / "current").rmdir()
     (tmp_path / "aside").rename(tmp_path / "current")
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [version]
     assert store.load(tmp_path).manifest.version == version
+
+
+class PowerCut(BaseException):
+    pass
+
+
+class Disk:
+    """Counts what is asked of the system, forgets at the n-th what was not synced, then is dead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cut_at: int = 10**9) -> None:
+        self.done: list[tuple[str, str]] = []
+        self.unsynced: set[str] = set()
+        self._cut_at = cut_at
+        self._names: dict[int, str] = {}
+        self._patched = monkeypatch
+        for owner, name in [
+            (builtins, "open"),
+            (os, "open"),
+            (os, "mkdir"),
+            (os, "fsync"),
+            (os, "replace"),
+            (os, "unlink"),
+            (shutil, "rmtree"),
+        ]:
+            monkeypatch.setattr(owner, name, self._watched(name, getattr(owner, name)))
+
+    def _watched(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            if len(self.done) >= self._cut_at:
+                raise PowerCut
+            if name == "fsync":
+                target = self._names[args[0]]
+                self.unsynced.discard(target)
+            else:
+                target = str(args[1] if name == "replace" else args[0])
+            self.done.append((name, target))
+            made = real(*args, **options)
+            if name == "open":
+                self._names[made if isinstance(made, int) else made.fileno()] = target
+                if "x" in str(args[1:]):
+                    self.unsynced |= {target, str(Path(target).parent)}
+            elif name in ("mkdir", "replace"):
+                self.unsynced.add(str(Path(target).parent))
+            return made
+
+        return call
+
+    def comes_back(self) -> None:
+        self._patched.undo()
+        for path in map(Path, self.unsynced):
+            if path.is_file():
+                path.write_bytes(b"")  # its name may have lasted, its bytes did not
+
+
+def test_the_pointer_moves_only_when_all_it_leads_to_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        disk = Disk(patch)
+        at_swap: list[set[str]] = []
+        swap = os.replace
+
+        def look(source: Any, target: Any) -> None:
+            at_swap.append({p for p in disk.unsynced if p != str(tmp_path)})
+            names_synced = [
+                i for i, step in enumerate(disk.done) if step == ("fsync", str(tmp_path))
+            ]
+            made = [i for i, (name, _) in enumerate(disk.done) if name == "mkdir"]
+            assert names_synced and made and names_synced[-1] > made[-1]
+            swap(source, target)
+
+        patch.setattr(os, "replace", look)
+        _save(tmp_path)
+    assert at_swap == [set()]
+    assert disk.done[-1] != ("replace", str(tmp_path / "current"))
+    last = max(i for i, (name, _) in enumerate(disk.done) if name == "replace")
+    assert ("fsync", str(tmp_path)) in disk.done[last:]
+
+
+def test_a_power_cut_at_any_step_leaves_the_old_index_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for cut_at in range(200):
+        index_dir = tmp_path / str(cut_at)
+        first = _save(index_dir).version
+        _save(index_dir)
+        old = store.load(index_dir).manifest.version
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, cut_at)
+            try:
+                _save(index_dir)
+            except PowerCut:
+                disk.comes_back()
+            else:
+                break
+        found.append("old" if store.load(index_dir).manifest.version == old else "new")
+        assert _save(index_dir).version != first
+        left = [path.name for path in index_dir.iterdir()]
+        assert len(left) == 3 and "current" in left  # two versions and nothing of the crash
+    else:
+        raise AssertionError("saving never came to its end")
+    assert "old" in found and "new" in found and found == sorted(found, reverse=True)
+
+
+def test_a_version_that_was_swapped_in_is_not_taken_back_by_a_late_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(tmp_path)
+    real = os.replace
+
+    def replaced_then_interrupted(source: Any, target: Any) -> None:
+        real(source, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", replaced_then_interrupted)
+        _save(tmp_path)
+    assert store.load(tmp_path).chunks == tuple(CHUNKS)
+
+
+def test_folders_of_the_users_beside_the_versions_are_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "myThesis-final"
+    mine.mkdir()
+    (mine / "manifest.json").write_text("{}")
+    for _ in range(4):
+        _save(tmp_path)
+    assert (mine / "manifest.json").exists()
+
+
+def test_a_file_the_system_refuses_now_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / _save(tmp_path).version / "chunks.msgpack"
+    aside = path.rename(tmp_path / "aside")
+    path.symlink_to(path)  # ELOOP: refused to everybody, root too
+    with pytest.raises(store.IndexUnreadable, match="make it readable for this user"):
+        store.load(tmp_path)
+    path.unlink()
+    aside.rename(path)
+    store.load(tmp_path)
+
+
+def test_the_command_in_a_message_can_be_pasted(tmp_path: Path) -> None:
+    with pytest.raises(store.IndexMissing, match="--index '.*/my index'"):
+        store.load(tmp_path / "my index")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rag.read import Unreadable
-from rag.walk import LARGEST_FILE_BYTES, File, Refusal, contents, walk
+from rag.walk import LARGEST_FILE_BYTES, File, Refusal, contents, named_apart, walk
 
 
 def _found(root: Path) -> dict[str, str]:
@@ -57,3 +57,54 @@ def test_a_file_swapped_for_a_link_or_a_pipe_is_not_followed(tmp_path: Path) -> 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(walk(tmp_path / "nowhere"))
+
+
+def test_a_name_hides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a\u202efdp.md").write_text("x")
+    (tmp_path / os.fsdecode(b"\xff.md")).write_text("x")
+    (tmp_path / "bell\x07.exe").write_text("x")
+    assert set(_found(tmp_path)) == {"a\\u202efdp.md", "\\udcff.md", "bell\\u0007.exe"}
+
+
+def test_a_folder_that_cannot_be_opened_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.md").write_text("x")
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root, who may run this, can open all
+    found = _found(tmp_path)
+    assert found["a.md"] == ""
+    assert "Permission denied; let this user read the folder" in found["closed"]
+
+
+def test_names_are_as_long_as_it_takes_to_tell_documents_apart() -> None:
+    wanted = {
+        "/x/a/readme.md": "readme.md",
+        "/x/b/readme.md": "readme.md",
+        "/x/b/hours.md": "hours.md",
+        "/x/readme.md": "readme.md",
+        "/y/a/readme.md": "a/readme.md",
+        "/y/c/d/one.md": "d/one.md",
+        "/z/c/d/one.md": "d/one.md",
+        "/one.md": "one.md",
+    }
+    names = named_apart(wanted)
+    assert names == {
+        "/x/a/readme.md": "x/a/readme.md",
+        "/x/b/readme.md": "b/readme.md",
+        "/x/b/hours.md": "hours.md",
+        "/x/readme.md": "x/readme.md",
+        "/y/a/readme.md": "y/a/readme.md",
+        "/y/c/d/one.md": "y/c/d/one.md",
+        "/z/c/d/one.md": "z/c/d/one.md",
+        "/one.md": "one.md",
+    }
+    assert named_apart(names) == names
+    assert named_apart(dict(reversed(wanted.items()))) == names
