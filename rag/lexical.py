@@ -4,6 +4,10 @@ Each word of the question is widened to the words of the corpus that are spelt o
 chunk's score is the share of the question's weight that it accounts for. Words that no document
 holds weigh as much as the rarest, so a question about something else scores low at any length.
 
+What a question is about lies in its rare words. Numbers, and words like "cost" that name a kind of
+answer, rank chunks, but hardly show that one speaks of the matter; if little shows it, the score
+is less.
+
 Weights within a chunk follow BM25 (Robertson & Zaragoza 2009), the share keeps them in 0..1.
 """
 
@@ -16,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.related import asked_weight, related
+from rag.related import asked_weight, related, telling_weight
 from rag.words import (
     CROSSING_WEIGHT,
     FUNCTION_WEIGHT,
@@ -44,6 +48,12 @@ _LONGEST_QUESTION = 64
 """Terms; what a caller says beyond that does not change what it is about."""
 _LEAST_WEIGHT = 0.6
 """Weight of a question, in words unknown to the documents, below which no match is a full one."""
+_ENOUGH = 0.42
+"""Share of what a question is about that a chunk must hold to be scored in full."""
+_UNKNOWN = 1.5
+"""Weight of a word that no document holds, as a multiple of the rarest's: "gold", "meerkats"."""
+_BACKGROUND = 20
+"""Chunks without any of the words that are counted in: in one chunk alone no word is rare."""
 _K1, _B = 1.2, 0.75
 
 
@@ -81,6 +91,19 @@ def _postings(things: Iterable[Iterable[int]]) -> Postings:
     )
 
 
+class _Match(msgspec.Struct, frozen=True):
+    """What one word of a question finds."""
+
+    weight: float
+    """Of the word, whether found or not."""
+    is_known: bool
+    """Whether any document holds it, or one like it."""
+    ranked: Floats
+    """[size] Its weight in each chunk, more for each time it is said there: which chunk is best."""
+    covered: Floats
+    """[size] Likewise, but not more than once: whether the best one is good enough."""
+
+
 class LexicalIndex(msgspec.Struct, frozen=True):
     """Built once at ingest, read at start; search touches only what shares a word."""
 
@@ -99,16 +122,24 @@ class LexicalIndex(msgspec.Struct, frozen=True):
     def scores(self, question: str) -> Floats:
         """[size] How much of the question each chunk accounts for, 0..1."""
         total = np.zeros(self.size, np.float32)
-        weight_sum = 0.0
+        covered = np.zeros(self.size, np.float32)
+        asked = subject = 0.0
         for term in dict.fromkeys(self._rejoined(terms(question)[:_LONGEST_QUESTION])):
-            weight, matched = self._match(term)
-            weight_sum += weight
-            if matched is not None:
-                total += matched
+            own, telling, match = asked_weight(term), telling_weight(term), self._match(term)
+            asked += own * match.weight
+            subject += telling * match.weight * (1.0 if match.is_known else _UNKNOWN)
+            total += np.float32(own) * match.ranked
+            covered += np.float32(telling) * match.covered
         # Function words alone ask about nothing: what they find must not look like a full match.
-        asked = max(weight_sum, _LEAST_WEIGHT * log(1 + self.size), 1e-6)
-        scores: Floats = np.minimum(total / np.float32(asked), np.float32(1))
+        least = max(_LEAST_WEIGHT * self._rarest, 1e-6)
+        share = np.minimum(total / np.float32(max(asked, least)), np.float32(1))
+        evidence = covered / np.float32(_ENOUGH * max(subject, least))
+        scores: Floats = share * np.minimum(evidence, np.float32(1))
         return scores
+
+    @property
+    def _rarest(self) -> float:
+        return log(1 + self.size + _BACKGROUND)
 
     def _rejoined(self, found: list[str]) -> list[str]:
         """Two words that are one word of the corpus, heard in two: "can sell" for "cancel"."""
@@ -134,27 +165,24 @@ class LexicalIndex(msgspec.Struct, frozen=True):
         at = int(np.searchsorted(self.words.keys, key))
         return at if at < len(self.words.keys) and self.words.keys[at] == key else None
 
-    def _match(self, term: str) -> tuple[float, Floats | None]:
-        """The term's weight in the question, and what each chunk accounts for of it."""
-        rarest = log(1 + self.size)
-        matched: Floats | None = None
+    def _match(self, term: str) -> _Match:
+        rarest, size = self._rarest, self.size + _BACKGROUND
+        ranked, covered = np.zeros(self.size, np.float32), np.zeros(self.size, np.float32)
+        widened = self._widened(term)
         weight = 0.0
-        for position, likeness in self._widened(term):
+        for position, likeness in widened:
             at = slice(int(self.words.offsets[position]), int(self.words.offsets[position + 1]))
             holders = self.words.ids[at]
-            rarity = min(rarest, log(1 + (self.size - len(holders) + 0.5) / (len(holders) + 0.5)))
-            if matched is None:
-                matched = np.zeros(self.size, np.float32)
-            value = likeness**2 * rarity * self.weights[at]
-            matched[holders] = np.maximum(matched[holders], value)
+            rarity = min(rarest, log(1 + (size - len(holders) + 0.5) / (len(holders) + 0.5)))
+            value = likeness**2 * rarity
+            ranked[holders] = np.maximum(ranked[holders], value * self.weights[at])
+            covered[holders] = np.maximum(covered[holders], value)
             # A word known only by likeness may be another word altogether: it keeps a part of the
             # weight of a word that is not there.
             weight = max(weight, likeness * rarity + (1 - likeness) * rarest)
-        own = asked_weight(term)
-        if matched is None:
-            crossing = CROSSING_WEIGHT if is_cjk(term) and len(term) > 1 else 1.0
-            return own * crossing * rarest, None
-        return own * weight, own * matched
+        if not widened:
+            weight = rarest * (CROSSING_WEIGHT if is_cjk(term) and len(term) > 1 else 1.0)
+        return _Match(weight, bool(widened), ranked, covered)
 
     def _widened(self, term: str) -> list[tuple[int, float]]:
         at = self._position(term)

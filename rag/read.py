@@ -6,13 +6,14 @@ Every format becomes a list of blocks, headings or paragraphs; `_assemble` clean
 import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from rag.clean import clean
-from rag.sentences import CJK_CHARACTER
+from rag.sentences import CJK_CHARACTER, table_sentences
 from rag.types import Heading, Text
 
-READER_VERSION = "1"
+READER_VERSION = "2"
 """Change it with any change of what is read out of a file: unchanged files are read again."""
 
 LONGEST_TEXT = 5_000_000
@@ -43,10 +44,7 @@ def read(suffix: str, data: bytes) -> Text:
         raise Unreadable(f"not one of {', '.join(SUFFIXES)}") from None
     if not data.strip():
         raise Unreadable("is empty")
-    found = _assemble(reader(data))
-    if not found.text:
-        raise Unreadable("holds no text (a scan needs text recognition first)")
-    return found
+    return _assemble(reader(data))
 
 
 def _assemble(blocks: Iterator[Block]) -> Text:
@@ -67,6 +65,9 @@ def _assemble(blocks: Iterator[Block]) -> Text:
         at += len(text)
         if at > LONGEST_TEXT:
             raise Unreadable(f"holds more than {LONGEST_TEXT:,} characters; split it")
+    if len(headings) == len(pieces):  # nothing that could be a passage
+        below = " below its headings" if headings else "; a scanned page needs OCR first"
+        raise Unreadable(f"holds no text{below}")
     title = headings[0].text if headings and headings[0].level == 1 else ""
     return Text(text="\n\n".join(pieces), title=title, headings=tuple(headings))
 
@@ -141,8 +142,7 @@ def _read_md(data: bytes) -> Iterator[Block]:
 
     text = re.sub(r"\A---\n.*?\n---\n", "", decode(data).replace("\r\n", "\n"), flags=re.DOTALL)
     level = 0
-    row: list[str] = []
-    in_row = False
+    rows: list[list[str]] = []
     for token in MarkdownIt("commonmark").enable("table").parse(text):
         match token.type:
             case "heading_open":
@@ -150,14 +150,14 @@ def _read_md(data: bytes) -> Iterator[Block]:
             case "heading_close":
                 level = 0
             case "tr_open":
-                in_row, row = True, []
-            case "tr_close":
-                in_row = False
-                yield 0, ", ".join(filter(None, row))
+                rows.append([])
+            case "table_close":
+                yield from ((0, sentence) for sentence in table_sentences(rows))
+                rows = []
             case "inline":
                 said = _inline(token.children or [])
-                if in_row:
-                    row.append(said)
+                if rows:
+                    rows[-1].append(said)
                 else:
                     yield level, said
             case "fence" | "code_block":
@@ -193,20 +193,68 @@ _UNSEEN = (
 )
 
 
+_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)([^<>]*)")
+_NEST_NOTHING = frozenset(
+    """area base br col embed hr img input link meta source track wbr
+    p li dt dd option optgroup tr td th thead tbody tfoot colgroup""".split()
+)
+"""Void, or closed by the next of their kind."""
+MOST_STEPS = 300_000_000
+"""Of the parser, which for a tag may look through all that are open: 2 ns each, measured."""
+
+
+def nesting_steps(html: str) -> int:
+    """What parsing may cost: over all tags, how many elements are open. A page of 1 MB has 10^6."""
+    open_tags: Counter[str] = Counter()
+    steps = depth = 0
+    for closing, name, rest in _TAG.findall(html):
+        name = name.lower()
+        steps += depth
+        if name in _NEST_NOTHING:
+            continue
+        if closing:
+            if open_tags[name]:
+                open_tags[name] -= 1
+                depth -= 1
+        elif not (rest.endswith("/") and (open_tags["svg"] or open_tags["math"])):
+            open_tags[name] += 1
+            depth += 1
+    return steps
+
+
 def _read_html(data: bytes) -> Iterator[Block]:
     from selectolax.lexbor import LexborHTMLParser
 
-    page = LexborHTMLParser(decode(data))
+    html = decode(data)
+    if nesting_steps(html) > MOST_STEPS:
+        raise Unreadable("nests its elements too deeply to be read; save its text alone")
+    page = LexborHTMLParser(html)
     title_tag = page.css_first("head > title")
     title = title_tag.text(strip=True) if title_tag else ""
     if page.body is None:
         return
     for node in page.css(_UNSEEN):
         node.decompose()
+    for table in page.css("table:not(:has(table))"):
+        _say_rows(table)
     blocks = list(_html_blocks(page.body))
     if title and not any(level == 1 for level, _ in blocks):
         yield 1, title
     yield from blocks
+
+
+def _say_rows(table) -> None:  # type: ignore[no-untyped-def]  # a LexborNode
+    """Put each row's text in its place, if the first row holds nothing but headers."""
+    rows = [cells for row in table.css("tr") if (cells := row.css("td, th"))]
+    if len(rows) < 2 or any(cell.tag != "th" for cell in rows[0]):
+        return
+    said = table_sentences([[" ".join(cell.text().split()) for cell in cells] for cells in rows])
+    for (first, *others), sentence in zip(rows[1:], said, strict=True):
+        first.replace_with(sentence)
+        for cell in others:
+            cell.decompose()
+    for cell in rows[0]:
+        cell.decompose()
 
 
 def _html_blocks(body) -> Iterator[Block]:  # type: ignore[no-untyped-def]  # a LexborNode
@@ -255,10 +303,13 @@ def _read_pdf(data: bytes) -> Iterator[Block]:
         if len(pdf.pages) > MOST_PAGES:
             raise Unreadable(f"has more than {MOST_PAGES} pages; split it")
         title = (pdf.metadata and pdf.metadata.title) or ""
-        if isinstance(title, str) and title.strip() and len(title) <= _LONGEST_TITLE:
-            yield 1, title
+        is_usable = isinstance(title, str) and title.strip() and len(title) <= _LONGEST_TITLE
         for page in pdf.pages:
-            yield from _pdf_paragraphs(page.extract_text() or "")
+            for block in _pdf_paragraphs(page.extract_text() or ""):
+                if is_usable:  # a scan has a title too
+                    yield 1, title
+                    is_usable = False
+                yield block
     except Unreadable:
         raise
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

@@ -9,7 +9,7 @@ a long one would find everything everywhere.
 
 from functools import lru_cache
 
-from rag.words import static_weight, terms
+from rag.words import FUNCTION_WEIGHT, static_weight, terms
 
 FORM = 0.95
 """Likeness of two forms of one verb that no ending tells."""
@@ -99,6 +99,7 @@ _HINTS = {
     "weekday": "monday friday",
     "dog cat": "pet animal",
     "allowed permitted forbidden": "welcome may must",
+    "fit": "seat hold room",
     "pain": "emergency urgent ache",
     "accessible disabled": "wheelchair ramp elevator",
 }
@@ -110,9 +111,25 @@ _LIGHT = frozenset(
         "use become long time happen work find found bring take come look see make put keep back"
         " still really exactly near nearest possible available possibility wonder question answer"
         " want wanted like liked far soon often many"
+        " 多少钱 几点 怎么样 얼마예요 어디예요 언제예요"
     )
 )
 _LIGHT_WEIGHT = 0.5
+_LIGHT_TELLING = 0.2
+# They say what kind of answer is wanted, and every notice board holds some.
+_KINDS = frozenset(
+    terms("cost price fee charge fare pay expensive cheap time hour day week month year")
+)
+_KIND_TELLING = 0.3
+# Every document holds some of them, whatever it is about.
+_EMPTY = frozenset(
+    terms(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+        " fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy"
+        " eighty ninety hundred thousand million first second third half number again another"
+        " anyone else ever her no other over say saying said there think well yeah"
+    )
+)
 _ASKING_WEIGHT = 0.5
 """Of a word like "where" that says what the answer must speak of."""
 
@@ -154,3 +171,13 @@ def asked_weight(term: str) -> float:
     if term in _LIGHT:
         return _LIGHT_WEIGHT
     return max(static_weight(term), _ASKING_WEIGHT if related(term) else 0.0)
+
+
+def telling_weight(term: str) -> float:
+    """How much a term says about the matter of a question, 0..1: "gold" all, "price" little."""
+    weight = static_weight(term)
+    if weight <= FUNCTION_WEIGHT or term in _EMPTY or (term.isdigit() and len(term) <= 2):
+        return 0.0
+    if term in _LIGHT:
+        return _LIGHT_TELLING
+    return _KIND_TELLING if term in _KINDS else weight

@@ -1,6 +1,8 @@
 """Where sentences begin and end: English and its neighbours, Japanese, Chinese, Korean."""
 
 import re
+from collections.abc import Sequence
+from itertools import zip_longest
 
 _CJK = (
     "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
@@ -53,3 +55,29 @@ def _append_stripped(spans: list[tuple[int, int]], text: str, start: int, end: i
 def spoken_length(text: str) -> int:
     """Length in letters of an alphabet: a CJK character takes as long to say as about two."""
     return len(text) + len(CJK_CHARACTER.findall(text))
+
+
+def table_sentences(rows: Sequence[Sequence[str]]) -> list[str]:
+    """What a table says, row by row: "Ferret: price per night 18." The first row holds the headers.
+
+    The first cell of a row names what the row is about; cells beyond the headers stand alone.
+    """
+    if len(rows) < 2:
+        return [", ".join(filter(None, row)) for row in rows]
+    return [_row_sentence(rows[0], row) for row in rows[1:]]
+
+
+def _row_sentence(headers: Sequence[str], cells: Sequence[str]) -> str:
+    said = [
+        " ".join(filter(None, (_lowered(header), cell)))
+        for header, cell in zip_longest(headers[1:], cells[1:], fillvalue="")
+        if cell
+    ]
+    row = ": ".join(filter(None, ("".join(cells[:1]), ", ".join(said))))
+    if not row or row.endswith((".", "!", "?", "。")):
+        return row
+    return row + ("。" if CJK_CHARACTER.match(row[-1]) else ".")
+
+
+def _lowered(header: str) -> str:
+    return header[:1].lower() + header[1:] if header[1:2].islower() else header

@@ -15,7 +15,7 @@ _CJK_RANGE = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af
 _CJK = re.compile(f"[{_CJK_RANGE}]")
 _LETTER = rf"(?![{_CJK_RANGE}])[^\W_]"
 _WORD = re.compile(rf"(?P<cjk>[{_CJK_RANGE}]+)|(?P<word>(?:{_LETTER})+(?:['’](?:{_LETTER})+)*)")
-WORDS_VERSION = "1"
+WORDS_VERSION = "2"
 """Part of what decides whether an old index still holds: change it with any change of the terms."""
 
 _VOWEL = re.compile("[aeiouy]")
@@ -47,6 +47,21 @@ CROSSING_WEIGHT = 0.3
 """Of a pair of CJK characters that no document holds: mostly it lies across two words."""
 
 
+class _Dropped(dict[int, int | None]):
+    """For str.translate: marks and joiners go, since a regular expression takes them for gaps.
+
+    Vowel signs of Indic scripts are marks; Persian writes a zero-width non-joiner within words.
+    """
+
+    def __missing__(self, code: int) -> int | None:
+        mark = unicodedata.category(chr(code)) in ("Mn", "Mc", "Me", "Cf")
+        self[code] = None if mark else code
+        return self[code]
+
+
+_DROPPED = _Dropped()
+
+
 @lru_cache(maxsize=4096)
 def _folded(word: str) -> str:
     word = unicodedata.normalize("NFKD", word.casefold())
@@ -56,7 +71,7 @@ def _folded(word: str) -> str:
 def terms(text: str) -> list[str]:
     """Words in order, folded (case, accents, endings); runs of CJK as overlapping pairs."""
     found: list[str] = []
-    for match in _WORD.finditer(unicodedata.normalize("NFKC", text)):
+    for match in _WORD.finditer(unicodedata.normalize("NFKC", text).translate(_DROPPED)):
         run = match[0]
         if match.lastgroup == "cjk":
             found += _cjk_terms(run)

@@ -1,16 +1,20 @@
 import io
+import time
 import zipfile
 from pathlib import Path
 
 import docx
 import pytest
 
-from rag.read import Unreadable, read
+from rag.read import MOST_STEPS, Unreadable, nesting_steps, read
 
 PDF = (Path(__file__).parent / "files" / "hours.pdf").read_bytes()
 ENCRYPTED_PDF = PDF.replace(
     b"/Root 1 0 R", b"/Root 1 0 R/Encrypt<</Filter/Standard/V 1/R 2/O(x)/U(x)/P -1>>"
 )
+
+
+SCANNED_PDF = PDF.replace(b"We open at nine.", b"                ")
 
 
 def _docx() -> bytes:
@@ -25,6 +29,11 @@ def _docx() -> bytes:
     return buffer.getvalue()
 
 
+_empty = io.BytesIO()
+docx.Document().save(_empty)
+EMPTY_DOCX = _empty.getvalue()
+
+
 def test_markdown_loses_its_marks_and_keeps_its_headings() -> None:
     found = read(
         ".md",
@@ -35,8 +44,7 @@ def test_markdown_loses_its_marks_and_keeps_its_headings() -> None:
     assert found.title == "Hours"
     assert [(h.level, h.text) for h in found.headings] == [(1, "Hours"), (2, "Rooms")]
     assert found.text == (
-        "Hours\n\nWe are open from nine.\n\nRooms\n\nsmall\n\nlarge\n\n"
-        "room, price\n\nlarge, 15\n\nraw"
+        "Hours\n\nWe are open from nine.\n\nRooms\n\nsmall\n\nlarge\n\nlarge: price 15.\n\nraw"
     )
     assert all(found.text[h.start : h.end] == h.text for h in found.headings)
 
@@ -54,6 +62,50 @@ def test_html_keeps_what_is_seen() -> None:
 
 def test_deeply_nested_html_is_read_without_recursion() -> None:
     assert read(".html", b"<div>" * 20_000 + b"deep").text == "deep"
+
+
+HOSTILE = {
+    "div": "<div>",
+    "closed": "<div>x",
+    "list": "<ul><li>",
+    "bold": "<b><i id=x>",
+    "quotes": "<blockquote hidden>",
+    "self-closing": "<div/>",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_html_nested_without_end_is_refused_before_it_costs_anything(kind: str) -> None:
+    page = HOSTILE[kind] * (500_000 // len(HOSTILE[kind]))
+    assert nesting_steps(page) > MOST_STEPS
+    began = time.process_time()
+    with pytest.raises(Unreadable, match="too deeply.*save its text"):
+        read(".html", page.encode())
+    assert time.process_time() - began < 2  # parsed, it would take ten
+
+
+def test_what_judges_html_takes_time_in_proportion_to_its_length() -> None:
+    for piece in ("<a", "<div>", "<div a", "</x>", "<", "<svg/", "<a b<"):
+        took = []
+        for count in (50_000, 200_000):
+            began = time.process_time()
+            nesting_steps(piece * count)
+            took.append(time.process_time() - began)
+        assert took[1] < 10 * took[0] + 0.05, piece  # 4 times as long; quadratic would be 16
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<table>" + "<tr><td>x<td>y" * 30_000,
+        "<p>x<br><img src=a>" * 30_000,
+        "<svg>" + "<path d='M0 0'/>" * 30_000 + "</svg><p>map",
+        "<div><span>x</span></div>" * 30_000,
+        "<p><font color=red>x" * 5_000,
+    ],
+)
+def test_long_pages_of_sloppy_authors_are_read(page: str) -> None:
+    assert nesting_steps(page) < MOST_STEPS and read(".html", page.encode()).text
 
 
 def test_hard_wrapped_text_becomes_whole_paragraphs() -> None:
@@ -110,6 +162,10 @@ def _zip(**members: bytes) -> bytes:
         (".txt", b"x" * 11_000_000, "split it"),
         (".txt", "\u200b".encode() * 100, "holds no text"),
         (".html", b"<script>only()</script>", "holds no text"),
+        (".html", b"<title>Scan</title><img src=a>", "holds no text below its headings"),
+        (".md", b"# One\n\n## Two\n", "holds no text below its headings"),
+        (".pdf", SCANNED_PDF, "holds no text; a scanned page needs OCR first"),
+        (".docx", EMPTY_DOCX, "holds no text; a scanned page needs OCR first"),
         (".pdf", b"MZ" + b"\0" * 500, "not a PDF"),
         (".pdf", b"%PDF-1.7\n" + b"garbage " * 50, "broken PDF"),
         (".pdf", PDF[:-120], "broken PDF"),
@@ -132,3 +188,10 @@ def test_entities_that_would_expand_without_end_do_not() -> None:
     bomb = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]><x>&b;</x>'
     with pytest.raises(Unreadable):
         read(".docx", _zip(**{"word/document.xml": bomb, "[Content_Types].xml": bomb}))
+
+
+def test_rows_of_an_html_table_carry_their_headers() -> None:
+    head = b"<table><tr><th>Animal<th>Price"
+    assert read(".html", head + b"<tr><td>Ferret<td>18</table>").text == "Ferret: price 18."
+    assert read(".html", head + b"</table>").text == "Animal, Price"
+    assert read(".html", b"<table><tr><td>a<td>b<tr><td>c<td>d</table>").text == "a, b\n\nc, d"

@@ -1,4 +1,4 @@
-from rag.related import asked_weight, related
+from rag.related import asked_weight, related, telling_weight
 from rag.words import FUNCTION_WEIGHT, static_weight, terms
 
 
@@ -16,3 +16,9 @@ def test_words_that_say_what_is_asked_weigh_more_than_function_words() -> None:
     assert static_weight("where") == FUNCTION_WEIGHT < asked_weight("where") < 1
     assert asked_weight("the") == FUNCTION_WEIGHT
     assert asked_weight("umbrella") == 1.0
+
+
+def test_what_a_question_is_about_is_not_told_by_numbers_or_the_kind_of_answer() -> None:
+    (gold,) = terms("gold")
+    assert telling_weight(gold) == 1.0 > telling_weight("pric") > telling_weight("thirty") == 0.0
+    assert telling_weight("the") == telling_weight("12") == 0.0 < telling_weight("1974")

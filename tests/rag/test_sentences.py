@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.sentences import sentences, spoken_length
+from rag.sentences import sentences, spoken_length, table_sentences
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,18 @@ def test_no_letter_is_lost_or_said_twice(text: str) -> None:
 
 def test_a_cjk_character_takes_two_letters_time() -> None:
     assert spoken_length("開館ok") == 6
+
+
+def test_a_row_of_a_table_is_said_with_its_headers() -> None:
+    rows = [
+        ["Animal", "Price per night", "VAT"],
+        ["Ferret", "18", ""],
+        ["Cat", "12 euros", "7", "x"],
+    ]
+    assert table_sentences(rows) == [
+        "Ferret: price per night 18.",
+        "Cat: price per night 12 euros, VAT 7, x.",
+    ]
+    assert table_sentences([["動物", "料金"], ["猫", "千円"]]) == ["猫: 料金 千円。"]
+    assert table_sentences([["only", "headers"]]) == ["only, headers"]
+    assert table_sentences([["a", "b"], ["", ""]]) == [""]

@@ -59,3 +59,8 @@ def test_sounds_merge_what_recognisers_confuse() -> None:
 def test_function_words_weigh_next_to_nothing() -> None:
     assert static_weight("the") < 0.1 < static_weight("です") < static_weight("library")
     assert static_weight("何") < 0.1
+
+
+@pytest.mark.parametrize("word", ["हिन्दी", "می\u200cخواهم", "ক্ষমা", "தமிழ்"])
+def test_marks_and_joiners_do_not_part_a_word(word: str) -> None:
+    assert len(terms(word)) == 1
