@@ -16,19 +16,20 @@ OURS = ("voice", "rag", "providers", "mocks")
 LAYERS = {
     "leaf": """
         providers.base rag.types
-        voice.errors voice.events voice.ids voice.phrases voice.wire voice.settings voice.config
-        voice.providers
+        voice.addresses voice.client_events voice.config voice.errors voice.events voice.ids
+        voice.items voice.phrases voice.providers voice.server_events voice.settings voice.wire
+        voice.wording
         """,
     "core": """
         rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words
-        voice.audio voice.clauses voice.conversation voice.endpoint voice.hypothesis voice.plaintext
-        voice.playout voice.prompt voice.requests voice.resample voice.response voice.security
-        voice.speech voice.timeline voice.turn
+        voice.audio voice.backlog voice.clauses voice.conversation voice.endpoint voice.hypothesis
+        voice.plaintext voice.playout voice.prompt voice.requests voice.resample voice.response
+        voice.security voice.speech voice.timeline voice.turn
         """,
     "driver": """
-        rag.ingest rag.read rag.retrieve rag.sandbox rag.store rag.walk
-        voice.answer voice.answers voice.ear voice.metrics voice.patience voice.record voice.reply
-        voice.session voice.utterances
+        rag.durable rag.ingest rag.read rag.remove rag.retrieve rag.sandbox rag.store rag.walk
+        voice.answer voice.answers voice.ear voice.floor voice.handlers voice.metrics voice.patience
+        voice.record voice.reply voice.rules voice.session voice.utterances
         """,
     "edge": """
         providers.* mocks.*

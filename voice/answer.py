@@ -53,8 +53,10 @@ class Answer:
         self.playout = Playout(rate_hz=form.rate_hz, frame_ms=frame_ms, lead_ms=lead_ms)
         self.playout.begin(self.turn)
         self._marks: list[tuple[int, int]] = []
-        self._calls: list[ToolCallDelta] = []
-        """Written out once all is said: a client acts on a call, and one that was cut is none."""
+        self._calls: dict[int, list[ToolCallDelta]] = {}
+        """Written out once all is said, though they are known before: a client acts on a call at
+        once and asks for the next response, which is refused while this one is open; and one that
+        the caller cut is none."""
         self._ended: Ended | None = None
 
     @property
@@ -89,7 +91,7 @@ class Answer:
                 self.playout.push(fact.pcm)
                 return self._speech_marks()
             case Called():
-                self._calls.append(fact.delta)
+                self._calls.setdefault(fact.delta.index, []).append(fact.delta)
             case Failed():
                 self.error, self.problem = fact.error, str(fact.error)
                 self.outcome = Outcome.FAILED
@@ -162,15 +164,11 @@ class Answer:
         if self.error is not None and self.error.slot is Slot.TTS and self.item_id:
             heard = self.heard_text(self.playout.sent_ms)  # its last clause broke off
             self._conversation.heard(self.item_id, heard)
-        calls = self._called() if ending.status == "completed" else []
-        return calls + self.response.end(ending, usage)
-
-    def _called(self) -> Events:
-        return [
-            event
-            for call in self._calls
-            for event in self.response.call(call.index, call.call_id, call.name, call.arguments)
-        ]
+        events: Events = []
+        if ending.status == "completed":
+            for pieces in self._calls.values():
+                events += self.response.call(pieces)
+        return events + self.response.end(ending, usage)
 
     def _ending(self, reason: str) -> Ending:
         if self.error is not None:

@@ -148,20 +148,10 @@ class Answers:
             context_tokens=config.llm.context_tokens,
             retrieval_limit_s=config.rag.limit_ms / 1000,
             tokens=Patience(
-                slot=Slot.LLM,
-                what="token",
-                first_s=config.llm.first_token_limit_s,
-                first_setting="llm.first_token_limit_s",
-                next_s=config.llm.token_limit_s,
-                next_setting="llm.token_limit_s",
+                Slot.LLM, "token", config.llm.first_token_limit_s, config.llm.token_limit_s
             ),
             audio=Patience(
-                slot=Slot.TTS,
-                what="sound",
-                first_s=config.tts.first_audio_limit_s,
-                first_setting="tts.first_audio_limit_s",
-                next_s=config.tts.audio_limit_s,
-                next_setting="tts.audio_limit_s",
+                Slot.TTS, "audio", config.tts.first_audio_limit_s, config.tts.audio_limit_s
             ),
             max_speech_s=config.agent.max_reply_s,
             sentence_gap_ms=config.tts.sentence_gap_ms,
@@ -256,6 +246,8 @@ class Answers:
         """The answer is over, for the caller's ear too."""
         answer, self.current = self.current, None
         if self._task is not None:
+            # Not awaited: no fact is dealt with in between, and what the task still posts bears an
+            # old turn. `_tasks` keeps it until its streams are closed.
             self._task.cancel()
             self._task = None
         self._give_room()

@@ -19,6 +19,8 @@ from voice.speech import SpeechDetector, SpeechPaused, SpeechStarted
 KEEP_MS = 2600
 """Audio behind the judged sample that a new segment may still begin in: the longest prefix a client
 can ask for, and what VAD needs to be sure."""
+REPLAY_MS = 30_000
+"""A segment up to this length is kept whole, for a recogniser that loses it. 1 MB."""
 TRIM_BYTES = 64_000
 MOST_KEPT_MS = 300_000
 """Audio that waits for a VAD that has fallen behind; beyond it the oldest is lost."""
@@ -54,7 +56,8 @@ class Ear:
         self._kept = bytearray()
         self._kept_from = 0
         self._fed_to = 0
-        self._live = False
+        self._live = self._lost = False
+        self._segment = self._segment_from = 0
         self.position = 0
         self.reset(threshold)
 
@@ -107,8 +110,23 @@ class Ear:
         if self._language != self._stt_language:
             self._switch()
         self._stt.begin(segment)
-        self._fed_to = max(sample, self._kept_from)
-        self._live = True
+        self._fed_to = self._segment_from = max(sample, self._kept_from)
+        self._segment, self._live, self._lost = segment, True, False
+
+    def begin_again(self, segment: int) -> bool:
+        """The recogniser lost what it was hearing: once, it hears that anew.
+
+        Returns:
+            Whether it does; not if the segment has ended, or began longer ago than is kept.
+        """
+        held = self._live and segment == self._segment and self._kept_from <= self._segment_from
+        if self._lost or not held:
+            return False
+        self._lost = True
+        fed_to, self._fed_to = self._fed_to, self._segment_from
+        self._stt.begin(segment)
+        self.feed(fed_to)
+        return True
 
     def _switch(self) -> None:
         """Opens a stream for the new language; the former one may still owe us a final."""
@@ -122,12 +140,15 @@ class Ear:
             former.close()
 
     def feed(self, to_sample: int) -> None:
-        """STT hears what has been judged; what is older than any prefix is forgotten."""
+        """STT hears what has been judged; what can no longer be asked for is forgotten."""
         if self._live and to_sample > self._fed_to:
             start, end = self._fed_to - self._kept_from, to_sample - self._kept_from
             self._stt.feed(bytes(self._kept[start * 2 : end * 2]))
             self._fed_to = to_sample
-        self._forget(to_sample - samples(KEEP_MS) - self._kept_from)
+        keep_from = to_sample - samples(KEEP_MS)
+        if self._live and to_sample - self._segment_from <= samples(REPLAY_MS):
+            keep_from = min(keep_from, self._segment_from)
+        self._forget(keep_from - self._kept_from)
 
     def _forget(self, spare: int) -> None:
         """The oldest `spare` samples, once they are worth moving the rest."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from msgspec import Struct
 
@@ -15,16 +15,13 @@ GRACE_S = 0.25
 """A provider that keeps the same limit itself comes first: it knows more of what went wrong."""
 
 
-class Patience(Struct, frozen=True, kw_only=True):
-    """Limits in seconds, and the settings they come from."""
+class Patience(Struct, frozen=True):
+    """Limits in seconds: the settings `{slot}.first_{what}_limit_s` and `{slot}.{what}_limit_s`."""
 
     slot: Slot
-    what: str
-    """What is waited for, for the message."""
+    what: Literal["token", "audio"]
     first_s: float
-    first_setting: str
     next_s: float
-    next_setting: str
 
 
 async def in_time(
@@ -35,7 +32,8 @@ async def in_time(
     Raises:
         ProviderError: The next one did not come in time; and whatever the stream raises.
     """
-    limit_s, setting = patience.first_s, patience.first_setting
+    slot, what = patience.slot, patience.what
+    limit_s, setting = patience.first_s, f"{slot}.first_{what}_limit_s"
     async with aclosing(stream):
         while True:
             try:
@@ -44,7 +42,7 @@ async def in_time(
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                message = f"no {patience.what} within {limit_s:g} s ({setting})"
-                raise ProviderError(patience.slot, provider, Fault.TIMEOUT, message) from None
+                message = f"no {what} within {limit_s:g} s ({setting})"
+                raise ProviderError(slot, provider, Fault.TIMEOUT, message) from None
             yield event
-            limit_s, setting = patience.next_s, patience.next_setting
+            limit_s, setting = patience.next_s, f"{slot}.{what}_limit_s"

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
+import msgspec
 from msgspec import Struct
 
 from providers.base import (
@@ -31,7 +32,7 @@ from providers.base import (
 )
 from voice import prompt
 from voice.audio import Speaking, duration_ms
-from voice.clauses import ClauseSplitter
+from voice.clauses import ClauseSplitter, pieces
 from voice.patience import Patience, in_time
 from voice.phrases import apology
 from voice.settings import Settings
@@ -181,16 +182,8 @@ class Reply:
         shown = prompt.messages(
             task.instructions, task.request.messages, passages, max_tokens=task.context_tokens
         )
-        request = task.request
-        return LLMRequest(
-            messages=shown,
-            question=request.question,
-            passages=passages,
-            language=task.language,
-            tools=request.tools,
-            tool_choice=request.tool_choice,
-            max_tokens=request.max_tokens,
-            temperature=request.temperature,
+        return msgspec.structs.replace(
+            task.request, messages=shown, passages=passages, language=task.language
         )
 
     # --- think ------------------------------------------------------------------------------------
@@ -253,7 +246,10 @@ class Reply:
         try:
             async with contextlib.aclosing(self._tokens(request)) as tokens:
                 async for text in tokens:
-                    self._phrase(splitter.feed(text))
+                    for number, piece in enumerate(pieces(text)):
+                        if number:  # others have their turn
+                            await asyncio.sleep(0)
+                        self._phrase(splitter.feed(piece))
             self._phrase(splitter.flush())
             if not self._phrased and (words := self._nothing_said()):
                 self._phrase([words])

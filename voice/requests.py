@@ -11,6 +11,7 @@ from voice.conversation import Conversation, text_of
 from voice.errors import ClientError
 from voice.ids import Ids
 from voice.settings import Settings
+from voice.wording import wording
 
 MAX_ID_CHARS = 64
 MAX_TEXT_CHARS = 20_000
@@ -99,7 +100,9 @@ def _input(entries: Any, conversation: Conversation) -> tuple[Message, ...]:
             try:
                 item = msgspec.convert(entry, wire.Item)
             except msgspec.ValidationError as error:
-                raise ClientError("invalid_value", f"{path}: {error}", path) from None
+                where, what = wording(error)
+                path = f"{path}.{where}".rstrip(".")
+                raise ClientError("invalid_value", f"{path} {what}.", path) from None
         chosen.add(msgspec.structs.replace(item, id=f"input_{index}"))
     return tuple(chosen.messages())
 

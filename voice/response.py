@@ -5,18 +5,23 @@
          transcript.delta* audio.delta*   |  text.delta*
        audio.done transcript.done | text.done   content_part.done
        conversation.item.done  output_item.done]
-      [the same with function_call_arguments for each function call]
+      [output_item.added  conversation.item.added
+         function_call_arguments.delta  .done
+       conversation.item.done  output_item.done]  for each function call
     response.done
 
 Held whatever happens: one `created`, then exactly one `done`, nothing after it; every `added` has
 its `done`, also when the response is cut.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from providers.base import ToolCallDelta
 from voice import wire
 from voice.conversation import Conversation
 from voice.ids import Ids
@@ -85,8 +90,6 @@ class Response:
         self._metadata = metadata
         self._output: list[wire.Item] = []
         self._message_open = False
-        self._message_index = 0
-        self._calls: dict[int, _Call] = {}
 
     # --- beginning and end ------------------------------------------------------------------------
 
@@ -103,8 +106,6 @@ class Response:
             "completed" if ending.status == "completed" else "incomplete"
         )
         events = self._close_message(item_status)
-        for index in list(self._calls):
-            events += self._close_call(index, item_status)
         self.stage = Stage.DONE
         body = self._body(ending.status)
         body.status_details = ending.details
@@ -153,19 +154,17 @@ class Response:
         return {
             "response_id": self.id,
             "item_id": self.message_id,
-            "output_index": self._message_index,
+            "output_index": 0,
         }
 
     def _open_message(self) -> Events:
         if self._message_open:
             return []
-        if self.message_id:  # words after a function call: a further message
-            self.said = ""
+        assert not self._output, "the words come before the function calls"
         self._message_open = True
         self.message_id = self._ids.new("item")
         item = self._message("in_progress", ())
         events = self._add(item)
-        self._message_index = len(self._output) - 1
         part = wire.AudioPart() if self.settings.spoken else wire.TextPart()
         return [*events, wire.ContentPartAdded(**self._where(), part=part)]
 
@@ -183,7 +182,7 @@ class Response:
         else:
             events = [wire.TextDone(**where, text=self.said)]
         events.append(wire.ContentPartDone(**where, part=part))
-        return events + self._finish(self._message_index, self._message(status, self._content()))
+        return events + self._finish(0, self._message(status, self._content()))
 
     def _part(self) -> wire.AudioPart | wire.TextPart:
         if self.settings.spoken:
@@ -206,42 +205,35 @@ class Response:
 
     # --- function calls ---------------------------------------------------------------------------
 
-    def call(self, index: int, call_id: str, name: str, arguments: str) -> Events:
-        """A further piece of function call `index`; the first one names it."""
+    def call(self, pieces: Sequence[ToolCallDelta]) -> Events:
+        """A whole function call, as the model gave it; the answer's words are over."""
         if self.stage is not Stage.OPEN:
             return []
-        events: Events = []
-        known = self._calls.get(index)
-        if known is None:
-            events += self._close_message("completed")
-            known = _Call(self._ids.new("item"), call_id or self._ids.new("call"), name)
-            self._calls[index] = known
-            events += self._add(known.item("in_progress"))
-            known.output_index = len(self._output) - 1
-        known.arguments += arguments
-        if arguments:
-            events.append(
-                wire.ArgumentsDelta(
-                    response_id=self.id,
-                    item_id=known.item_id,
-                    output_index=known.output_index,
-                    call_id=known.call_id,
-                    delta=arguments,
-                )
-            )
-        return events
-
-    def _close_call(self, index: int, status: Literal["completed", "incomplete"]) -> Events:
-        call = self._calls.pop(index)
-        done = wire.ArgumentsDone(
-            response_id=self.id,
-            item_id=call.item_id,
-            output_index=call.output_index,
-            call_id=call.call_id,
-            name=call.name,
-            arguments=call.arguments,
+        events = self._close_message("completed")
+        index, item_id = len(self._output), self._ids.new("item")
+        call_id, name = pieces[0].call_id or self._ids.new("call"), pieces[0].name
+        arguments = "".join(piece.arguments for piece in pieces)
+        item = wire.Item(
+            id=item_id,
+            type="function_call",
+            status="in_progress",
+            call_id=call_id,
+            name=name,
+            arguments="",
         )
-        return [done, *self._finish(call.output_index, call.item(status))]
+        events += self._add(item)
+        where: dict[str, Any] = {
+            "response_id": self.id,
+            "item_id": item_id,
+            "output_index": index,
+            "call_id": call_id,
+        }
+        for piece in pieces:
+            if piece.arguments:
+                events.append(wire.ArgumentsDelta(**where, delta=piece.arguments))
+        events.append(wire.ArgumentsDone(**where, name=name, arguments=arguments))
+        whole = msgspec.structs.replace(item, status="completed", arguments=arguments)
+        return events + self._finish(index, whole)
 
     # --- items ------------------------------------------------------------------------------------
 
@@ -265,22 +257,3 @@ class Response:
             events.append(wire.ItemDone(item=item, previous_item_id=before))
         events.append(wire.OutputItemDone(response_id=self.id, output_index=index, item=item))
         return events
-
-
-class _Call:
-    """A function call that is being written."""
-
-    def __init__(self, item_id: str, call_id: str, name: str) -> None:
-        self.item_id, self.call_id, self.name = item_id, call_id, name
-        self.arguments = ""
-        self.output_index = 0
-
-    def item(self, status: Literal["in_progress", "completed", "incomplete"]) -> wire.Item:
-        return wire.Item(
-            id=self.item_id,
-            type="function_call",
-            status=status,
-            call_id=self.call_id,
-            name=self.name,
-            arguments=self.arguments,
-        )

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from voice.errors import ClientError
+from voice.wording import wording
 
 Modality = Literal["audio", "text"]
 Eagerness = Literal["low", "medium", "high", "auto"]
@@ -110,21 +111,17 @@ class Defaults(Struct, frozen=True, kw_only=True):
     transcription_model: str = ""
     language: str = ""
     silence_ms: int = 500
-    prefix_ms: int = 300
     threshold: float = 0.5
+
+    @property
+    def detection(self) -> TurnDetection:
+        return TurnDetection(threshold=self.threshold, silence_duration_ms=self.silence_ms)
 
 
 def initial(session_id: str, defaults: Defaults) -> dict[str, Any]:
     """The effective session before the client has said anything."""
-    detection = {
-        "type": "server_vad",
-        "threshold": defaults.threshold,
-        "prefix_padding_ms": defaults.prefix_ms,
-        "silence_duration_ms": defaults.silence_ms,
-        "idle_timeout_ms": None,
-        "create_response": True,
-        "interrupt_response": True,
-    }
+    detection = msgspec.to_builtins(defaults.detection)
+    del detection["eagerness"]
     transcription = {"model": defaults.transcription_model}
     if defaults.language:
         transcription["language"] = defaults.language
@@ -171,12 +168,17 @@ _DETECTION_KEYS = {
 
 
 def merge(
-    effective: dict[str, Any], update: dict[str, Any], prefix: str = "session"
+    effective: dict[str, Any],
+    update: dict[str, Any],
+    prefix: str = "session",
+    *,
+    detection: TurnDetection | None = None,
 ) -> dict[str, Any]:
     """The effective session after a `session.update`: a deep merge; null, "" and [] clear.
 
     Args:
         prefix: What the client calls the object it sent, for `param`.
+        detection: What holds of turn detection where nothing was ever said.
     Raises:
         ClientError: A field that cannot be; `param` is its path. The old session stays.
     """
@@ -190,7 +192,7 @@ def merge(
         message = f"{prefix} is nested more than {MAX_DEPTH} levels deep."
         raise ClientError("invalid_value", message, prefix)
     merged = _deep_merge(effective, changes)
-    _tidy_input(merged)
+    _tidy_input(merged, detection or TurnDetection())
     typed(merged, prefix)
     if len(msgspec.json.encode(merged)) > MAX_SESSION_BYTES:
         message = f"{prefix} would grow beyond {MAX_SESSION_BYTES // 1024} KiB."
@@ -223,7 +225,7 @@ def _deep_merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _tidy_input(merged: dict[str, Any]) -> None:
+def _tidy_input(merged: dict[str, Any], defaults: TurnDetection) -> None:
     """Fill what was named but left open; keep only the keys that clients know in the echo."""
     audio = merged.get("audio")
     spoken_in = audio.get("input") if isinstance(audio, dict) else None
@@ -250,7 +252,7 @@ def _tidy_input(merged: dict[str, Any]) -> None:
         kind = detection.get("type") or "server_vad"
         if not isinstance(kind, str):
             return  # complained of when it is typed
-        full = {**msgspec.to_builtins(TurnDetection()), "type": kind}
+        full = {**msgspec.to_builtins(defaults), "type": kind}
         full |= {key: value for key, value in detection.items() if value is not None}
         keys = _DETECTION_KEYS.get(kind, tuple(full))
         spoken_in["turn_detection"] = {key: full[key] for key in keys}
@@ -264,9 +266,9 @@ def typed(effective: dict[str, Any], prefix: str = "session") -> Settings:
     try:
         settings = msgspec.convert(cleared, Settings)
     except msgspec.ValidationError as error:
-        what, _, path = str(error).partition(" - at `$")
-        param = prefix + path.rstrip("`")
-        raise ClientError("invalid_value", f"{param}: {what}", param) from None
+        path, what = wording(error)
+        param = f"{prefix}.{path}".rstrip(".")
+        raise ClientError("invalid_value", f"{param} {what}.", param) from None
     for param, allowed, message in _ranges(settings):
         if not allowed:
             raise ClientError("invalid_value", f"{prefix}.{param} {message}", f"{prefix}.{param}")

@@ -75,6 +75,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     partial_ms: float | None
     final_ms: float | None
     tts_start_ms: float | None
+    """All three None where nothing was spoken: a typed question has neither speech nor silence."""
     cut_in_ms: float | None
 
 
@@ -109,7 +110,7 @@ class Timeline:
             lasted_ms=max(end_ms, _between_ms(origin, at)),
             partial_ms=self._from(Stage.SPEECH_START, Stage.PARTIAL),
             final_ms=self._from(Stage.SPEECH_END, Stage.FINAL),
-            tts_start_ms=self._since(origin, Stage.TTS_START),
+            tts_start_ms=self._from(Stage.SPEECH_END, Stage.TTS_START),
             cut_in_ms=cut_in_ms,
         )
 
@@ -120,12 +121,8 @@ class Timeline:
         return min((self._stamps[s] for s in SPANS if s in self._stamps), default=closed_at)
 
     def _from(self, first: Stage, last: Stage) -> float | None:
-        start = self._stamps.get(first)
-        return None if start is None else self._since(start, last)
-
-    def _since(self, start: float, stage: Stage) -> float | None:
-        stamp = self._stamps.get(stage)
-        return None if stamp is None else _between_ms(start, stamp)
+        start, end = self._stamps.get(first), self._stamps.get(last)
+        return None if start is None or end is None else _between_ms(start, end)
 
 
 def _between_ms(start: float, end: float) -> float:

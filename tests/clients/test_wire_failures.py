@@ -9,7 +9,7 @@ from tests.clients.kaiwa_server import CONFIG, KaiwaServer, running_server
 from tests.clients.wire_client import VAD, calling
 
 FAULTS = [
-    {"slot": "stt", "kind": "fail", "request": 1},
+    {"slot": "stt", "kind": "fail", "request": 1, "times": 2},
     {"slot": "tts", "kind": "fail", "request": 1},
 ]
 

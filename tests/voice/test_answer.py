@@ -93,13 +93,23 @@ def test_function_calls_are_told_behind_the_last_frame_and_not_of_a_broken_answe
     for reason, told in (("tool_calls", True), ("length", False)):
         answer, _ = answering()
         said(answer, "Wait.", 100, [(0, 0), (5, 100)])
-        delta = ToolCallDelta(index=0, arguments="{}", call_id="c", name="f")
-        assert answer.receive(reply.Called(1, delta), 0.0) == []
+        for delta in (
+            ToolCallDelta(index=0, arguments='{"a":', call_id="c", name="f"),
+            ToolCallDelta(index=1, arguments="{}", call_id="d", name="g"),
+            ToolCallDelta(index=0, arguments="1}"),
+        ):
+            assert answer.receive(reply.Called(1, delta), 0.0) == []
         answer.receive(reply.Ended(1, Finish(reason)), 0.0)  # type: ignore[arg-type]
         assert answer.finish() == [], "its last frame has not been sent"
         answer.frames(1.0)
-        kinds = [type(event) for event in answer.finish()]
-        assert (wire.ArgumentsDone in kinds) is told
+        events = answer.finish()
+        kinds = [type(event) for event in events]
+        calls = [
+            (event.call_id, event.name, event.arguments)
+            for event in events
+            if isinstance(event, wire.ArgumentsDone)
+        ]
+        assert calls == ([("c", "f", '{"a":1}'), ("d", "g", "{}")] if told else [])
         assert kinds[-1] is wire.ResponseDone
         if told:
             assert kinds.index(wire.AudioDone) < kinds.index(wire.ArgumentsDelta)

@@ -95,6 +95,36 @@ def test_nothing_is_fed_between_two_utterances() -> None:
     assert bytes(stt.streams[0].fed) == b""
 
 
+def test_a_lost_segment_is_heard_anew_from_its_beginning_once_and_goes_on() -> None:
+    ear, stt, _ = listening()
+    ear.hear(numbered(0, 160_000), judged=False)
+    ear.begin(7, 1000)
+    ear.feed(160_000)
+    stt.streams[0].fed.clear()
+    assert not ear.begin_again(6), "another segment"
+    assert ear.begin_again(7)
+    ear.hear(numbered(160_000, 800), judged=False)
+    ear.feed(160_800)
+    assert bytes(stt.streams[0].fed) == numbered(1000, 159_800)
+    assert stt.streams[0].done == ["begin 7", "begin 7"]
+    assert not ear.begin_again(7), "once is enough"
+
+
+def test_a_lost_segment_that_has_ended_or_is_too_long_stays_lost() -> None:
+    ear, stt, _ = listening()
+    second = numbered(0, RATE_HZ)
+    ear.begin(1, 0)
+    for n in range(1, 40):
+        ear.hear(second, judged=False)
+        ear.feed(n * RATE_HZ)
+    assert not ear.begin_again(1)
+    assert len(ear._kept) <= 2 * RATE_HZ * (KEEP_MS / 1000 + 1) + TRIM_BYTES
+    ear.begin(2, ear.position)
+    ear.end()
+    assert not ear.begin_again(2)
+    assert stt.streams[0].done == ["begin 1", "begin 2", "end"]
+
+
 def test_positions_go_on_when_vad_is_switched_off_and_on() -> None:
     async def run() -> None:
         ear, _, posted = listening()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.base import ToolCallDelta
 from voice import wire
 from voice.conversation import Conversation, text_of
 from voice.ids import Ids
@@ -46,8 +47,11 @@ class Written:
     def sound(self) -> "Written":
         return self.take(self.response.sound())
 
-    def call(self, index: int, arguments: str, call_id: str = "c", name: str = "f") -> "Written":
-        return self.take(self.response.call(index, call_id, name, arguments))
+    def call(self, *pieces: str, call_id: str = "c", name: str = "f") -> "Written":
+        first = ToolCallDelta(0, pieces[0], call_id, name)
+        return self.take(
+            self.response.call([first, *(ToolCallDelta(0, piece) for piece in pieces[1:])])
+        )
 
     def end(self, ending: Ending = COMPLETED) -> "Written":
         return self.take(self.response.end(ending))
@@ -116,8 +120,7 @@ def test_a_written_answer() -> None:
 
 
 def test_a_function_call() -> None:
-    written = Written().call(0, "", "call_1", "weather").call(0, '{"city":').call(0, '"Kyoto"}')
-    written.end()
+    written = Written().call("", '{"city":', '"Kyoto"}', call_id="call_1", name="weather").end()
     assert written.types == [
         "response.created",
         "response.output_item.added",
@@ -145,23 +148,21 @@ def test_a_function_call() -> None:
 
 
 def test_a_call_that_came_without_an_id_is_given_one() -> None:
-    written = Written().call(0, "{}", call_id="").end()
+    written = Written().call("{}", call_id="").end()
     assert written.done["output"][0]["call_id"]
 
 
-def test_words_then_two_calls_then_words_are_four_items() -> None:
-    written = Written().say("Let me see.").call(0, "{}", "c0").call(1, "{}", "c1").say("So.").end()
-    added = [e for e in written.events if e["type"] == "response.output_item.added"]
-    assert [e["output_index"] for e in added] == [0, 1, 2, 3]
-    output = written.done["output"]
-    assert [item["type"] for item in output] == [
-        "message",
-        "function_call",
-        "function_call",
-        "message",
+def test_words_then_two_calls_are_three_items_each_done_before_the_next() -> None:
+    written = Written().say("Let me see.").call("{}", call_id="c0").call("{}", call_id="c1").end()
+    items = [
+        (event["type"].rpartition(".")[2], event["output_index"])
+        for event in written.events
+        if event["type"].startswith("response.output_item.")
     ]
+    assert items == [(verb, index) for index in range(3) for verb in ("added", "done")]
+    output = written.done["output"]
+    assert [item["type"] for item in output] == ["message", "function_call", "function_call"]
     assert output[0]["content"][0]["transcript"] == "Let me see."
-    assert output[3]["content"][0]["transcript"] == "So."
     assert {item["status"] for item in output} == {"completed"}
 
 
@@ -174,7 +175,7 @@ def test_an_answer_of_nothing_has_no_item() -> None:
 def test_items_are_told_what_stands_before_them() -> None:
     written = Written()
     written.conversation.add(wire.Item(id="u", type="message", role="user", content=()))
-    written.say("Hi.").call(0, "{}").end()
+    written.say("Hi.").call("{}").end()
     before = [
         e["previous_item_id"] for e in written.events if e["type"] == "conversation.item.added"
     ]
@@ -218,21 +219,10 @@ def test_the_reason_of_a_cut_is_told() -> None:
     }
 
 
-def test_a_call_that_is_cut_is_incomplete() -> None:
-    written = Written().call(0, '{"ci').end(CANCELLED)
-    assert written.types[-4:] == [
-        "response.function_call_arguments.done",
-        "conversation.item.done",
-        "response.output_item.done",
-        "response.done",
-    ]
-    assert written.done["output"][0]["status"] == "incomplete"
-
-
 def test_after_its_end_nothing_more_is_said() -> None:
     written = Written().say("Hi.").end()
     sent = len(written.events)
-    written.say("more").sound().call(0, "{}").call(5, "{}").end().end(CANCELLED)
+    written.say("more").sound().call("{}").end().end(CANCELLED)
     assert len(written.events) == sent
     assert written.response.stage is Stage.DONE
 
@@ -254,7 +244,7 @@ def test_an_item_that_the_client_deleted_meanwhile_stays_deleted() -> None:
 
 
 def test_a_response_beside_the_conversation_leaves_no_trace_in_it() -> None:
-    written = Written(keep=False).say("Hi.").call(0, "{}").end()
+    written = Written(keep=False).say("Hi.").call("{}").end()
     assert len(written.conversation) == 0
     assert not [kind for kind in written.types if kind.startswith("conversation.")]
     assert len(written.done["output"]) == 2
@@ -287,25 +277,31 @@ def test_usage_is_always_there_in_the_end() -> None:
 
 # --- at random -----------------------------------------------------------------------------------
 
-STEP: st.SearchStrategy[Callable[[Written], Written]] = st.one_of(
+Step = Callable[[Written], Written]
+ENDINGS = st.sampled_from([COMPLETED, CANCELLED, FAILED, INCOMPLETE])
+END: st.SearchStrategy[Step] = ENDINGS.map(lambda ending: lambda w: w.end(ending))
+WORDS: st.SearchStrategy[Step] = st.one_of(
     st.text(min_size=1, max_size=5).map(lambda text: lambda w: w.say(text)),
     st.just(lambda w: w.sound()),
-    st.tuples(st.integers(0, 2), st.text(max_size=3)).map(lambda c: lambda w: w.call(*c)),
-    st.sampled_from([COMPLETED, CANCELLED, FAILED, INCOMPLETE]).map(lambda e: lambda w: w.end(e)),
+    END,
+)
+CALLS: st.SearchStrategy[Step] = st.one_of(
+    st.text(max_size=3).map(lambda arguments: lambda w: w.call(arguments)), END
 )
 
 
 @given(
-    steps=st.lists(STEP, max_size=12),
-    ending=st.sampled_from([COMPLETED, CANCELLED, FAILED, INCOMPLETE]),
+    words=st.lists(WORDS, max_size=8),
+    calls=st.lists(CALLS, max_size=4),
+    ending=ENDINGS,
     keep=st.booleans(),
     spoken=st.booleans(),
 )
 def test_whatever_happens_the_order_is_legal(
-    steps: list[Callable[[Written], Written]], ending: Ending, keep: bool, spoken: bool
+    words: list[Step], calls: list[Step], ending: Ending, keep: bool, spoken: bool
 ) -> None:
     written = Written(Settings() if spoken else TEXT, keep=keep)
-    for step in steps:
+    for step in [*words, *calls]:
         step(written)
     written.end(ending)
     assert_legal(written, keep=keep)

@@ -100,8 +100,25 @@ def test_a_written_question_is_answered_aloud() -> None:
     call = converse(scenario)
     assert call.history() == [("user", "good morning"), ("assistant", "You said: good morning.")]
     record = call.one("kaiwa.turn.timeline").event
-    assert record["partial_ms"] is None and record["final_ms"] is None
-    assert record["tts_start_ms"] == pytest.approx((call.frames[0].at - 0.0) * 1000)
+    assert record["total_ms"] == pytest.approx((call.frames[0].at - 0.0) * 1000)
+
+
+def test_a_written_question_does_not_count_among_the_figures_of_spoken_ones() -> None:
+    async def scenario(call: Call) -> None:
+        call.write("good morning")
+        call.tell("response.create")
+        await call.hush(4.0)
+        await call.say(1.0)
+        await call.hush(6.0)
+
+    call = converse(scenario)
+    typed, spoken = (entry.event for entry in call.all("kaiwa.turn.timeline"))
+    names = ("partial", "final", "tts_start")
+    assert [typed[f"{name}_ms"] for name in names] == [None] * 3
+    summary = call.figures.summary(0.0, None)
+    assert [(summary[n].count, summary[n].p50) for n in names] == [
+        (1, spoken[f"{n}_ms"]) for n in names
+    ]
 
 
 def test_a_text_only_answer_makes_no_sound_and_comes_token_by_token() -> None:
@@ -309,10 +326,10 @@ def pairs(pcm: bytes) -> list[bytes]:
 @pytest.mark.parametrize(
     ("fault", "texts"),
     [
-        (ScriptedFault(kind="fail", item=0), []),
+        (ScriptedFault(kind="fail", item=0, times=2), []),
         (ScriptedFault(kind="stall", item=0), []),
         (ScriptedFault(kind="stall", item=2), ["what are"]),
-        (ScriptedFault(kind="fail", item=2), ["what are"]),
+        (ScriptedFault(kind="fail", item=2, times=2), ["what are"]),
         (ScriptedFault(kind="stall", item=-1), ["what are your"]),
         (ScriptedFault(kind="fail", item=-1), ["what are your"]),
     ],
@@ -559,12 +576,12 @@ def test_two_hundred_turns_leave_nothing_behind() -> None:
             await call.say(0.2)
             await call.hush(0.7 if turn % 3 else 2.0)
         await call.hush(4.0)
-        assert session._record._open == {}
-        assert session._utterances._items == {} == session._utterances._began
+        assert session._floor.record._open == {}
+        assert session._floor.utterances._items == {} == session._floor.utterances._began
         assert len(session._answers._recent) <= 4
         assert len(session._answers._tasks) <= 1
         assert len(session._turns._waiting) == 0
-        assert len(session._ear._kept) < 200_000
+        assert len(session._floor.ear._kept) < 200_000
         assert len(session._inbox) == 0
         assert call.figures.turns == 200
 

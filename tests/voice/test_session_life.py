@@ -311,13 +311,13 @@ class Life(RuleBasedStateMachine):
         session = self.call.session
         assert not session.busy or not session._turns.rules.automatic
         assert self.call.llm.running == 0 and self.call.tts.running == 0
-        assert len(session._utterances._items) <= 2, "one open, one that may yet be asked for"
+        assert len(session._floor.utterances._items) <= 2, "one open, one that may yet be asked for"
         opened = len(self.call.all("response.created"))
         assert opened == len(self.call.all("response.done"))
 
     def _every_turn_has_one_record(self) -> None:
         session = self.call.session
-        assert session._record._open == {}
+        assert session._floor.record._open == {}
         told = [entry.event["turn"] for entry in self.call.all("kaiwa.turn.timeline")]
         assert len(told) == len(set(told))
         answered = {e.event["response"]["kaiwa"]["turn"] for e in self.call.all("response.created")}

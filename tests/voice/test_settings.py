@@ -170,6 +170,20 @@ def test_manual_and_back() -> None:
     assert typed(back).audio.input.turn_detection == TurnDetection()
 
 
+@pytest.mark.parametrize("between", [None, {"type": "semantic_vad"}], ids=["null", "semantic"])
+def test_what_the_client_never_set_is_what_the_operator_set(
+    between: dict[str, Any] | None,
+) -> None:
+    operators = Defaults(silence_ms=900, threshold=0.7)
+    effective = initial("sess_1", operators)
+    first = effective["audio"]["input"]["turn_detection"]
+    for chosen in (between, {"type": "server_vad"}):
+        update = audio_in(turn_detection=chosen)
+        effective = merge(effective, update, detection=operators.detection)
+    assert effective["audio"]["input"]["turn_detection"] == first
+    assert first["silence_duration_ms"] == 900 and first["threshold"] == 0.7
+
+
 def test_the_echo_of_transcription_holds_only_keys_that_clients_know() -> None:
     """pipecat refuses any other."""
     after = echoed(

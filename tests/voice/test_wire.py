@@ -194,6 +194,13 @@ def test_any_bytes_are_an_event_or_undecodable(data: bytes) -> None:
         wire.decode(b"\x01" + data)
 
 
+def test_a_wrong_field_is_named_in_plain_words() -> None:
+    with pytest.raises(wire.Undecodable) as refused:
+        wire.decode(frame("conversation.item.truncate", {"item_id": "a", "audio_end_ms": "soon"}))
+    expected = "conversation.item.truncate: audio_end_ms must be a whole number, not text."
+    assert (refused.value.message, refused.value.param) == (expected, "audio_end_ms")
+
+
 # --- audio ---------------------------------------------------------------------------------------
 
 

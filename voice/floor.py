@@ -1,0 +1,253 @@
+"""One call's floor: what the caller says becomes turns, and the turns' orders are carried out.
+
+audio, VAD,  ──▶ TurnTaker ──orders──┬─▶ Utterances ─▶ server events
+hypotheses                           └─▶ Answers ─▶ server events, frames
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from providers.base import LISTEN_RATE_HZ, Hypothesis, ProviderError, SttFailure, VadFrame
+from voice import events, metrics, settings, wire
+from voice.answer import Answer
+from voice.answers import Answers, Outbox
+from voice.backlog import Backlog
+from voice.config import Config
+from voice.conversation import Conversation, text_of
+from voice.ear import Ear
+from voice.ids import Ids
+from voice.providers import Providers
+from voice.record import Closing, Record
+from voice.requests import ReplyOptions
+from voice.response import Ending
+from voice.rules import session_defaults, turn_rules
+from voice.timeline import Outcome
+from voice.timeline import Stage as Stamp
+from voice.turn import Caller, TurnTaker
+from voice.utterances import Utterances
+
+
+class Floor:
+    """Args:
+    outbox: For the sound; events go by `send`, which numbers them.
+    post: Takes what providers and replies say into the call's inbox.
+    failed: Told of every failure of a recogniser.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        config: Config,
+        providers: Providers,
+        ids: Ids,
+        figures: metrics.Figures,
+        outbox: Outbox,
+        send: Callable[[wire.ServerEvent], None],
+        post: Callable[[object], None],
+        failed: Callable[[ProviderError], None],
+    ) -> None:
+        self.config, self.ids, self.send = config, ids, send
+        self._on_failed = failed
+        self.defaults = session_defaults(config, providers)
+        self.effective = settings.initial(session_id, self.defaults)
+        self.settings = settings.typed(self.effective)
+        self.turns = TurnTaker(turn_rules(config, self.settings))
+        self.ear = Ear(
+            vad=providers.vad,
+            stt=providers.stt,
+            post=post,
+            form=self.settings.audio.input.format,
+            language=self.language(),
+            threshold=config.vad.threshold,
+            min_speech_ms=config.vad.min_speech_ms,
+        )
+        self.conversation = Conversation()
+        self.record = Record(
+            session_id, figures=figures, send=send, log_words=config.log.transcripts
+        )
+        self.utterances = Utterances(
+            ids=ids, conversation=self.conversation, settings=lambda: self.settings, send=send
+        )
+        self.answers = Answers(
+            session_id,
+            config=config,
+            providers=providers,
+            ids=ids,
+            conversation=self.conversation,
+            record=self.record,
+            outbox=outbox,
+            send=send,
+            post=post,
+            ended=self._answer_ended,
+        )
+        self._backlog, self._unsettled = Backlog(), 0
+        self.options: ReplyOptions | None = None
+        """Of the answer that the client asked for and that has not begun."""
+
+    # --- the caller's audio -----------------------------------------------------------------------
+
+    def hear(self, data: bytes, at: float) -> None:
+        """Raises:
+        ClientError: Half a sample.
+        """
+        pcm = self.ear.convert(data)
+        if not pcm:
+            return
+        automatic = self.turns.rules.automatic
+        self.ear.hear(pcm, judged=automatic)
+        self._backlog.arrive(len(pcm) / 2 / LISTEN_RATE_HZ, at)
+        self.carry_out(self.turns.arrive(len(pcm) // 2, at), at)
+        if not automatic:
+            self.ear.feed(self.ear.position)
+
+    def judge(self, frame: VadFrame, at: float) -> None:
+        for fact in self.ear.judge(frame):
+            self.carry_out(self.turns.receive(fact, at), at)
+        self.ear.feed(frame.end_sample)
+        self.carry_out(self.turns.judge(frame.end_sample, at), at)
+
+    def recognised(self, fact: Hypothesis | SttFailure, at: float) -> None:
+        if isinstance(fact, SttFailure):
+            self._on_failed(fact.error)
+            if self.ear.begin_again(fact.utterance):
+                return
+        turn = self.turns.turn_of(fact.utterance)
+        commands = self.turns.receive(fact, at)
+        if turn is not None and isinstance(fact, Hypothesis) and fact.text and not fact.is_final:
+            self.record.timeline(turn).stamp(Stamp.PARTIAL, at)
+            self.utterances.show(turn, self.turns.text_of(turn) or fact.text)
+        self.carry_out(commands, at)
+
+    # --- orders of the turn-taker -----------------------------------------------------------------
+
+    def carry_out(self, commands: list[events.Command], at: float) -> None:
+        for command in commands:
+            match command:
+                case events.OpenUtterance():
+                    self.utterances.begin(command.turn, command.sample)
+                    self.utterances.announce(command.turn)
+                case events.Interrupt():
+                    self.cut("turn_detected", Outcome.INTERRUPTED, at)
+                case events.BeginSegment():
+                    self._begin_segment(command)
+                case events.EndSegment():
+                    self.ear.end()
+                case events.AbandonSegment():
+                    self.ear.abandon()
+                case events.CommitUtterance():
+                    self._commit(command, at)
+                case events.Understood():
+                    self._unsettled -= 1
+                    self.record.timeline(command.turn).stamp(Stamp.FINAL, at)
+                    self.utterances.understood(command.turn, command.text)
+                case events.Misheard():
+                    self._unsettled -= 1
+                    self.utterances.misheard(command.turn)
+                case events.StartReply():
+                    self._start_reply(command.turn, at)
+                case events.SkipReply():
+                    self.close_turn(command.turn, _skipped(command, commands), at)
+        if self.options is not None and not self.turns.reply_pending:
+            self.void_request("turn_detected", Outcome.INTERRUPTED, at)
+
+    def _when(self, sample: int) -> float:
+        """Loop time at which the caller's `sample` was spoken, as far as we can know."""
+        clock = self.turns.clock
+        return clock.arrived_at - (clock.position - sample) / LISTEN_RATE_HZ
+
+    def _begin_segment(self, command: events.BeginSegment) -> None:
+        if not self.record.is_open(command.turn):
+            self.utterances.begin(command.turn, command.sample)
+            started = self._when(self.turns.speech_sample)
+            self.record.timeline(command.turn).stamp(Stamp.SPEECH_START, started)
+        self.ear.begin(command.segment, command.sample)
+
+    def _commit(self, command: events.CommitUtterance, at: float) -> None:
+        timeline = self.record.timeline(command.turn)
+        timeline.stamp(Stamp.SPEECH_END, min(at, self._when(command.sample)))
+        timeline.stamp(Stamp.ENDPOINT, at)
+        self._wait_for_final(at)
+        automatic = self.turns.rules.automatic
+        position = self.turns.clock.position
+        self.utterances.commit(command.turn, position, detected=automatic)
+        if automatic:
+            self._listen_afresh()
+
+    def _wait_for_final(self, at: float) -> None:
+        """A recogniser that has a backlog to hear first is waited for, as long as anything is."""
+        rules = self.turns.rules
+        limit_s = self.config.turn.final_limit_s + self._backlog.left_s(at)
+        if self._unsettled:
+            limit_s = max(limit_s, rules.final_limit_s)
+        self._unsettled += 1
+        self.turns.rules = msgspec.structs.replace(rules, final_limit_s=limit_s)
+
+    def _listen_afresh(self) -> None:
+        """An utterance ended before its speech did: what follows is a new one."""
+        if self.ear.speaking and self.turns.caller is Caller.SILENT:
+            self.ear.reset(self.threshold())
+
+    def threshold(self) -> float:
+        detection = self.settings.audio.input.turn_detection
+        if detection is not None and detection.type == "server_vad":
+            return detection.threshold
+        return self.config.vad.threshold
+
+    def language(self) -> str:
+        transcription = self.settings.audio.input.transcription
+        asked = transcription.language if transcription is not None else ""
+        return asked or self.config.stt.language
+
+    # --- the answer -------------------------------------------------------------------------------
+
+    def _start_reply(self, turn: int, at: float) -> None:
+        options, self.options = self.options or ReplyOptions(self.settings), None
+        self.answers.begin(
+            turn,
+            options,
+            item_id=self.utterances.item_id(turn),
+            language=self.language(),
+            at=at,
+        )
+
+    def void_request(self, reason: str, outcome: Outcome, at: float) -> None:
+        """What the client asked for will not begin: it is told so, or it would wait for it."""
+        options, self.options = self.options, None
+        if options is not None:
+            turn = self.turns.voided_turn()
+            self.record.timeline(turn).stamp(Stamp.REQUEST, at)
+            self.answers.void(turn, options, reason)
+            self.close_turn(turn, outcome, at)
+
+    def cut(self, reason: str, outcome: Outcome, at: float) -> None:
+        self.answers.cut(Ending(status="cancelled", reason=reason), outcome, at)
+
+    def _answer_ended(self, answer: Answer, at: float) -> None:
+        self.turns.reply_ended()
+        self.close_turn(answer.turn, answer.outcome, at, answer)
+
+    def close_turn(
+        self, turn: int, outcome: Outcome, at: float, answer: Answer | None = None
+    ) -> None:
+        item_id = self.utterances.item_id(turn)
+        item = self.conversation.get(item_id) if item_id else None
+        closing = Closing(item_id=item_id, asked=text_of(item) if item else "")
+        if answer is not None:
+            closing = msgspec.structs.replace(
+                closing,
+                response_id=answer.response.id,
+                cut_in_ms=answer.cut_in_ms,
+                problem=answer.problem,
+                answered=answer.text,
+            )
+        tell = self.settings.wants("kaiwa.turn.timeline")
+        self.record.close(turn, outcome, at, closing, tell=tell)
+        self.utterances.forget(turn)
+
+
+def _skipped(skip: events.SkipReply, orders: list[events.Command]) -> Outcome:
+    if events.Misheard(skip.turn) in orders:
+        return Outcome.FAILED
+    return Outcome.NO_SPEECH if skip.no_speech else Outcome.NO_REPLY

@@ -1,0 +1,143 @@
+"""What each event of a client does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from voice import settings, wire
+from voice.errors import ClientError
+from voice.floor import Floor
+from voice.requests import received, reply_options
+from voice.rules import turn_rules
+from voice.timeline import Outcome
+from voice.turn import Caller
+
+
+def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
+    floor.effective = settings.merge(
+        floor.effective, event.session, detection=floor.defaults.detection
+    )
+    before, floor.settings = floor.settings, settings.typed(floor.effective)
+    floor.ear.set_format(floor.settings.audio.input.format)
+    floor.ear.set_language(floor.language())
+    rules = turn_rules(floor.config, floor.settings)
+    switched = rules.automatic != floor.turns.rules.automatic
+    if switched:
+        _drop_utterance(floor, at)
+    detection = floor.settings.audio.input.turn_detection
+    changed = before.audio.input.turn_detection != detection
+    if changed and floor.turns.caller is Caller.SILENT:
+        floor.ear.reset(floor.threshold())
+    waited_s = floor.turns.rules.final_limit_s
+    floor.turns.rules = msgspec.structs.replace(rules, final_limit_s=waited_s)
+    floor.send(wire.SessionUpdated(session=floor.effective))
+
+
+def _append(floor: Floor, event: wire.AudioAppend, at: float) -> None:
+    floor.hear(wire.decode_audio(event.audio), at)
+
+
+def _commit_buffer(floor: Floor, event: wire.AudioCommit, at: float) -> None:
+    floor.carry_out(floor.turns.commit(at), at)
+
+
+def _clear_buffer(floor: Floor, event: wire.AudioClear, at: float) -> None:
+    _drop_utterance(floor, at)
+    floor.send(wire.Cleared())
+
+
+def _drop_utterance(floor: Floor, at: float) -> None:
+    turn = floor.turns.open_turn
+    floor.carry_out(floor.turns.clear(), at)
+    if turn is not None:
+        floor.close_turn(turn, Outcome.CANCELLED, at)
+
+
+def _create_item(floor: Floor, event: wire.ItemCreate, at: float) -> None:
+    item = received(event.item, floor.ids)
+    before = floor.conversation.add(item, event.previous_item_id)
+    floor.ids.skip(str(item.id))
+    floor.send(wire.ItemAdded(item=item, previous_item_id=before))
+    floor.send(wire.ItemDone(item=item, previous_item_id=before))
+
+
+def _delete_item(floor: Floor, event: wire.ItemDelete, at: float) -> None:
+    floor.conversation.delete(event.item_id)
+    floor.send(wire.ItemDeleted(item_id=event.item_id))
+
+
+def _retrieve_item(floor: Floor, event: wire.ItemRetrieve, at: float) -> None:
+    floor.send(wire.ItemRetrieved(item=floor.conversation.retrieve(event.item_id)))
+
+
+def _truncate_item(floor: Floor, event: wire.ItemTruncate, at: float) -> None:
+    answer = floor.answers.by_item(event.item_id)
+    if answer is None or floor.conversation.get(event.item_id) is None:
+        message = "Only model output audio messages can be truncated"
+        raise ClientError("item_truncate_invalid_item_id", message, "item_id")
+    _check_not_negative("audio_end_ms", event.audio_end_ms)
+    if event.content_index != 0:
+        message = f"content_index must be 0, the only part of an answer; got {event.content_index}."
+        raise ClientError("invalid_value", message, "content_index")
+    stands_ms = answer.truncate(event.audio_end_ms, at)
+    floor.send(
+        wire.ItemTruncated(
+            item_id=event.item_id, content_index=event.content_index, audio_end_ms=stands_ms
+        )
+    )
+
+
+def _create_response(floor: Floor, event: wire.ResponseCreate, at: float) -> None:
+    active = floor.answers.active
+    if active is not None or floor.turns.reply_pending:
+        name = active.response.id if active is not None else "one that waits for its words"
+        raise ClientError(
+            "conversation_already_has_active_response",
+            f"Conversation already has an active response in progress: {name}. Wait until the "
+            "response is finished before creating a new one.",
+        )
+    options = reply_options(floor.effective, event.response or {}, floor.conversation)
+    floor.answers.end(at)  # one that was said in full, and is still being heard
+    floor.options = options
+    floor.carry_out(floor.turns.request_reply(), at)
+
+
+def _cancel_response(floor: Floor, event: wire.ResponseCancel, at: float) -> None:
+    named, active = event.response_id, floor.answers.active
+    if active is not None and named in (None, active.response.id):
+        floor.cut("client_cancelled", Outcome.CANCELLED, at)
+    elif named is None and floor.turns.reply_pending:
+        commands = floor.turns.withdraw_reply()
+        floor.void_request("client_cancelled", Outcome.CANCELLED, at)
+        floor.carry_out(commands, at)
+    else:
+        message = "Cancellation failed: no active response found"
+        raise ClientError("response_cancel_not_active", message)
+
+
+def _report_playback(floor: Floor, event: wire.PlaybackReport, at: float) -> None:
+    _check_not_negative("played_ms", event.played_ms)
+    answer = floor.answers.by_item(event.item_id)
+    if answer is not None:  # else late news of an answer long over
+        answer.report(event.played_ms, at)
+
+
+def _check_not_negative(name: str, value: float) -> None:
+    if value < 0:
+        raise ClientError("invalid_value", f"{name} must be 0 or more, got {value}.", name)
+
+
+CLIENT_HANDLERS: dict[type, Callable[[Floor, Any, float], None]] = {
+    wire.SessionUpdate: _update,
+    wire.AudioAppend: _append,
+    wire.AudioCommit: _commit_buffer,
+    wire.AudioClear: _clear_buffer,
+    wire.ItemCreate: _create_item,
+    wire.ItemDelete: _delete_item,
+    wire.ItemRetrieve: _retrieve_item,
+    wire.ItemTruncate: _truncate_item,
+    wire.ResponseCreate: _create_response,
+    wire.ResponseCancel: _cancel_response,
+    wire.PlaybackReport: _report_playback,
+}
