@@ -27,12 +27,14 @@ from providers._http import (
     fault_of_status,
     open_session,
 )
+from providers._probe import TokenProbe
 from providers._sse import SseParser
 from providers.base import (
     Fault,
     LLMEvent,
     LLMRequest,
     Message,
+    ProviderError,
     ProviderInfo,
     Slot,
 )
@@ -104,6 +106,7 @@ class OpenAICompatibleLLM:
         self._retries = retries
         self._failures = Failures(Slot.LLM, _NAME, self._root, "LLM_ENDPOINT", api_key)
         self._session: aiohttp.ClientSession | None = None
+        self._probe = TokenProbe()
 
     @property
     def info(self) -> ProviderInfo:
@@ -114,10 +117,15 @@ class OpenAICompatibleLLM:
         await self.check()
 
     async def check(self) -> None:
-        """Asks for the list of models; where there is none, for one token."""
+        """Asks for the list of models; where there is none, for one token.
+
+        A token costs money or a GPU's time, so it is asked for only where no caller's answer has
+        told lately, and ever more seldom while it does not come.
+        """
         offered = await self._offered_models()
         if offered is None:
-            await self._ask_for_one_token()
+            if self._probe.is_due(asyncio.get_running_loop().time()):
+                await self._ask_for_one_token()
         elif not self._model:
             if not offered:
                 raise self._failures.make(
@@ -135,24 +143,31 @@ class OpenAICompatibleLLM:
                     await session.close()
 
     async def stream(self, request: LLMRequest) -> AsyncGenerator[LLMEvent, None]:
-        began = asyncio.get_running_loop().time()
-        answer, chunks = await self._open(request, began + self._first_token_s)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            reply = ChatReply()
-            while chunks:
-                for chunk in chunks:
-                    for event in reply.receive(chunk):
-                        yield event
-                chunks = await self._next(answer, began + self._total_s)
-            if not answer.is_done and not reply.finish_reason:
-                raise self._failures.make(
-                    Fault.BROKEN, f"the answer broke off in the middle; see the log of {self._root}"
-                )
-            for event in reply.end():
-                yield event
-            await answer.finish()
-        finally:
-            answer.close()
+            answer, chunks = await self._open(request, began + self._first_token_s)
+            self._probe.succeeded(loop.time())
+            try:
+                reply = ChatReply()
+                while chunks:
+                    for chunk in chunks:
+                        for event in reply.receive(chunk):
+                            yield event
+                    chunks = await self._next(answer, began + self._total_s)
+                if not answer.is_done and not reply.finish_reason:
+                    raise self._failures.make(
+                        Fault.BROKEN,
+                        f"the answer broke off in the middle; see the log of {self._root}",
+                    )
+                for event in reply.end():
+                    yield event
+                await answer.finish()
+            finally:
+                answer.close()
+        except ProviderError:
+            self._probe.doubted(loop.time())
+            raise
 
     async def _open(self, request: LLMRequest, first_by: float) -> "tuple[_Answer, list[Chunk]]":
         """The answer and its first chunks, after as many attempts as it takes."""
@@ -287,9 +302,18 @@ class OpenAICompatibleLLM:
                 Fault.REFUSED, f"{self._root} lists no models: set LLM_MODEL_PATH to one's name"
             )
         hello = LLMRequest(messages=(Message(role="user", content="Hi"),), max_tokens=1)
-        async with contextlib.aclosing(self.stream(hello)) as events:
-            async for _ in events:
-                pass
+        loop = asyncio.get_running_loop()
+        try:
+            async with contextlib.aclosing(self.stream(hello)) as events:
+                async for _ in events:
+                    pass
+        except ProviderError as error:
+            self._probe.failed(loop.time(), error)
+            raise
+        except asyncio.CancelledError:  # who checks has waited long enough
+            slow = self._failures.make(Fault.TIMEOUT, f"no token from {self._root} in time")
+            self._probe.failed(loop.time(), slow)
+            raise
 
     async def _explain_missing_model(self) -> None:
         """Raises if the list of models explains a 404."""

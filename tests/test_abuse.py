@@ -223,17 +223,6 @@ def test_a_client_that_stops_reading_is_dropped_and_others_notice_nothing(strict
     assert strict.rss_mib() - before < 40
 
 
-def test_spoken_answers_to_a_client_that_stops_reading_are_bounded(strict: Served) -> None:
-    """Sound waits for it no longer than the limit, however long the answer is."""
-    raw = raw_call(strict.url, rcvbuf=2048)
-    words = {"type": "input_text", "text": "word " * 3000}
-    item = {"type": "message", "role": "user", "content": [words]}
-    raw.sendall(text({"type": "conversation.item.create", "item": item}))
-    raw.sendall(text({"type": "response.create"}))
-    raw.close()
-    strict.logged("session_closed")
-
-
 def test_a_ping_flood_is_slowed_down_and_costs_no_memory(strict: Served) -> None:
     before = strict.rss_mib()
     flood = masked(9) * 10_000
@@ -529,5 +518,7 @@ def test_metrics_tell_of_the_abuse(strict: Served) -> None:
     assert counted["kaiwa_dropped_clients_total"] >= 1
     assert counted['kaiwa_client_errors_total{code="unknown_event"}'] >= 1
     assert counted["kaiwa_sessions"] == 0 or eventually(
-        lambda: "kaiwa_sessions 0.0" in get(strict.url, "/metrics").body.decode(), "all have gone"
+        lambda: "kaiwa_sessions 0.0" in get(strict.url, "/metrics").body.decode(),
+        "all have gone",
+        limit_s=45,  # one that vanished is noticed by the ping it does not answer, up to 20 s later
     )

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -40,6 +41,7 @@ class Desk:
     providers: What sessions talk to.
     watched: By slot, what /health speaks of.
     known_delays: What mock providers are set to, for `kaiwa bench` to subtract.
+    warnings: Of the settings; /health shows them.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class Desk:
         watched: dict[str, Provider],
         library: Library | None,
         known_delays: dict[str, float] | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         server = config.server
         self.config, self._providers, self._library = config, providers, library
         self.known_delays = known_delays
+        self._warnings = tuple(warnings)
         self.version = version("kaiwa")
         self.figures = metrics.Figures()
         self.watch = Watch(watched)
@@ -61,6 +65,7 @@ class Desk:
             allowed_origins=server.allowed_origins,
             loopback=server.host in LOOPBACK,
         )
+        self._told = library.warning if library else ""
         self._open: dict[str, Session] = {}
         self.stopping = False
 
@@ -121,9 +126,9 @@ class Desk:
     # --- what is told -----------------------------------------------------------------------------
 
     def health(self) -> Health:
-        warnings = self.watch.warnings()
-        if self._library is not None and self._library.warning:
-            warnings.append(f"rag: {self._library.warning}")
+        warnings = [*self._warnings, *self.watch.warnings()]
+        if about_documents := self._about_documents():
+            warnings.append(f"rag: {about_documents}")
         status = "stopping" if self.stopping else "degraded" if warnings else "ok"
         return Health(
             status=status,  # type: ignore[arg-type]  # mypy widens the conditional to str
@@ -132,6 +137,17 @@ class Desk:
             version=self.version,
             sessions=len(self._open),
         )
+
+    def _about_documents(self) -> str:
+        """Logged, too, when it changes: those without a key are sent to the log for it."""
+        warning = "" if self._library is None else self._library.warning
+        if warning != self._told:
+            self._told = warning
+            if warning:
+                log.warning("documents_unhealthy", problem=warning)
+            else:
+                log.info("documents_recovered")
+        return warning
 
     def takes_calls(self) -> bool:
         return not self.stopping

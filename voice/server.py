@@ -22,6 +22,7 @@ from voice.http import application
 from voice.logs import configure
 from voice.transports.line import Line
 from voice.transports.request import PromptRequest
+from voice.transports.websocket import refuse_elsewhere
 from voice.transports.websocket import serve as serve_websocket
 
 REALTIME = "/v1/realtime"
@@ -49,6 +50,8 @@ class Front:
                 new_session=self._desk.new_session,
                 send_limit_s=self._desk.config.server.send_limit_s,
             )
+        elif scope["type"] == "websocket":
+            await refuse_elsewhere(receive, send)
         else:
             if scope.get("method") == "HEAD":  # answered as GET; uvicorn leaves the body out
                 scope = {**scope, "method": "GET"}
@@ -68,8 +71,7 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if not self.should_exit:
-            host, port = _address(self)
-            log.info("ready", url=f"http://{host}:{port}/", profile=self._desk.config.profile)
+            log.info("ready", url=_url(self), profile=self._desk.config.profile)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._desk.stopping or self._loop is None:
@@ -88,9 +90,9 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _address(server: uvicorn.Server) -> tuple[str, int]:
-    name = server.servers[0].sockets[0].getsockname()
-    return name[0], name[1]
+def _url(server: uvicorn.Server) -> str:
+    host, port, *_ = server.servers[0].sockets[0].getsockname()
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def run(config: Config) -> int:
@@ -174,7 +176,14 @@ def server_for(desk: Desk) -> Server:
 
 
 async def _listen(config: Config, built: Built, listener: socket.socket) -> int:
-    desk = Desk(config, built.providers, built.by_slot, built.library, known_delays(config))
+    desk = Desk(
+        config,
+        built.providers,
+        built.by_slot,
+        built.library,
+        known_delays(config),
+        built.warnings,
+    )
     server = server_for(desk)
     desk.watch.start()
     probe = asyncio.create_task(_probe_lag(), name="lag-probe")

@@ -514,6 +514,61 @@ def test_where_there_is_no_list_check_asks_for_one_token() -> None:
     assert msgspec.json.decode(server.bodies[0])["max_tokens"] == 1
 
 
+def test_where_there_is_no_list_a_check_soon_after_an_answer_costs_no_token() -> None:
+    async def asked_before(llm: OpenAICompatibleLLM) -> None:
+        await ask(llm)
+        for _ in range(5):
+            await llm.check()
+
+    async def checked_before(llm: OpenAICompatibleLLM) -> None:
+        for _ in range(5):
+            await llm.check()
+
+    for work in (asked_before, checked_before):
+        server = LLMServer(fast(), lists_models=False)
+        with_server(server, work)
+        assert server.requests == 1
+
+
+def test_where_there_is_no_list_a_token_tells_whether_a_callers_failure_is_the_rule() -> None:
+    async def work(llm: OpenAICompatibleLLM) -> None:
+        await llm.check()
+        with pytest.raises(ProviderError):
+            await ask(llm)
+        await llm.check()
+
+    server = LLMServer(fast(), lists_models=False, answers=[HttpAnswer(status=400, request=2)])
+    with_server(server, work)
+    assert server.requests == 3
+
+
+def test_where_there_is_no_list_a_failed_token_is_told_again_and_not_asked_again_at_once() -> None:
+    async def work(llm: OpenAICompatibleLLM) -> None:
+        for _ in range(5):
+            with pytest.raises(ProviderError, match="HTTP 400"):
+                await llm.check()
+        await ask(llm)
+        await llm.check()
+
+    server = LLMServer(fast(), lists_models=False, answers=[HttpAnswer(status=400)])
+    with_server(server, work)
+    assert server.requests == 2
+
+
+def test_where_there_is_no_list_a_token_nobody_waited_for_counts_as_a_failure() -> None:
+    async def work(llm: OpenAICompatibleLLM) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await llm.check()
+        with pytest.raises(ProviderError, match="no token"):
+            await llm.check()
+
+    stalled = ScriptedFault(kind="stall", request=0)
+    server = LLMServer(fast(faults=[stalled]), lists_models=False)
+    with_server(server, work)
+    assert server.requests == 1
+
+
 def test_start_fails_on_a_model_that_is_not_there() -> None:
     async def work(llm: OpenAICompatibleLLM) -> None:
         await llm.start()

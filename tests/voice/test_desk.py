@@ -1,15 +1,111 @@
-"""Stopping in good order: answers end, new calls are sent on, and there is a deadline."""
+"""What is told of the documents, and stopping in good order: answers end, with a deadline."""
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
-from tests.served import SIGTERM, Caller, Served, get, loud, measured, request, silence, upgrade
+from mocks.retriever import ScriptedRetriever
+from tests.served import (
+    SIGTERM,
+    Caller,
+    Served,
+    get,
+    loud,
+    measured,
+    request,
+    silence,
+    upgrade,
+    written,
+)
+from voice.build import build
+from voice.config import load
+from voice.desk import Desk
+from voice.http import application
 
 Serve = Callable[..., Served]
+
+
+# --- documents ------------------------------------------------------------------------------------
+
+
+class ScriptedLibrary(ScriptedRetriever):
+    """One that can be asked about itself."""
+
+    documents, chunks, version = 3, 12, "v1"
+    warning = ""
+
+    def source_text(self, source: str) -> str | None:
+        return None
+
+
+def asked(app: Any, path: str) -> dict[str, Any]:
+    """The body of an answer, without a socket in between."""
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1:8000")],
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    body: dict[str, Any] = json.loads(b"".join(message.get("body", b"") for message in sent))
+    return body
+
+
+@pytest.fixture
+def library() -> ScriptedLibrary:
+    return ScriptedLibrary()
+
+
+@pytest.fixture
+def app(library: ScriptedLibrary, tmp_path: Path) -> Any:
+    config = load(file=written(tmp_path, {}), environment={})
+    return application(Desk(config, build(config).providers, {}, library))
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_what_the_library_warns_of_is_told_for_as_long_as_it_is_so(
+    app: Any, library: ScriptedLibrary, path: str
+) -> None:
+    assert (asked(app, path)["status"], asked(app, path)["warnings"]) == ("ok", [])
+    library.warning = "the index is gone; run: kaiwa ingest"
+    body = asked(app, path)
+    assert body["status"] == "degraded"
+    assert body["warnings"] == ["rag: the index is gone; run: kaiwa ingest"]
+    library.warning = ""
+    assert asked(app, path)["status"] == "ok"
+
+
+def test_a_new_warning_of_the_library_is_logged_once(app: Any, library: ScriptedLibrary) -> None:
+    with structlog.testing.capture_logs() as logged:
+        library.warning = "the index is gone"
+        for _ in range(3):
+            asked(app, "/health")
+        library.warning = ""
+        for _ in range(3):
+            asked(app, "/health")
+    assert [(line["event"], line.get("problem")) for line in logged] == [
+        ("documents_unhealthy", "the index is gone"),
+        ("documents_recovered", None),
+    ]
+
+
+# --- stopping -------------------------------------------------------------------------------------
 
 
 def test_an_answer_that_is_being_spoken_ends_before_the_server_does(serving: Serve) -> None:

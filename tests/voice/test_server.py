@@ -5,12 +5,21 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.served import Caller, Served, get, written
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 def refused(
@@ -74,16 +83,31 @@ def test_an_unknown_provider_is_said_with_those_that_are_known(tmp_path: Path) -
     assert "tts.provider" in said and "parrot" in said and "espeak" in said
 
 
-def test_ipv6_loopback_needs_no_key(tmp_path: Path) -> None:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        pytest.skip("no IPv6 here")
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+
+
+@needs_ipv6
+def test_ipv6_loopback_needs_no_key_and_its_printed_address_opens(tmp_path: Path) -> None:
     server = Served(written(tmp_path, {}), "--host", "::1")
     try:
-        port = int(server.url.rstrip("/").rsplit(":", 1)[1])
-        with socket.create_connection(("::1", port), timeout=5) as raw:
-            raw.sendall(f"GET /health HTTP/1.1\r\nHost: [::1]:{port}\r\n\r\n".encode())
-            assert raw.recv(100).startswith(b"HTTP/1.1 200")
+        assert server.url.startswith("http://[::1]:")
+        with urllib.request.urlopen(server.url + "health", timeout=5) as answer:
+            assert answer.status == 200
+        with Caller(server.url, origin=server.url.rstrip("/")) as caller:
+            caller.answers()
+    finally:
+        server.stop()
+
+
+@needs_ipv6
+def test_the_ipv6_wildcard_takes_callers_of_both_kinds(tmp_path: Path) -> None:
+    key = "a-key-that-is-long-enough-0001"
+    server = Served(written(tmp_path, {}), "--host", "::", env={"KAIWA_API_KEYS": key})
+    try:
+        assert server.url.startswith("http://[::]:")
+        for name in ("[::1]", "127.0.0.1"):
+            url = server.url.replace("[::]", name)
+            with Caller(url, additional_headers={"Authorization": f"Bearer {key}"}) as caller:
+                caller.answers()
     finally:
         server.stop()

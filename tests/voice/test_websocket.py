@@ -149,6 +149,14 @@ def test_one_call_more_than_there_are_lines_is_refused_at_once(serving: Serve) -
         assert third.next()["type"] == "session.created"
 
 
+@pytest.mark.parametrize("path", ["/", "/ws", "/v1/realtime/sessions", "/v1/Realtime?model=kaiwa"])
+def test_a_call_at_the_wrong_path_is_told_the_right_one(open_server: Served, path: str) -> None:
+    answer = knock(open_server, path=path)
+    assert answer.status == 404
+    assert answer.json["error"]["code"] == "no_such_path"
+    assert "/v1/realtime" in answer.json["error"]["message"]
+
+
 def test_keys_never_reach_the_log(locked: Served) -> None:
     bearer = {"Authorization": f"Bearer {KEY}"}
     with Caller(locked.url, f"?api_key={KEY}", additional_headers=bearer) as caller:

@@ -1,6 +1,7 @@
 """`WS /v1/realtime`: a client's frames to the session, the session's events to the client.
 
-refused before the upgrade   401 no key or a wrong one · 403 Origin · 503 full or stopping
+refused before the upgrade   401 no key or a wrong one · 403 Origin · 404 path
+                             503 full or stopping
 ended by us                  1001 stopping · 1008 too many bad events · 1009 frame too long
                              1011 our bug
 dropped                      a client that takes nothing for `send_limit_s`
@@ -206,6 +207,14 @@ async def refuse(send: Send, refusal: Refusal) -> None:
     }
     await send(start)
     await send({"type": "websocket.http.response.body", "body": body})
+
+
+async def refuse_elsewhere(receive: Receive, send: Send) -> None:
+    """For upgrades at any other path."""
+    await receive()
+    metrics.REFUSED.labels("no_such_path").inc()
+    message = "Calls come in at /v1/realtime; this path takes none."
+    await refuse(send, Refusal(404, "no_such_path", message))
 
 
 async def serve(
