@@ -5,13 +5,17 @@
     kept      everything else, character by character: 2 * 3, snake_case, x < y, #1, [1]
 
 What may still turn out to be markup is held back until it is decided; a bare word never is.
+Never more than `HOLD_CHARS` are looked at, so that the work grows with the text, whatever it is.
 """
 
 import re
 from collections.abc import Callable
+from typing import ClassVar
 
 HOLD_CHARS = 400
-"""A bracket that is not closed within so many characters was none."""
+"""What is not decided within so many characters is no markup: a bracket not closed was none."""
+CODE_LINE_CHARS = 100
+"""Enough of a line of code to tell whether it closes the fence."""
 JOINER = "\u200d"
 
 _EMOJI = (
@@ -21,22 +25,25 @@ _EMOJI = (
 _SPECIAL = re.compile(rf"[\n*_~`!\[<\\|{_EMOJI}]")
 _TABLE_SPECIAL = re.compile(rf"[\n*_~`!\[<\\| \t{_EMOJI}]")
 _LINE_START = re.compile(r"[ \t]*(?:[#>*+•~`|_-]|\Z)")
-_FENCE = re.compile(r"[ \t]*(`{3,}(?=[^`\n]*\n)|~{3,}(?=[^\n]*\n))")
+_FENCE = re.compile(r"[ \t]*(`{3,}+(?=[^`\n]*\n)|~{3,}+(?=[^\n]*\n))")
 _FENCE_SO_FAR = re.compile(r"[ \t]*(?:`{0,2}|~{0,2}|`{3,}[^`\n]*|~{3,}[^\n]*)\Z")
-_RULE = re.compile(r"[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*(?=\n)")
-_RULE_SO_FAR = re.compile(r"[ \t]*([-*_])(?:[ \t]*\1)*[ \t]*\Z")
-_TABLE_RULE = re.compile(r"[ \t]*\|[ \t|:-]*-[ \t|:-]*(?=\n)")
+_RULE = re.compile(
+    r"[ \t]*(?:(?=(?:-[ \t]*){3})[ \t-]++|(?=(?:\*[ \t]*){3})[ \t*]++"
+    r"|(?=(?:_[ \t]*){3})[ \t_]++)(?=\n)"
+)
+_RULE_SO_FAR = re.compile(r"[ \t]*(?:-[ \t-]*+|\*[ \t*]*+|_[ \t_]*+)\Z")
+_TABLE_RULE = re.compile(r"[ \t]*\|(?=[ \t|:]*-)[ \t|:-]*+(?=\n)")
 _TABLE_RULE_SO_FAR = re.compile(r"[ \t]*\|[ \t|:-]*\Z")
 _BLOCK_MARK = re.compile(r"[ \t]*(?:#{1,6}|[-*+•>])(?:[ \t]+|(?=\n))")
 _BLOCK_MARK_SO_FAR = re.compile(r"[ \t]*(?:#{1,6}|[-*+•>])?\Z")
-_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)")
+_LINK = re.compile(r"!?\[([^\[\]\n]*+)\]\([^()\n]*+(?:\([^()\n]*+\)[^()\n]*+)*+\)")
 _LINK_SO_FAR = re.compile(
     r"!?(?:\[[^\[\]\n]*(?:\](?:\((?:[^()\n]|\([^()\n]*\))*(?:\([^()\n]*)?)?)?)?\Z"
 )
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\n]*\]")
-_TAG = re.compile(r"<(?:\|[^<>\n]*\||!--(?:.|\n)*?--|/?[A-Za-z][A-Za-z0-9-]*(?:\s[^<>\n]*)?/?)>")
+_TAG = re.compile(r"<(?:\|[^<>\n]*\||!--[\s\S]*?--|/?[A-Za-z][A-Za-z0-9-]*(?:\s[^<>\n]*)?/?)>")
 _AUTOLINK = re.compile(r"<([A-Za-z][A-Za-z0-9+.-]*:[^\s<>]*|[A-Za-z][^\s<>@]*@[^\s<>@]+)>")
-_ANGLE_SO_FAR = re.compile(r"<(?:[A-Za-z/|][^<>\n]*|!(?:-(?:-(?:.|\n)*)?)?)?\Z")
+_ANGLE_SO_FAR = re.compile(r"<(?:[A-Za-z/|][^<>\n]*|!(?:-(?:-[\s\S]*)?)?)?\Z")
 _BLOCK_TAG = re.compile(r"</?(?:br|p|div|li|ul|ol|tr|table|h[1-6])\b", re.IGNORECASE)
 
 
@@ -56,8 +63,11 @@ class PlainText:
 
     def feed(self, text: str) -> str:
         """The words that are certain by now."""
-        for start in range(0, len(text), HOLD_CHARS):
-            self._rest += text[start : start + HOLD_CHARS]
+        taken = 0
+        while taken < len(text):
+            room = HOLD_CHARS - len(self._rest)
+            self._rest += text[taken : taken + room]
+            taken += room
             while self._rest and self._step():
                 pass
         out = "".join(self._out)
@@ -72,7 +82,8 @@ class PlainText:
         return out[:-1] if out.endswith("\n") else out
 
     def _step(self) -> bool:
-        """Consumes a piece of the rest; False when it takes more text to go on."""
+        """Consumes a piece of the rest; False when it takes more text, which it never does where
+        the rest is `HOLD_CHARS` long."""
         if self._fence:
             return self._skip_code()
         if not self._line_open:
@@ -90,10 +101,9 @@ class PlainText:
         """Drops one line of fenced code."""
         line, newline, rest = self._rest.partition("\n")
         if not newline:
-            # Enough to tell that the line does not close the fence.
-            self._rest = line[:HOLD_CHARS]
+            self._rest = line[:CODE_LINE_CHARS]
             return False
-        mark = line.strip()
+        mark = line[:CODE_LINE_CHARS].strip()
         if len(mark) >= len(self._fence) and mark == self._fence[0] * len(mark):
             self._fence = ""
         self._rest = rest
@@ -107,8 +117,6 @@ class PlainText:
             self._open_line()
             return True
         if fence := _FENCE.match(rest):
-            if "\n" not in rest:
-                return False
             self._fence = fence.group(1)
             self._drop(rest.index("\n") + 1)
             return True
@@ -116,7 +124,7 @@ class PlainText:
             self._drop(rule.end() + 1)
             return True
         undecided = (_FENCE_SO_FAR, _RULE_SO_FAR, _TABLE_RULE_SO_FAR, _BLOCK_MARK_SO_FAR)
-        if any(pattern.match(rest) for pattern in undecided) and len(rest) < HOLD_CHARS:
+        if any(pattern.match(rest) for pattern in undecided) and self._may_hold():
             return False
         if mark := _BLOCK_MARK.match(rest):
             # What a bullet or a quote marks may be marked itself: "> - ## so".
@@ -144,21 +152,8 @@ class PlainText:
             self._line_open = False
             self._in_table = False
             return True
-        decide: dict[str, Callable[[], bool]] = {
-            "*": self._emphasis,
-            "_": self._emphasis,
-            "~": self._emphasis,
-            "`": self._ticks,
-            "!": self._link,
-            "[": self._link,
-            "<": self._angle,
-            "\\": self._escape,
-            "|": self._bar,
-            " ": self._cell_space,
-            "\t": self._cell_space,
-        }
-        if char in decide:
-            return decide[char]()
+        if decide := self._DECIDE.get(char):
+            return decide(self)
         # An emoji, or what joins and colours them; some scripts join letters by the same sign.
         joins_letters = char == JOINER and not _SPECIAL.match(self._last)
         self._keep(1) if joins_letters else self._drop(1)
@@ -169,7 +164,10 @@ class PlainText:
         char = self._rest[0]
         size = len(self._rest) - len(self._rest.lstrip(char))
         if size == len(self._rest):
-            return False
+            if self._may_hold():
+                return False
+            self._drop(size)
+            return True
         before, after = self._last, self._rest[size]
         apart = before.isspace() and after.isspace()
         within = before.isalnum() and after.isalnum()
@@ -188,16 +186,18 @@ class PlainText:
 
     def _link(self) -> bool:
         """[words](address) and ![words](address) become their words."""
+        if self._rest[0] == "!" and not self._last.isspace():
+            # Behind a word it ends a sentence, which shall not wait for a picture to follow.
+            self._keep(1)
+            return True
         if footnote := _FOOTNOTE.match(self._rest):
             self._drop(footnote.end())
             return True
-        # Behind a word "!" ends a sentence, which shall not wait for a picture to follow.
-        ends = self._rest[0] == "!" and not self._last.isspace()
-        if not ends and (link := _LINK.match(self._rest)):
+        if link := _LINK.match(self._rest):
             # The words may hold emphasis.
             self._rest = link.group(1) + self._rest[link.end() :]
             return True
-        if not ends and _LINK_SO_FAR.match(self._rest) and self._may_hold():
+        if self._may_hold() and _LINK_SO_FAR.match(self._rest):
             return False
         self._keep(1)
         return True
@@ -213,7 +213,7 @@ class PlainText:
             else:
                 self._drop(tag.end())
             return True
-        if _ANGLE_SO_FAR.match(self._rest) and self._may_hold():
+        if self._may_hold() and _ANGLE_SO_FAR.match(self._rest):
             return False
         self._keep(1)
         return True
@@ -234,6 +234,7 @@ class PlainText:
             return True
         after = self._rest[1:].lstrip(" \t")
         if not after:
+            self._rest = self._rest[:2]
             return False
         self._drop(len(self._rest) - len(after))
         if after[0] not in "\n|":
@@ -243,12 +244,26 @@ class PlainText:
     def _cell_space(self) -> bool:
         """Cells are padded; the padding goes."""
         after = self._rest.lstrip(" \t")
-        if not after:
+        if not after and self._may_hold():
             return False
         space = len(self._rest) - len(after)
-        padding = self._last == "|" or after[0] in "|\n"
+        padding = self._last == "|" or after[:1] in ("|", "\n")
         self._drop(space) if padding else self._keep(space)
         return True
+
+    _DECIDE: ClassVar[dict[str, Callable[["PlainText"], bool]]] = {
+        "*": _emphasis,
+        "_": _emphasis,
+        "~": _emphasis,
+        "`": _ticks,
+        "!": _link,
+        "[": _link,
+        "<": _angle,
+        "\\": _escape,
+        "|": _bar,
+        " ": _cell_space,
+        "\t": _cell_space,
+    }
 
     # --- output --------------------------------------------------------------------------------
 

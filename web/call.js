@@ -26,6 +26,9 @@ const HARMLESS = new Set([
 
 const MOST_TURNS = 500;
 
+/** Code points that the server takes in one message. */
+export const MOST_QUESTION_CHARS = 20_000;
+
 /** Events: "change" (phase, mute, who speaks), "turn" {…}, "problem" {code, detail}, "fine" {code}, "level" {who, rms}. */
 export class Call extends EventTarget {
   /** @param {import("./transcript.js").Transcript} transcript told whatever is said and heard */

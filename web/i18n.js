@@ -26,7 +26,7 @@ const WORDS = {
     "source-loading": "Loading…",
     "source-failed": "The document could not be loaded: {detail}",
     close: "Close",
-    "last-turns": "Last turns",
+    "last-turns": "Last turns, ms",
     "no-turns": "Every turn you take shows here where its time went.",
     turn: "Turn {turn}",
     "cut-at": "cut in at {s} s",
@@ -65,7 +65,7 @@ const WORDS = {
     "state-closed": "not connected",
     "state-connecting": "connecting",
     "state-open": "connected",
-    "state-waiting": "trying again in {s} s",
+    "state-waiting": "reconnecting",
     "state-blocked": "refused",
     "retry-in": "Trying again in {s} s",
     "retry-now": "Try now",
@@ -100,6 +100,14 @@ const WORDS = {
     "server-full": "All lines are taken.",
     "server-gone": "The connection to the server is lost.",
     "server-error": "The server reports: {detail}",
+    "server-stopping": "The server is being stopped. A new call is opened when it is back.",
+    "call-broke":
+      "The call broke off: the network stood still, or the server has a fault, which is in its log. A new call is being opened.",
+    "call-refused":
+      "The server ended the call: it does not understand what this page sends. Reload the page.",
+    "frame-too-long": "The server ended the call: this page sent more at once than it takes. Reload the page.",
+    "question-too-long":
+      "This question has {length} characters; the server takes {most}. Shorten it, then send it.",
   },
   ja: {
     title: "Kaiwa",
@@ -126,7 +134,7 @@ const WORDS = {
     "source-loading": "読み込み中…",
     "source-failed": "文書を読み込めませんでした：{detail}",
     close: "閉じる",
-    "last-turns": "最近のターン",
+    "last-turns": "最近のターン (ms)",
     "no-turns": "話すたびに、どこに時間がかかったかがここに表示されます。",
     turn: "ターン {turn}",
     "cut-at": "{s} 秒で割り込み",
@@ -165,7 +173,7 @@ const WORDS = {
     "state-closed": "未接続",
     "state-connecting": "接続中",
     "state-open": "接続済み",
-    "state-waiting": "{s} 秒後に再接続",
+    "state-waiting": "再接続中",
     "state-blocked": "拒否されました",
     "retry-in": "{s} 秒後に再接続します",
     "retry-now": "今すぐ再接続",
@@ -199,6 +207,15 @@ const WORDS = {
     "server-full": "回線がすべて使用中です。",
     "server-gone": "サーバーとの接続が切れました。",
     "server-error": "サーバーからのエラー：{detail}",
+    "server-stopping": "サーバーが停止しています。復旧しだい再接続します。",
+    "call-broke":
+      "通話が途切れました。通信が止まったか、サーバー内部の不具合です（原因はサーバーのログにあります）。新しい通話に接続しています。",
+    "call-refused":
+      "このページの送信内容をサーバーが理解できず、通話が終了しました。ページを再読み込みしてください。",
+    "frame-too-long":
+      "一度に送るデータが大きすぎたため、サーバーが通話を終了しました。ページを再読み込みしてください。",
+    "question-too-long":
+      "質問が {length} 文字あります。上限は {most} 文字です。短くしてから送信してください。",
   },
 };
 
@@ -219,7 +236,12 @@ export function preferredLanguage() {
 /** @param {string} name of the text; `values` fill its {places} */
 export function t(name, values = {}) {
   const text = WORDS[current][name] ?? WORDS.en[name] ?? name;
-  return text.replace(/\{(\w+)\}/g, (place, key) => values[key] ?? place);
+  return text.replace(/\{(\w+)\}/g, (place, key) => straight(values[key] ?? place));
+}
+
+/** Without the characters that would turn round what stands behind it in the same line. */
+export function straight(text) {
+  return String(text).replace(/[\u202a-\u202e\u2066-\u2069]/g, "");
 }
 
 /** Write the texts that stand in the page: data-t="name", data-t-label="name of the aria-label". */

@@ -1,6 +1,6 @@
 // The page: keys, buttons and what they show.
 
-import { Call } from "./call.js";
+import { Call, MOST_QUESTION_CHARS } from "./call.js";
 import { language, preferredLanguage, speak, t } from "./i18n.js";
 import { Meter } from "./meter.js";
 import { Microphone } from "./microphone.js";
@@ -13,7 +13,16 @@ import { Transcript } from "./transcript.js";
 import { TranscriptView } from "./transcript-view.js";
 
 const $ = (id) => document.getElementById(id);
-const CONNECTION_NOTICES = ["server-gone", "server-full", "key-needed", "key-refused", "origin-refused"];
+const CONNECTION_NOTICES = [
+  "server-gone",
+  "server-stopping",
+  "server-full",
+  "key-needed",
+  "key-refused",
+  "origin-refused",
+];
+// The next connection follows at once; these are still to be read then.
+const ENDINGS = ["call-refused", "frame-too-long", "call-broke"];
 const START_NOTICES = [
   "mic-refused",
   "mic-missing",
@@ -106,10 +115,26 @@ $("stop").addEventListener("click", stop);
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("question").value.trim();
-  if (!text) return;
+  if (!text || isTooLong(text)) return;
   $("question").value = "";
   call.ask(text);
 });
+$("question").addEventListener("input", ({ target }) => isTooLong(target.value.trim()));
+
+/** Says so: a field that cuts what is pasted into it changes the question without a word. */
+function isTooLong(text) {
+  const { length } = [...text];
+  const isLong = length > MOST_QUESTION_CHARS;
+  const number = (value) => value.toLocaleString(language());
+  if (isLong) {
+    const values = { length: number(length), most: number(MOST_QUESTION_CHARS) };
+    notices.show("question-too-long", values, { tone: "warning" });
+  } else {
+    notices.hide("question-too-long");
+  }
+  $("question").setAttribute("aria-invalid", String(isLong));
+  return isLong;
+}
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.repeat || $("source").open) return;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -129,12 +154,14 @@ call.socket.addEventListener("state", ({ detail: { state, reason, retryS } }) =>
   const element = $("connection");
   element.dataset.state = state;
   const text = element.querySelector(".text");
-  const words = t(`state-${state}`, { s: retryS });
+  const words = t(`state-${state}`);
   if (text.textContent !== words) text.textContent = words;
 
   const code = reason === "key-needed" && call.socket.key ? "key-refused" : reason;
   if (state !== "connecting") notices.hideAll(CONNECTION_NOTICES.filter((other) => other !== code));
-  if (state === "waiting") {
+  if (ENDINGS.includes(code)) {
+    notices.show(code, {}, { passes: true });
+  } else if (state === "waiting") {
     const action = ["retry-now", () => call.socket.open()];
     notices.show(code, {}, { action, aside: t("retry-in", { s: retryS }) });
   } else if (state === "blocked") {

@@ -14,8 +14,18 @@ const MOST_UNSENT_BYTES = 48_000;
 const STALLED_MS = 5000;
 
 /** Why the server said no, by the status it answers a plain request to the same address with. */
-const REFUSALS = { 401: "key-needed", 403: "origin-refused", 429: "server-full", 503: "server-full" };
-const CLOSE_CODES = { 4401: "key-needed", 4403: "origin-refused", 4503: "server-full", 1013: "server-full" };
+const REFUSALS = { 401: "key-needed", 403: "origin-refused", 503: "server-full" };
+
+/** Why it ended a call that was open, by its close code (docs/wire.md). */
+export const CLOSE_CODES = {
+  1001: "server-stopping",
+  1002: "call-refused",
+  1007: "call-refused",
+  1008: "call-refused",
+  1009: "frame-too-long",
+  1011: "call-broke",
+  1012: "server-stopping",
+};
 
 /** Events: "state" {state, reason, retryS}, "event" {…}, "audio" {turn, startMs, pcm}. */
 export class Socket extends EventTarget {
@@ -26,6 +36,7 @@ export class Socket extends EventTarget {
     this.attempt = 0;
     this.flowedAt = 0; // when audio last left
     this.said = ["", 0]; // reason and seconds of the last change
+    this.lost = ""; // why it was lost last
   }
 
   open() {
@@ -111,7 +122,10 @@ export class Socket extends EventTarget {
   async lose(code) {
     this.socket = null;
     const wasOpen = this.state === "open";
-    const reason = CLOSE_CODES[code] ?? (wasOpen ? "server-gone" : await this.probe());
+    let reason = CLOSE_CODES[code] ?? (wasOpen ? "server-gone" : await this.probe());
+    // One that stopped is gone until it is back.
+    if (!wasOpen && reason === "server-gone" && this.lost === "server-stopping") reason = this.lost;
+    this.lost = reason;
     if (this.state === "closed") return; // closed by the user meanwhile
     if (reason === "key-needed" || reason === "origin-refused") this.change("blocked", reason);
     else this.wait(reason);

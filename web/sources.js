@@ -1,6 +1,6 @@
 // A source, opened: the passage within the whole document.
 import { unitsAt } from "./alignment.js";
-import { t } from "./i18n.js";
+import { straight, t } from "./i18n.js";
 
 /** [before, passage, after] of a document; offsets are code points, as the server counts. */
 export function split(text, start, end) {
@@ -29,7 +29,7 @@ export class SourceDialog {
   async open(source) {
     this.current = source;
     this.title.textContent = source.title || source.source;
-    this.path.textContent = [source.source, source.heading].filter(Boolean).join(" › ");
+    this.path.textContent = [source.source, source.heading].filter(Boolean).map(straight).join(" › ");
     this.text.textContent = t("source-loading");
     this.dialog.showModal();
     const path = source.source.split("/").map(encodeURIComponent).join("/");

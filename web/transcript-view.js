@@ -1,5 +1,5 @@
 // The conversation on the page.
-import { t } from "./i18n.js";
+import { straight, t } from "./i18n.js";
 
 const NEAR_END_PX = 80;
 
@@ -17,9 +17,13 @@ export class TranscriptView {
     this.rows = new Map();
     this.announced = new Set();
     this.follows = true; // until the reader scrolls up
+    this.lastTop = 0;
     this.scroller.addEventListener("scroll", () => {
       const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-      this.follows = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+      const isNearEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+      // Far from the end without having gone up: what was added is longer than the margin.
+      if (isNearEnd || scrollTop < this.lastTop) this.follows = isNearEnd;
+      this.lastTop = scrollTop;
     });
     const observer = new ResizeObserver(() => this.follow());
     observer.observe(this.scroller);
@@ -56,7 +60,9 @@ export class TranscriptView {
     if (entry.role === "divider") {
       row.append(make("span", "rule"));
     } else {
-      row.append(make("span", "who"), make("p", "words"));
+      const words = make("p", "words");
+    words.dir = "auto";
+    row.append(make("span", "who"), words);
     }
     this.rows.set(entry.id, row);
     this.list.append(row);
@@ -71,7 +77,7 @@ export class TranscriptView {
     if (!isDone || this.announced.has(entry.id)) return;
     this.announced.add(entry.id);
     const who = t(entry.role === "caller" ? "you" : "kaiwa");
-    this.announcer.append(make("p", "", `${who}: ${entry.text}`));
+    this.announcer.append(make("p", "", `${who}: ${straight(entry.text)}`));
     while (this.announcer.children.length > 4) this.announcer.firstChild.remove();
   }
 }
@@ -115,7 +121,7 @@ function agentWords(entry) {
 }
 
 function trouble(name, { error }) {
-  return error ? `${t(name)}: ${error}` : t(name);
+  return error ? `${t(name)}: ${straight(error)}` : t(name);
 }
 
 function fillSources(row, sources, openSource) {
@@ -127,8 +133,8 @@ function fillSources(row, sources, openSource) {
   for (const source of sources) {
     const button = make("button", "source");
     button.type = "button";
-    button.append(make("span", "document", source.source));
-    if (source.heading) button.append(make("span", "heading", source.heading));
+    button.append(make("span", "document", straight(source.source)));
+    if (source.heading) button.append(make("span", "heading", straight(source.heading)));
     button.addEventListener("click", () => openSource(source));
     const item = make("li");
     item.append(button);

@@ -1,11 +1,14 @@
 import random
 import re
+import sys
+import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice.clauses import ClauseSplitter
+from voice.clauses import ClauseSplitter, pieces
 
 
 def clauses(*tokens: str, **limits: int) -> list[str]:
@@ -153,6 +156,12 @@ def test_text_without_any_end_does_not_grow_without_bound() -> None:
     assert max(len(clause) for clause in clauses("a" * 10_000, max_chars=50)) <= 201
 
 
+def test_marks_without_a_word_do_not_grow_without_bound() -> None:
+    found = clauses("-(" * 5000 + " word", max_chars=50)
+    assert found[0].endswith("word")
+    assert len(found[0]) <= 205
+
+
 def test_what_holds_no_word_is_no_clause() -> None:
     assert clauses("...") == []
     assert clauses("!? ", "👍", "\n\n") == []
@@ -229,3 +238,77 @@ def test_no_text_breaks_it(text: str, where: random.Random) -> None:
     found = clauses(*cut(text, where), max_chars=40)
     assert all(any(char.isalnum() for char in clause) for clause in found)
     assert sum(map(len, found)) <= len(text) * 2 + 2
+
+
+@given(TEXT, LIMITS)
+def test_a_long_text_gives_the_same_clauses_in_pieces_as_at_once(
+    text: str, limits: dict[str, int]
+) -> None:
+    assert "".join(pieces(text)) == text
+    assert clauses(*pieces(text), **limits) == clauses(text, **limits)
+
+
+HOSTILE = [
+    "**",
+    "[",
+    "(",
+    "a",
+    "<!-- ",
+    "|-",
+    "- ",
+    "`",
+    "~~~",
+    "[a](",
+    "<a:",
+    "!",
+    "a.",
+    "「a。",
+    "“a. ",
+]
+HOSTILE += [
+    "\\",
+    "\u200d",
+    "https://example.com/a/b?c=d,",
+    "a, ",
+    "<!--<!--\u200d<!--!<!--)a.m<!--“",
+]
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_the_work_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
+    def least(size: int) -> float:
+        text = (unit * size)[:size]
+        took = []
+        for _ in range(4):
+            begun = time.thread_time()
+            clauses(text)
+            took.append(time.thread_time() - begun)
+        return min(took)
+
+    assert least(8000) < 3 * least(4000) + 0.001
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_no_piece_of_a_long_text_is_more_work_than_those_of_a_short_one(unit: str) -> None:
+    def busiest(size: int) -> int:
+        splitter = ClauseSplitter()
+        return max(_calls(splitter, piece) for piece in pieces((unit * size)[:size]))
+
+    assert busiest(20_000) <= busiest(4000) * 1.2
+
+
+def _calls(splitter: ClauseSplitter, piece: str) -> int:
+    """How many functions are called, generators resumed included."""
+    count = 0
+
+    def called(_frame: Any, event: str, _arg: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        splitter.feed(piece)
+    finally:
+        sys.setprofile(before)
+    return count

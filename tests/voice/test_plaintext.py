@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice.plaintext import PlainText
+from voice.plaintext import HOLD_CHARS, PlainText
 
 
 def plain(*tokens: str) -> str:
@@ -131,10 +131,43 @@ PIECES = st.lists(
 
 @given(PIECES, st.randoms(use_true_random=False))
 def test_the_words_do_not_depend_on_the_tokens(text: str, where: random.Random) -> None:
+    assert plain(*_cut(text, where, [1, 1, 2, 3, 7])) == plain(text)
+
+
+def _cut(text: str, where: random.Random, sizes: list[int]) -> list[str]:
     tokens = []
-    rest = text
-    while rest:
-        size = where.choice([1, 1, 2, 3, 7])
-        tokens.append(rest[:size])
-        rest = rest[size:]
-    assert plain(*tokens) == plain(text)
+    while text:
+        size = where.choice(sizes)
+        tokens.append(text[:size])
+        text = text[size:]
+    return tokens
+
+
+@given(PIECES, PIECES.filter(bool), st.randoms(use_true_random=False))
+def test_nor_where_more_is_undecided_than_is_held_back(
+    before: str, unit: str, where: random.Random
+) -> None:
+    text = before + (unit * HOLD_CHARS)[: 2 * HOLD_CHARS + 50] + before
+    once = plain(text)
+    assert plain(*text) == once
+    assert plain(*_cut(text, where, [7, 130, 399, 700])) == once
+
+
+@pytest.mark.parametrize("unit", ["*", "_", "[", "<!-- ", "- ", "`", "~", "| ", "|-", " ", "\\"])
+def test_never_more_is_held_back_than_may_be_markup(unit: str) -> None:
+    text = PlainText()
+    text.feed("| a |" + unit * 5000)
+    last = text.feed("b") + text.flush()
+    assert len(last) <= HOLD_CHARS + 1
+
+
+def test_a_cells_padding_may_come_in_a_token_of_its_own() -> None:
+    assert plain("| a | ", "**** |") == plain("| a | **** |") == "a, ****"
+
+
+def test_a_run_of_marks_too_long_for_emphasis_is_not_spoken() -> None:
+    assert plain("a " + "*" * 5000 + " b") == "a  b"
+
+
+def test_a_long_line_of_code_does_not_end_the_code() -> None:
+    assert plain("```\n" + "x" * 5000 + "```\n```\nDone") == "Done"

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { Call } from "../../web/call.js";
+import { Call, MOST_QUESTION_CHARS } from "../../web/call.js";
 import { Transcript } from "../../web/transcript.js";
 
 /** A speaker that plays nothing and tells what it was asked to. */
@@ -196,4 +197,10 @@ test("a frame without a whole header is ignored", () => {
   answer(call, 1);
   call.socket.receive(new ArrayBuffer(5));
   assert.deepEqual(speaker.asked, []);
+});
+
+test("the longest question is as long as the server takes one", () => {
+  const requests = readFileSync(new URL("../../voice/requests.py", import.meta.url), "utf8");
+  const [, most] = requests.match(/^MAX_TEXT_CHARS = ([\d_]+)$/m);
+  assert.equal(MOST_QUESTION_CHARS, Number(most.replaceAll("_", "")));
 });

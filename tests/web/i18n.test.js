@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { texts } from "../../web/i18n.js";
+import { t, texts } from "../../web/i18n.js";
 
 const page = readFileSync(new URL("../../web/index.html", import.meta.url), "utf8");
 
@@ -22,4 +22,9 @@ test("every text that the page names exists", () => {
 
 test("the page holds nothing that its content policy forbids, and no other host", () => {
   assert.doesNotMatch(page, /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|https?:\/\//);
+});
+
+test("what comes from outside cannot turn a message round", () => {
+  const detail = "\u202eevil\u2069\u2067 \u05d0";
+  assert.equal(t("server-error", { detail }), "The server reports: evil \u05d0");
 });

@@ -1,22 +1,18 @@
 """The page's pure modules, by Node's own test runner."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.needed import needed
 
 HERE = Path(__file__).parent
 
 
 @pytest.mark.browser
 def test_the_pages_modules_pass_their_own_tests() -> None:
-    node = shutil.which("node")
-    if node is None:
-        if os.environ.get("CI"):
-            pytest.fail("node is missing: apt install nodejs")
-        pytest.skip("node is not installed")
+    node = needed("node")
     files = sorted(str(path) for path in HERE.glob("*.test.js"))
     result = subprocess.run([node, "--test", *files], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]

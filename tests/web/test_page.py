@@ -7,7 +7,6 @@ speaker                    ###answer#|           ####answer####
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import wave
@@ -17,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.needed import needed
 
 ROOT = Path(__file__).parent.parent.parent
 RATE_HZ = 16_000
@@ -28,19 +29,9 @@ PICTURE = os.environ.get("KAIWA_PICTURE", "")
 pytestmark = [pytest.mark.browser, pytest.mark.speech]
 
 
-def _needed(*names: str) -> str:
-    for name in names:
-        if found := shutil.which(name):
-            return found
-    message = f"{names[0]} is missing: apt install {names[0]}"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 def _said(text: str, voice: str, folder: Path) -> np.ndarray[Any, np.dtype[np.int16]]:
     path = folder / f"{abs(hash((text, voice)))}.wav"
-    subprocess.run([_needed("flite"), "-voice", voice, "-t", text, "-o", str(path)], check=True)
+    subprocess.run([needed("flite"), "-voice", voice, "-t", text, "-o", str(path)], check=True)
     with wave.open(str(path)) as file:
         assert file.getframerate() == RATE_HZ
         return np.frombuffer(file.readframes(file.getnframes()), np.int16)
@@ -99,7 +90,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser(microphone: Path) -> Iterator[Browser]:
-    chromium = _needed(*CHROMIUM)
+    chromium = needed(*CHROMIUM)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
@@ -178,3 +169,88 @@ def test_the_page_fits_a_phone_and_speaks_japanese(page: Page) -> None:
     page.click("[data-language=ja]")
     assert page.evaluate("document.documentElement.lang") == "ja"
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def _ask(page: Page, question: str) -> None:
+    page.fill("#question", question)
+    page.press("#question", "Enter")
+
+
+def test_on_a_phone_the_last_answer_is_in_sight_and_no_provider_is_cut_off(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    for count, question in enumerate(("What does membership cost?", "Where can I park?"), 1):
+        _ask(page, question)
+        _turns(page, count)
+    expect(page.locator(".entry.agent .source").last).to_be_in_viewport()
+    for chip in page.locator("#providers li").all():
+        expect(chip).to_be_in_viewport(ratio=1)
+
+
+def test_a_question_too_long_for_the_server_is_kept_and_said_to_be(page: Page) -> None:
+    _ask(page, "why " * 5001)
+    notice = page.locator("[data-code=question-too-long]")
+    expect(notice).to_contain_text("20,003 characters; the server takes 20,000")
+    assert len(page.input_value("#question")) == 20_004
+    page.fill("#question", "why " * 5000)
+    expect(notice).to_have_count(0)
+
+
+def test_letters_that_turn_the_line_round_stay_within_their_own_words(page: Page) -> None:
+    _ask(page, "Where can I park? \u202e")
+    _turns(page, 1)
+    for words in page.locator(".words").all():
+        assert words.get_attribute("dir") == "auto"
+        for part in words.locator("span").all():
+            expect(part).to_have_css("unicode-bidi", "isolate")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("NotAllowedError", "The microphone was refused. Allow it"),
+        ("NotFoundError", "No microphone was found. Connect one"),
+        ("NotReadableError", "in use by another program. Close that program"),
+        ("InvalidStateError", "could not be started: why"),
+    ],
+)
+def test_without_a_microphone_the_page_says_what_to_do(page: Page, error: str, said: str) -> None:
+    refuse = f"() => Promise.reject(new DOMException('why', '{error}'))"
+    page.evaluate(f"navigator.mediaDevices.getUserMedia = {refuse}; undefined")
+    page.click("#talk")
+    expect(page.locator(".notice")).to_contain_text(said)
+    assert page.evaluate("window.kaiwa.state.phase") == "idle"
+
+
+@pytest.mark.parametrize(
+    ("event", "said"), [("mute", "muted by the system"), ("ended", "was unplugged")]
+)
+def test_a_microphone_that_goes_away_in_a_call_is_said_to(
+    page: Page, event: str, said: str
+) -> None:
+    page.evaluate("""() => {
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+            if (window.given) throw new DOMException("gone", "NotFoundError");
+            window.given = await ask(wanted);
+            return window.given;
+        };
+    }""")
+    page.click("#talk")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "open")
+    page.evaluate(f"window.given.getTracks()[0].dispatchEvent(new Event('{event}'))")
+    expect(page.locator("#notices")).to_contain_text(said)
+
+
+def test_a_connection_that_breaks_is_said_and_made_again(page: Page) -> None:
+    page.evaluate("""() => {
+        window.sockets = [];
+        window.WebSocket = class extends WebSocket {
+            constructor(...args) { super(...args); window.sockets.push(this); }
+        };
+    }""")
+    _ask(page, "Where can I park?")
+    _turns(page, 1)
+    page.evaluate("window.sockets[0].onclose({ code: 1011 })")
+    expect(page.locator("[data-code=call-broke]")).to_contain_text("A new call is being opened")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "open")
+    expect(page.locator(".divider")).to_contain_text("New conversation")
