@@ -6,9 +6,13 @@ BIN := .venv/bin
 export UV_PROJECT_ENVIRONMENT := .venv
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
+EDITABLE := $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+
 .PHONY: run test lint lock clean
 
-run: .venv/run.stamp data/index/current
+# The samples are for a first look: an index that is there already stays as it is.
+run: .venv/run.stamp
+	test -e "$$($(BIN)/kaiwa config get rag.index)/current" || $(BIN)/kaiwa ingest rag/samples
 	$(BIN)/kaiwa serve
 
 test: .venv/dev.stamp lint
@@ -29,15 +33,13 @@ lint: .venv/dev.stamp
 
 .venv/run.stamp: requirements.lock pyproject.toml .venv/bin/uv
 	$(BIN)/uv pip install -q --require-hashes -r requirements.lock || $(BIN)/pip install --require-hashes -r requirements.lock
-	$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	$(EDITABLE)
 	touch $@
 
+# Sync takes out what no lock names: a package put in by hand would hide that it is required.
 .venv/dev.stamp: requirements-dev.lock .venv/run.stamp
-	$(BIN)/uv pip install -q --require-hashes -r requirements-dev.lock || $(BIN)/pip install --require-hashes -r requirements-dev.lock
-	touch $@
-
-data/index/current: .venv/run.stamp $(shell find rag/samples -type f 2>/dev/null)
-	$(BIN)/kaiwa ingest rag/samples --index data/index
+	$(BIN)/uv pip sync -q --require-hashes requirements-dev.lock || $(BIN)/pip install --require-hashes -r requirements-dev.lock
+	$(EDITABLE)
 	touch $@
 
 # Pins and hashes, no addresses: any index serves them.
@@ -47,4 +49,4 @@ lock: .venv/bin/uv
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -q --upgrade
 
 clean:
-	rm -rf .venv .venv-clients data tests/clients/node/node_modules
+	rm -rf .venv .venv-clients .venv-node data tests/clients/node/node_modules

@@ -14,7 +14,6 @@ import csv
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ import websockets
 import yaml
 from numpy.typing import NDArray
 
+from tests.needed import needed
 from voice.resample import Resampler
 
 ROOT = Path(__file__).parent.parent
@@ -73,11 +73,9 @@ def resample(samples: Samples, source_hz: int, rate_hz: int = RATE_HZ) -> Sample
 
 def flite(text: str, voice: str, folder: Path) -> Samples:
     """`text` in one of flite's voices. Skips the test where flite is missing; fails it on CI."""
-    if shutil.which("flite") is None:
-        reason = "flite is not installed (apt-get install flite)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    program = needed("flite")
     wav = folder / f"{voice}-{abs(hash(text))}.wav"
-    subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(wav)], check=True)
+    subprocess.run([program, "-voice", voice, "-t", text, "-o", str(wav)], check=True)
     return read_wav(wav)
 
 

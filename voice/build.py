@@ -48,11 +48,6 @@ def _openai(config: Config) -> LLM:
     from providers.llm_openai import OpenAICompatibleLLM
 
     llm = config.llm
-    if not llm.endpoint:
-        raise ConfigError(
-            "llm.endpoint: provider openai needs an address; set LLM_ENDPOINT, for example "
-            "http://127.0.0.1:11434/v1 for Ollama."
-        )
     try:
         return OpenAICompatibleLLM(
             llm.endpoint,
@@ -137,14 +132,54 @@ KNOWN: dict[str, dict[str, Make]] = {
 }
 
 
-def check_names(config: Config) -> None:
-    """Raises:
-    ConfigError: A slot names a provider there is not.
-    """
+def problems(config: Config) -> list[tuple[str, str]]:
+    """What is wrong with settings that only this place can judge: their paths, and why."""
+    found = []
     for slot, known in KNOWN.items():
         name = getattr(config, slot).provider
         if name not in known:
-            raise ConfigError(f"{slot}.provider: there is no {name!r}; known are {_list(known)}.")
+            found.append((f"{slot}.provider", f"there is no {name!r}; known are {_list(known)}"))
+    if config.llm.provider == "openai" and not config.llm.endpoint:
+        remedy = "set LLM_ENDPOINT, for example http://127.0.0.1:11434/v1 for Ollama"
+        found.append(("llm.endpoint", f"provider openai needs an address; {remedy}"))
+    return found
+
+
+def check_names(config: Config) -> None:
+    """Raises:
+    ConfigError: Settings that `problems` finds, one on each line.
+    """
+    if found := problems(config):
+        raise ConfigError("\n".join(f"{path}: {what}." for path, what in found))
+
+
+def warnings(config: Config) -> list[str]:
+    """What can be served, but hardly as it was meant."""
+    found = []
+    language, voice = config.stt.language, config.tts.voice
+    if language and config.stt.provider == "pocketsphinx":
+        from providers.stt_pocketsphinx import SPEAKS
+
+        if language.partition("-")[0].lower() not in SPEAKS:
+            known = ", ".join(sorted(SPEAKS))
+            found.append(
+                f"stt: language {language!r} is not understood by pocketsphinx, which knows "
+                f"{known}; leave STT_LANGUAGE empty, or speak one of these"
+            )
+    if voice and config.tts.provider == "espeak":
+        from providers.tts_espeak import is_voice
+
+        try:
+            known_voice = is_voice(voice)
+        except OSError as error:
+            found.append(f"tts: espeak-ng cannot be loaded: {error}; reinstall espeakng-loader")
+        else:
+            if not known_voice:
+                found.append(
+                    f"tts: voice {voice!r} is none of espeak-ng's; try TTS_VOICE=en-us+f3, or "
+                    "leave it empty for the language's own"
+                )
+    return found
 
 
 def _list(known: dict[str, Make]) -> str:
@@ -165,6 +200,8 @@ class Built(Struct, frozen=True):
     providers: Providers
     by_slot: dict[str, Provider]
     library: IndexRetriever | None
+    warnings: tuple[str, ...] = ()
+    """See `warnings`."""
 
     async def start(self) -> None:
         """Loads all models, side by side, so that no caller waits for one.
@@ -175,6 +212,8 @@ class Built(Struct, frozen=True):
         Raises:
             ProviderError: One of our own cannot serve at all.
         """
+        for warning in self.warnings:
+            log.warning("check_the_settings", why=warning)
         await asyncio.gather(*(self._start(provider) for provider in self.by_slot.values()))
         if self.library is not None:
             await self.library.start()
@@ -222,7 +261,7 @@ def build(config: Config) -> Built:
         tts=by_slot["tts"],  # type: ignore[arg-type]
         retriever=library,
     )
-    return Built(providers, by_slot, library)
+    return Built(providers, by_slot, library, tuple(warnings(config)))
 
 
 def known_delays(config: Config) -> dict[str, float] | None:

@@ -25,9 +25,9 @@ app = typer.Typer(
 
 **First steps**
 
-    kaiwa ingest docs/            make your documents known
-    kaiwa serve                   open http://127.0.0.1:8000 and speak
-    kaiwa ask "When are you open?"   one turn here, with its timeline
+    kaiwa ingest docs/                make your documents known
+    kaiwa serve                       open http://127.0.0.1:8000 and speak
+    kaiwa ask "When are you open?"    one turn here, with its timeline
 
 Settings come from the profile, then a `--config` file, then the environment or `.env`
 (`.env.default` lists the variables), then the command line. `kaiwa config check` shows what that
@@ -54,7 +54,15 @@ def _config(
 ) -> Config:
     written = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     environment = {**written, **os.environ}
-    return load(profile=profile, file=file, environment=environment, overrides=overrides)
+    from voice.build import problems  # here, so that --help is there at once
+
+    return load(
+        profile=profile,
+        file=file,
+        environment=environment,
+        overrides=overrides,
+        judge=problems,
+    )
 
 
 @app.command()
@@ -79,22 +87,46 @@ def serve(
 @app.command()
 def ingest(
     paths: Annotated[
-        list[Path], typer.Argument(help="Files and folders: md, txt, html, pdf, docx.")
-    ],
-    index: Annotated[
-        Path | None, typer.Option(help="Folder of the index; default: RAG_INDEX_PATH, data/index.")
+        list[str] | None, typer.Argument(help="Files and folders: md, txt, html, pdf, docx.")
     ] = None,
+    index: Annotated[
+        str | None, typer.Option(help="Folder of the index; default: RAG_INDEX_PATH, data/index.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start with an empty index: only these PATHS are in it.")
+    ] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take these PATHS, or names from --list, out of it.")
+    ] = False,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="Show which documents are in the index.")
+    ] = False,
     profile: Profile = None,
     config: ConfigFile = None,
 ) -> None:
     """Make documents known. Run it again after changes: only what changed is read.
 
-    A running server takes the new index over within a second.
+    Documents of other folders stay in the index; files that are gone leave it. A running server
+    answers from the new index as soon as it has loaded it, without a restart.
     """
+    if sum((fresh, remove, list_all)) > 1:
+        raise typer.BadParameter("--fresh, --remove and --list exclude each other")
+    if not list_all and not paths:
+        raise typer.BadParameter("name files or folders", param_hint="PATHS")
+    if list_all and paths:
+        raise typer.BadParameter("--list takes no paths: it shows all that is in the index")
     chosen = _config(profile, config)
-    from voice.ingest_command import run_ingest
+    from voice import ingest_command as command
 
-    raise typer.Exit(run_ingest(chosen, paths, index or Path(chosen.rag.index), console))
+    folder = command.index_folder(chosen.rag.index if index is None else index)
+    given = command.given_paths(paths or [])
+    if list_all:
+        command.show_list(folder, console)
+        return
+    if remove:
+        command.run_remove(given, folder, console)
+        return
+    raise typer.Exit(command.run_ingest(chosen, given, folder, console, fresh=fresh))
 
 
 @app.command()
@@ -109,6 +141,11 @@ def ask(
     config: ConfigFile = None,
 ) -> None:
     """One turn on the terminal: the answer, its sources, and where the time went."""
+    if Path(question).suffix.lower() in (".mp3", ".m4a", ".ogg", ".opus", ".flac", ".webm"):
+        raise KaiwaError(
+            f"ask: {question}: of sound files, only WAV is read; make one with: "
+            f"ffmpeg -i {question} -ar 16000 -ac 1 -c:a pcm_s16le question.wav"
+        )
     chosen = _config(profile, config)
     from voice.ask_command import run_ask
 
@@ -184,18 +221,33 @@ def _numbers(text: str) -> tuple[int, ...]:
 def config_check(profile: Profile = None, config: ConfigFile = None) -> None:
     """Say what would run, or what is wrong with the settings. Loads nothing."""
     chosen = _config(profile, config)
+    from voice.build import warnings
     from voice.config_command import show
 
-    show(chosen, console)
+    show(chosen, warnings(chosen), console)
+
+
+@config_app.command("get")
+def config_get(
+    setting: Annotated[str, typer.Argument(help='Its path: "rag.index".')],
+    profile: Profile = None,
+    config: ConfigFile = None,
+) -> None:
+    """Print one setting's value, for scripts. Secrets are not told."""
+    chosen = _config(profile, config)
+    from voice.config_command import value_of
+
+    typer.echo(value_of(chosen, setting))
 
 
 def main() -> None:
-    """Entry point; every error a user can meet is one line that says what to do."""
+    """Entry point; every error a user can meet is a line that says what to do."""
     try:
         app()
     except (KaiwaError, ProviderError) as error:
-        text = escape(" ".join(str(error).split()))
-        complaints.print(f"[bold red]kaiwa:[/] {text}", highlight=False, soft_wrap=True)
+        for line in filter(str.strip, str(error).splitlines()):
+            text = escape(line.rstrip())
+            complaints.print(f"[bold red]kaiwa:[/] {text}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

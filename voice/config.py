@@ -4,41 +4,52 @@
     kaiwa serve --config FILE.yaml   the same shape; `profile: NAME` in it names what it builds on
     environment                      ENVIRONMENT below: the variables of .env.default
 
-Nothing else reads the environment. An unknown key is an error that names its path.
+Nothing else reads the environment. Whatever is wrong is told at once: each setting by its path,
+with where it was set and what would be right.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import yaml
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from voice import addresses
 from voice.errors import ConfigError
 
 PROFILES = Path(__file__).parent / "profiles"
+
+Share = Annotated[float, Meta(gt=0, lt=1)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+"""A time limit, where zero would mean that nothing ever works."""
+Delay = Annotated[float, Meta(ge=0, le=60_000)]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
 class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     """Any other address needs `api_keys`."""
-    port: int = 8000
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     api_keys: tuple[str, ...] = ()
     """Callers' keys; none: nobody is asked, which only 127.0.0.1 may do."""
     allowed_origins: tuple[str, ...] = ()
     """Origins whose pages may connect, beside the server's own: "https://voice.example.com"."""
-    max_sessions: int = 100
-    max_frame_kib: int = 2048
+    max_sessions: Count = 100
+    max_frame_kib: Count = 2048
     """Largest WebSocket message; longer ones end the connection with 1009."""
-    send_limit_s: float = 5.0
+    send_limit_s: Seconds = 5.0
     """A client that takes nothing for so long is dropped."""
-    drain_s: float = 10.0
+    drain_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     """How long a stopping server lets calls finish."""
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    level: str = "INFO"
+    level: LogLevel = "INFO"
     json: bool = True
     transcripts: bool = False
     """Whether what callers say may stand in the log."""
@@ -46,14 +57,14 @@ class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class VadConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "silero"
-    threshold: float = 0.5
-    min_speech_ms: int = 64
+    threshold: Share = 0.5
+    min_speech_ms: Milliseconds = 64
 
 
 class SttConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "pocketsphinx"
     language: str = ""
-    workers: int = 0
+    workers: Annotated[int, Meta(ge=0, le=256)] = 0
     """Processes; 0: one less than cores, at least one."""
 
 
@@ -62,23 +73,23 @@ class LlmConfig(Struct, frozen=True, forbid_unknown_fields=True):
     endpoint: str = ""
     model: str = ""
     api_key: str = ""
-    temperature: float | None = None
-    max_tokens: int = 512
-    context_tokens: int = 4000
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: Count = 512
+    context_tokens: Count = 4000
     """Budget of the prompt; the oldest turns leave first."""
     reasoning_effort: str = ""
-    first_token_limit_s: float = 10.0
-    token_limit_s: float = 5.0
+    first_token_limit_s: Seconds = 10.0
+    token_limit_s: Seconds = 5.0
 
 
 class TtsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "espeak"
     voice: str = ""
-    first_audio_limit_s: float = 5.0
-    audio_limit_s: float = 3.0
+    first_audio_limit_s: Seconds = 5.0
+    audio_limit_s: Seconds = 3.0
     """From one piece of a clause's sound to the next."""
-    sentence_gap_ms: int = 220
-    clause_gap_ms: int = 90
+    sentence_gap_ms: Annotated[int, Meta(ge=0, le=2000)] = 220
+    clause_gap_ms: Annotated[int, Meta(ge=0, le=2000)] = 90
     """Silence between clauses, which are made one by one. Measured: espeak pauses for 290 ms
     between the sentences of one text, and for 7 to 27 ms behind a text of one clause."""
 
@@ -93,27 +104,27 @@ class RerankerConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class RagConfig(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
-    index: str = "data/index"
+    index: Annotated[str, Meta(min_length=1)] = "data/index"
     """The folder `kaiwa ingest` writes."""
-    passages: int = 4
-    limit_ms: int = 300
+    passages: Annotated[int, Meta(ge=1, le=100)] = 4
+    limit_ms: Annotated[int, Meta(ge=1, le=60_000)] = 300
     """After this the answer goes on without passages."""
 
 
 class TurnConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    silence_ms: int = 500
+    silence_ms: Annotated[int, Meta(ge=50, le=10_000)] = 500
     """Silence that ends a turn, where the client sets none."""
-    final_after_ms: int = 200
+    final_after_ms: Milliseconds = 200
     """Silence after which the recogniser is asked for its final."""
-    final_limit_s: float = 2.0
-    max_utterance_s: float = 60.0
-    stall_s: float = 1.5
+    final_limit_s: Seconds = 2.0
+    max_utterance_s: Seconds = 60.0
+    stall_s: Seconds = 1.5
     """In mid-speech, no audio for so long ends the turn."""
 
 
 class PlayoutConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    frame_ms: int = 40
-    lead_ms: int = 300
+    frame_ms: Annotated[int, Meta(ge=10, le=400)] = 40
+    lead_ms: Milliseconds = 300
     """How far ahead of the caller's ear audio is sent."""
 
 
@@ -124,7 +135,7 @@ class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True):
         "from the operator's documents are given, answer only from them; if they do not hold the "
         "answer, say that you do not know."
     )
-    max_reply_s: float = 60.0
+    max_reply_s: Seconds = 60.0
     """Speech of one answer; the rest is not said."""
 
 
@@ -132,12 +143,12 @@ class MockConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Delays and faults of the mock providers, each known exactly."""
 
     stt_text: str = "what are your opening hours on saturday"
-    stt_partial_ms: float = 300.0
-    stt_final_ms: float = 20.0
-    llm_first_token_ms: float = 50.0
-    llm_token_ms: float = 10.0
-    tts_first_audio_ms: float = 30.0
-    jitter_ms: float = 0.0
+    stt_partial_ms: Delay = 300.0
+    stt_final_ms: Delay = 20.0
+    llm_first_token_ms: Delay = 50.0
+    llm_token_ms: Delay = 10.0
+    tts_first_audio_ms: Delay = 30.0
+    jitter_ms: Delay = 0.0
     seed: int = 0
     faults: tuple[dict[str, Any], ...] = ()
     """See mocks/faults.py, with `slot` beside: {slot: llm, kind: timeout, at: 3}."""
@@ -180,17 +191,23 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
 """Variable → where it goes. Lists are separated by commas."""
 
 
+Problem = tuple[str, str]
+"""A setting's path, and what is wrong with it."""
+
+
 def load(
     *,
     profile: str | None = None,
     file: Path | None = None,
     environment: Mapping[str, str],
     overrides: Mapping[tuple[str, str], Any] | None = None,
+    judge: Callable[[Config], Iterable[Problem]] = lambda config: (),
 ) -> Config:
     """Args:
         overrides: From the command line: (section, key) → value.
+        judge: What else can be wrong with it, to be told together with the rest.
     Raises:
-        ConfigError: Names the path of the setting, and where it was set.
+        ConfigError: A line for each wrong setting: its path, and where it was set.
     """
     tree: dict[str, Any] = {}
     given = _read(file) if file else {}
@@ -208,23 +225,62 @@ def load(
             option = f"--{key.replace('_', '-')}"
             _set(tree, section, key, value, option)
             origins[f"{section}.{key}"] = option
-    try:
-        config = msgspec.convert(tree, Config, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_explained(str(error), origins, file)) from None
-    return _checked(_with_endpoints(config))
+    config, problems = _converted(tree)
+    config = _with_endpoints(config)
+    problems += (*_problems(config), *judge(config))
+    if problems:
+        found = (f"{path}: {what}{_where(path, origins, file)}." for path, what in problems)
+        raise ConfigError("\n".join(found))
+    return config
 
 
-def _explained(error: str, origins: Mapping[str, str], file: Path | None) -> str:
-    """msgspec's words, with the path in front and where to mend it behind."""
+def _where(path: str, origins: Mapping[str, str], file: Path | None) -> str:
+    origin = origins.get(path) or file
+    return f" ({origin})" if origin else ""
+
+
+def _converted(tree: dict[str, Any]) -> tuple[Config, list[Problem]]:
+    """What is wrong is put aside, its default in its place, until the rest is fine."""
+    problems: list[Problem] = []
+    while True:
+        try:
+            return msgspec.convert(tree, Config, strict=False), problems
+        except msgspec.ValidationError as error:
+            path, what = _explained(str(error))
+            found, value = _taken_out(tree, path)
+            shown = isinstance(value, str | int | float) and path not in SECRET
+            problems.append((path, f"{what}, got {value!r}" if shown else what))
+            if not found:
+                return Config(), problems
+
+
+def _taken_out(tree: dict[str, Any], path: str) -> tuple[bool, Any]:
+    """Whether there was such a setting, and its value. A strange key may hold any sign."""
+    if path in tree:
+        return True, tree.pop(path)
+    section, _, key = path.partition(".")
+    part = tree.get(section)
+    for name in (key, key.partition("[")[0]):
+        if isinstance(part, dict) and name in part:
+            return True, part.pop(name)
+    return False, None
+
+
+SECRET = ("llm.api_key", "server.api_keys")
+
+
+def _explained(error: str) -> Problem:
+    """msgspec's words, with what would be right."""
     what, _, path = error.partition(" - at `$")
     path = path.rstrip("`").lstrip(".")
     unknown = what.removeprefix("Object contains unknown field `").rstrip("`")
     if what.startswith("Object contains unknown field"):
         known = ", ".join(_settings_of(path))
-        path = f"{path}.{unknown}".lstrip(".")
-        what = f"there is no such setting; known are {known}"
-    return f"{path}: {what}, in {origins.get(path) or file or 'the profile'}."
+        return f"{path}.{unknown}".lstrip("."), f"there is no such setting; known are {known}"
+    if what.startswith("Invalid enum value"):
+        return path, f"must be one of {', '.join(get_args(LogLevel))}"
+    what = re.sub(r"^Expected `\w+` (?=[<>])", "must be ", what)
+    return path, what.replace("Expected", "must be", 1).partition(", got")[0]
 
 
 def _settings_of(path: str) -> list[str]:
@@ -248,7 +304,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not YAML: {error}") from None
+        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -275,7 +331,7 @@ def _set(tree: dict[str, Any], section: str, key: str, value: Any, origin: str) 
 def _parse(section: str, key: str, value: str) -> Any:
     if (section, key) in (("server", "api_keys"), ("server", "allowed_origins")):
         return [part.strip() for part in value.split(",") if part.strip()]
-    return value
+    return value.upper() if (section, key) == ("log", "level") else value
 
 
 def _with_endpoints(config: Config) -> Config:
@@ -289,74 +345,25 @@ def _with_endpoints(config: Config) -> Config:
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def _checked(config: Config) -> Config:
-    server = config.server
+def _problems(config: Config) -> Iterator[Problem]:
+    """What the types above cannot say."""
+    server, playout = config.server, config.playout
     if server.host not in LOOPBACK and not server.api_keys:
-        raise ConfigError(
-            f"server.host: {server.host} can be reached by others, and no API keys are set. "
-            "Set KAIWA_API_KEYS (or server.api_keys) to one or more secrets, or keep 127.0.0.1."
+        yield (
+            "server.host",
+            f"{server.host} can be reached by others, and no API keys are set. "
+            "Set KAIWA_API_KEYS (or server.api_keys) to one or more secrets, or keep 127.0.0.1",
         )
-    short = [key for key in server.api_keys if len(key) < 16]
-    if short:
-        raise ConfigError(
-            "server.api_keys: a key is shorter than 16 characters. "
-            'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+    if any(len(key) < 16 for key in server.api_keys):
+        yield (
+            "server.api_keys",
+            "a key is shorter than 16 characters. "
+            'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
         )
-    checks = [
-        (0 <= server.port <= 65535, "server.port", "must be 0..65535", server.port),
-        (server.max_sessions >= 1, "server.max_sessions", "must be 1 or more", server.max_sessions),
-        (
-            50 <= config.turn.silence_ms <= 10_000,
-            "turn.silence_ms",
-            "must be 50..10000",
-            config.turn.silence_ms,
-        ),
-        (
-            10 <= config.playout.frame_ms <= 400,
-            "playout.frame_ms",
-            "must be 10..400",
-            config.playout.frame_ms,
-        ),
-        (
-            config.playout.lead_ms >= config.playout.frame_ms,
-            "playout.lead_ms",
-            "must be at least playout.frame_ms",
-            config.playout.lead_ms,
-        ),
-        *(
-            (0 <= gap <= 2000, f"tts.{name}", "must be 0..2000", gap)
-            for name in ("sentence_gap_ms", "clause_gap_ms")
-            for gap in (getattr(config.tts, name),)
-        ),
-        (0 < config.vad.threshold < 1, "vad.threshold", "must lie in 0..1", config.vad.threshold),
-        *_positive(config),
-    ]
-    for fine, path, rule, value in checks:
-        if not fine:
-            raise ConfigError(f"{path}: {rule}, got {value}.")
-    return config
-
-
-def _positive(config: Config) -> list[tuple[bool, str, str, Any]]:
-    """What is a size or a time limit, where zero would mean that nothing ever works."""
-    paths = (
-        "server.max_frame_kib",
-        "server.send_limit_s",
-        "llm.max_tokens",
-        "llm.context_tokens",
-        "llm.first_token_limit_s",
-        "llm.token_limit_s",
-        "tts.first_audio_limit_s",
-        "tts.audio_limit_s",
-        "rag.limit_ms",
-        "turn.final_limit_s",
-        "turn.max_utterance_s",
-        "turn.stall_s",
-        "agent.max_reply_s",
-    )
-    checks: list[tuple[bool, str, str, Any]] = []
-    for path in paths:
-        section, key = path.split(".")
-        value = getattr(getattr(config, section), key)
-        checks.append((value > 0, path, "must be more than 0", value))
-    return checks
+    for origin in server.allowed_origins:
+        if wrong := addresses.origin_problem(origin):
+            yield "server.allowed_origins", wrong
+    if config.llm.endpoint and (wrong := addresses.endpoint_problem(config.llm.endpoint)):
+        yield "llm.endpoint", wrong
+    if playout.lead_ms < playout.frame_ms:
+        yield "playout.lead_ms", f"must be at least playout.frame_ms, got {playout.lead_ms}"

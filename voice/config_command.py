@@ -1,26 +1,41 @@
-"""`kaiwa config check`: what the settings amount to, without the secrets."""
+"""`kaiwa config`: what the settings amount to, without the secrets."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from voice.build import check_names
-from voice.config import Config
-
-SECRETS = ("api_key", "api_keys")
+from voice.config import SECRET, Config
+from voice.errors import KaiwaError
 
 
-def show(config: Config, console: Console) -> None:
-    """Raises:
-    ConfigError: A slot names a provider there is not.
-    """
-    check_names(config)
-    table = Table("setting", "value", title=f"profile {config.profile}", title_justify="left")
+def settings(config: Config) -> Iterator[tuple[str, Any]]:
+    """Each setting's path and value; of a secret, whether it is set."""
     for section, values in msgspec.to_builtins(config).items():
-        if not isinstance(values, dict):
-            continue
-        for key, value in values.items():
-            shown = "set" if key in SECRETS and value else value
-            table.add_row(f"{section}.{key}", str(shown))
+        if isinstance(values, dict):
+            for key, value in values.items():
+                path = f"{section}.{key}"
+                yield path, ("set" if value else "") if path in SECRET else value
+
+
+def show(config: Config, warnings: list[str], console: Console) -> None:
+    table = Table("setting", "value", title=f"profile {config.profile}", title_justify="left")
+    for path, value in settings(config):
+        table.add_row(path, escape(str(value)))
     console.print(table)
-    console.print("The configuration is fine.")
+    for warning in warnings:
+        console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
+    console.print("The configuration can be used." if warnings else "The configuration is fine.")
+
+
+def value_of(config: Config, path: str) -> str:
+    """Raises:
+    KaiwaError: There is no such setting.
+    """
+    found = dict(settings(config))
+    if path not in found:
+        raise KaiwaError(f"config get: there is no {path!r}; `kaiwa config check` lists them all.")
+    return str(found[path])

@@ -1,7 +1,5 @@
 """Shared by the clients' tests: one server, and the hosts of the SDKs."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from tests.clients.kaiwa_server import KaiwaServer, running_server
 from tests.clients.scenario_host import ScenarioHost
 from tests.clients.speech_files import write_speech_files
+from tests.needed import missing, needed
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -56,15 +55,9 @@ def agents(speech_folder: Path) -> Iterator[ScenarioHost]:
     yield from _host(AGENTS_SDK, [*program, str(speech_folder)])
 
 
-def _host(needed: Path, command: list[str]) -> Iterator[ScenarioHost]:
-    reason = ""
-    if not needed.exists():
-        reason = f"{needed.relative_to(ROOT)} is missing; tests/clients/setup.sh makes it"
-    elif shutil.which(command[0]) is None:
-        reason = f"{command[0]} is not installed"
-    if reason:
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+def _host(made: Path, command: list[str]) -> Iterator[ScenarioHost]:
+    if not made.exists():
+        missing(f"{made.relative_to(ROOT)} is missing; tests/clients/setup.sh makes it")
+    needed(command[0])
     with ScenarioHost(command) as host:
         yield host

@@ -32,7 +32,8 @@ fi
 
 modules="$here/node/node_modules"
 if ! command -v npm >/dev/null; then
-    echo "setup.sh: npm is not installed; the tests of the JavaScript client will be skipped" >&2
+    echo "setup.sh: npm is not installed; the tests of the JavaScript client cannot run" >&2
+    [ -z "${CI:-}" ] || exit 1
 elif ! stamped "$modules/.stamp" "$here/node/package.json" "$here/node/package-lock.json"; then
     (cd "$here/node" && npm ci --no-audit --no-fund --loglevel=error)
     cat "$here/node/package.json" "$here/node/package-lock.json" | cksum >"$modules/.stamp"

@@ -19,10 +19,10 @@ from websockets.http11 import Request, Response
 
 from voice.bench.config import BenchConfig, BenchError, KnownDelays
 from voice.bench.report import BenchReport, read_report
-from voice.bench.run import Progress, measure
+from voice.bench.run import Progress, _server_use, measure
 from voice.bench.server import http_url, known_delays, split_cores, websocket_url
 from voice.bench.turns import Outcome
-from voice.bench.weight import weigh
+from voice.bench.weight import Weight, weigh
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="generators are pinned and weighed")
 
@@ -34,9 +34,13 @@ TONE = base64.b64encode((8_000 * np.sin(np.arange(960) / 5)).astype("<i2").tobyt
 class ScriptedServer:
     """A server of the wire that hears by loudness and answers with 1.2 s of tone, 200 ms ahead."""
 
-    def __init__(self, *, extra_ms: float = 0.0) -> None:
+    def __init__(self, *, extra_ms: float = 0.0, dies_in_answer: int = 0) -> None:
         self.extra_ms = extra_ms
+        self.dies_in_answer = dies_in_answer
+        """Its number, from 1; 0: in none."""
+        self.sockets: list[ServerConnection] = []
         self.ids = itertools.count()
+        self.answers = 0
         self.truncations: list[int] = []
         self.close_codes: list[int | None] = []
         self.keys: set[str] = set()
@@ -54,6 +58,7 @@ class ScriptedServer:
         async def send(kind: str, **fields: Any) -> None:
             await socket.send(json.dumps({"type": kind, **fields}))
 
+        self.sockets.append(socket)
         async with asyncio.TaskGroup() as group:
             await send("session.created", session={})
             speaking, quiet_ms, item, reply = False, 0, "", None
@@ -88,6 +93,10 @@ class ScriptedServer:
     async def reply(self, send: Any, name: str) -> None:
         loop = asyncio.get_running_loop()
         status = "completed"
+        self.answers += 1
+        if self.answers == self.dies_in_answer:
+            for socket in self.sockets:
+                socket.transport.abort()
         await asyncio.sleep((THINKING_MS + self.extra_ms) / 1000)
         await send("response.created", response={"id": name, "status": "in_progress"})
         begun_at = loop.time()
@@ -189,6 +198,47 @@ def test_no_server_is_an_error_that_says_so() -> None:
         url = f"ws://127.0.0.1:{unused.getsockname()[1]}/v1/realtime"
         with pytest.raises(BenchError, match="is the server running there"):
             asyncio.run(measure(BenchConfig(url=url, known=KnownDelays())))
+
+
+def test_a_server_that_dies_in_mid_run_is_an_error_that_says_so() -> None:
+    async def go() -> None:
+        async with serving(ScriptedServer(dies_in_answer=4)) as url:
+            config = BenchConfig(
+                url=url,
+                callers=(2,),
+                turns=3,
+                warmup_turns=0,
+                barge_in_every=0,
+                gap_ms=100,
+                ramp_s=0.1,
+                known=KnownDelays(),
+            )
+            await measure(config)
+
+    with pytest.raises(BenchError, match=r"ended every call, after [123] of 6 turns.*its log"):
+        asyncio.run(go())
+
+
+def test_a_server_that_cannot_start_is_told_with_its_last_words() -> None:
+    with pytest.raises(BenchError, match=r"(?s)last words:.*there is no 'moon'"):
+        asyncio.run(measure(BenchConfig(spawn=True, profile="moon")))
+
+
+def weight(memory_mib: float, at: float = 0.0) -> Weight:
+    return Weight(at=at, cpu=at / 10, memory=memory_mib * 1024 * 1024, processes=1)
+
+
+def memory_each(idle: float, closed: float, callers: int, callers_before: int) -> float | None:
+    use = _server_use(weight(idle), weight(idle), weight(closed, 1.0), callers, callers_before)
+    assert use is not None
+    return use.memory_per_session_mb
+
+
+def test_memory_is_counted_from_the_idle_server_and_only_where_no_earlier_step_hides_it() -> None:
+    assert memory_each(100, 150, 25, 1) == 2.0
+    assert memory_each(100, 150, 1, 25) is None, "what 25 callers left would be one caller's"
+    assert memory_each(100, 150, 25, 25) is None
+    assert memory_each(100, 99, 1, 0) is None, "no caller takes less than nothing"
 
 
 def test_a_refused_key_is_an_error_that_says_so() -> None:

@@ -22,7 +22,8 @@ COMMANDS = {
     ("ingest",): ("paths", "--index"),
     ("ask",): ("question", "--speak-to", "--profile"),
     ("bench",): ("--url", "--callers", "--html"),
-    ("config",): ("check",),
+    ("config",): ("check", "get"),
+    ("config", "get"): ("rag.index", "--profile"),
     ("config", "check"): ("--profile", "--config"),
 }
 
@@ -100,6 +101,36 @@ def test_config_check_names_the_setting_that_is_wrong(tmp_path: Path, what: str)
     file.parent.mkdir()
     file.write_text(text)
     assert named in complaint("config", "check", "--config", str(file))
+
+
+def test_config_check_tells_everything_that_is_wrong_a_line_each() -> None:
+    done = kaiwa(
+        "config",
+        "check",
+        LOG_LEVEL="LOUD",
+        LLM_ENDPOINT="localhost:11434",
+        KAIWA_ALLOWED_ORIGINS="foo",
+    )
+    assert done.returncode == 2 and "fine" not in done.stdout
+    told = done.stderr.splitlines()
+    assert len(told) == 3 and all(line.startswith("kaiwa: ") for line in told)
+    for variable in ("LOG_LEVEL", "LLM_ENDPOINT", "KAIWA_ALLOWED_ORIGINS"):
+        assert variable in done.stderr
+
+
+def test_config_check_warns_of_what_would_hardly_be_meant() -> None:
+    done = kaiwa("config", "check", STT_LANGUAGE="ja", TTS_VOICE="no-such-voice")
+    assert done.returncode == 0 and "fine" not in done.stdout
+    assert done.stdout.count("warning: ") == 2
+    assert "'ja'" in done.stdout and "'no-such-voice'" in done.stdout
+
+
+def test_one_setting_is_told_to_scripts_and_no_secret(tmp_path: Path) -> None:
+    key = "a-key-that-is-long-enough-0001"
+    index = str(tmp_path / "[b]index")
+    assert kaiwa("config", "get", "rag.index", RAG_INDEX_PATH=index).stdout == f"{index}\n"
+    assert kaiwa("config", "get", "server.api_keys", KAIWA_API_KEYS=key).stdout == "set\n"
+    assert "config check" in complaint("config", "get", "rag.indx")
 
 
 def test_a_missing_file_and_a_bad_variable_are_said_by_name(tmp_path: Path) -> None:
@@ -197,6 +228,11 @@ def test_files_that_are_no_question_are_refused_with_the_remedy(tmp_path: Path) 
         read_wav(wav(tmp_path / "odd.wav", bytes(600), rate_hz=44_101))
     with pytest.raises(KaiwaError, match="Is a directory"):
         read_wav(tmp_path)
+
+
+def test_a_sound_file_of_another_kind_is_not_taken_for_words() -> None:
+    said = complaint("ask", "question.mp3", "--profile", "mock")
+    assert "only WAV" in said and "ffmpeg -i question.mp3" in said
 
 
 def test_nothing_asked_and_nowhere_to_write_are_said(tmp_path: Path) -> None:

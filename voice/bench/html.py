@@ -122,13 +122,16 @@ def _count_table(steps: Sequence[Step]) -> str:
     rows.append(_row("generator late, p99 ms", [f"{step.lag_ms.p99:.2f}" for step in steps]))
     uses = [step.server for step in steps if step.server is not None]
     if len(uses) == len(steps):
-        costs = {
+        costs: dict[str, list[float | None]] = {
             "CPU, ms per session-second": [use.cpu_per_session_s * 1000 for use in uses],
             "CPU, cores busy": [use.cpu_cores for use in uses],
             "memory, MiB": [use.memory_mb for use in uses],
             "memory, MiB per session": [use.memory_per_session_mb for use in uses],
         }
-        rows += [_row(name, [f"{value:.2f}" for value in values]) for name, values in costs.items()]
+        rows += [
+            _row(name, ["–" if value is None else f"{value:.2f}" for value in values])
+            for name, values in costs.items()
+        ]
     return _table(("", *(step.name for step in steps)), rows, "")
 
 

@@ -19,11 +19,12 @@ class ServerUse(msgspec.Struct, frozen=True, kw_only=True):
     cpu_cores: float
     """Cores busy on average while the window was open."""
     memory_before_mb: float
-    """Before the step's first caller, after a call that is not counted."""
+    """Before the run's first caller, after a call that is not counted."""
     memory_mb: float
     """At the end of the window, with all of them."""
-    memory_per_session_mb: float
-    """The difference shared out. What an earlier step left free is used again and not seen here."""
+    memory_per_session_mb: float | None
+    """The difference shared out. None behind a step of as many callers or more, whose memory is
+    used again, and where the server took none at all."""
     processes: int
 
 

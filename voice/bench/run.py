@@ -21,6 +21,7 @@ from voice.bench.html import to_html
 from voice.bench.report import LAG_LIMIT_MS, BenchReport, Environment, ServerUse, Step, to_json
 from voice.bench.server import known_delays, started, websocket_url
 from voice.bench.speech import Speech, made_speech, read_speech
+from voice.bench.turns import Outcome
 from voice.bench.weight import Weight, weigh
 from voice.bench.worker import Result, Task
 from voice.bench.workers import all_of, expect, hired, tell
@@ -67,11 +68,13 @@ async def measure(config: BenchConfig, on_progress: OnProgress | None = None) ->
         environment = environment_of(server_cores)
         if pid:
             await _prime(msgspec.structs.replace(config, url=url))
+        idle = weigh(pid) if pid else None
         steps = [
             await _step(
                 msgspec.structs.replace(config, url=url),
                 number,
                 pid,
+                idle,
                 known,
                 on_progress or (lambda progress: None),
             )
@@ -117,7 +120,7 @@ async def _prime(config: BenchConfig) -> None:
     once = msgspec.structs.replace(
         config, callers=(1,), processes=1, turns=1, warmup_turns=0, barge_in_every=0, ramp_s=0.0
     )
-    await _step(once, 0, 0, None, lambda progress: None)
+    await _step(once, 0, 0, None, None, lambda progress: None)
 
 
 # --- one step -----------------------------------------------------------------------------------
@@ -127,13 +130,13 @@ async def _step(
     config: BenchConfig,
     number: int,
     pid: int,
+    idle: Weight | None,
     known: KnownDelays | None,
     on_progress: OnProgress,
 ) -> Step:
     callers = config.callers[number]
     shares = [tuple(range(n, callers, config.processes)) for n in range(config.processes)]
     shares = [share for share in shares if share]
-    before = weigh(pid) if pid else None
     over = [0] * len(shares)
 
     def show(worker: int, turns: int) -> None:
@@ -163,7 +166,7 @@ async def _step(
             await tell(worker, "close")
         messages = await all_of([expect(worker, "result") for worker in workers])
     results = [message.result for message in messages if message.result is not None]
-    use = _server_use(before, opened, closed, callers)
+    use = _server_use(idle, opened, closed, callers, max((0, *config.callers[:number])))
     return _step_of(config, callers, results, known, window_s, use)
 
 
@@ -184,6 +187,13 @@ def _step_of(
     if lag is None:
         why = closed[0] if closed else "no frame was sent"
         raise BenchError(f"{callers} callers: no conversation took place: {why}")
+    over = sum(turn.outcome is not Outcome.LOST for turn in turns)
+    planned = callers * config.turns
+    if len(closed) == callers and over < planned:
+        raise BenchError(
+            f"{callers} callers: the server ended every call, after {over} of {planned} turns: "
+            f"{closed[0]}. Look at its log for the reason, and measure again."
+        )
     return Step(
         callers=callers,
         window_s=round(window_s, 3),
@@ -191,7 +201,7 @@ def _step_of(
         spans=span_distributions(turns),
         counts=count(
             turns,
-            planned=callers * config.turns,
+            planned=planned,
             unasked=sum(result.unasked for result in results),
             errors=sum(result.errors for result in results),
             closed=len(closed),
@@ -205,17 +215,27 @@ def _step_of(
 
 
 def _server_use(
-    before: Weight | None, opened: Weight | None, closed: Weight | None, callers: int
+    idle: Weight | None,
+    opened: Weight | None,
+    closed: Weight | None,
+    callers: int,
+    callers_before: int,
 ) -> ServerUse | None:
-    if before is None or opened is None or closed is None:
+    """Args:
+    callers_before: The most that a step before this one had.
+    """
+    if idle is None or opened is None or closed is None:
         return None
+    taken_mb = (closed.memory - idle.memory) / MIB
     cores = (closed.cpu - opened.cpu) / max(closed.at - opened.at, 1e-9)
     return ServerUse(
         cpu_per_session_s=round(cores / callers, 5),
         cpu_cores=round(cores, 4),
-        memory_before_mb=round(before.memory / MIB, 2),
+        memory_before_mb=round(idle.memory / MIB, 2),
         memory_mb=round(closed.memory / MIB, 2),
-        memory_per_session_mb=round((closed.memory - before.memory) / MIB / callers, 3),
+        memory_per_session_mb=(
+            round(taken_mb / callers, 3) if taken_mb > 0 and callers > callers_before else None
+        ),
         processes=closed.processes,
     )
 

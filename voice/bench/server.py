@@ -34,7 +34,10 @@ def websocket_url(url: str) -> str:
     parts = urlsplit(url)
     schemes = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
     if parts.scheme not in schemes or not parts.hostname:
-        raise BenchError(f"url must look like ws://host:port/v1/realtime, got {url!r}")
+        raise BenchError(
+            "url must look like ws://host:port/v1/realtime, with ws, wss, http or https in front, "
+            f"got {url!r}"
+        )
     return urlunsplit(parts._replace(scheme=schemes[parts.scheme]))
 
 
@@ -134,16 +137,20 @@ async def started(config: BenchConfig) -> AsyncGenerator[Started, None]:
             if server_cores:
                 os.sched_setaffinity(0, generator_cores)
         try:
-            await _until_ready(process, f"http://127.0.0.1:{port}/ready", output)
+            await _until_ready(process, f"http://127.0.0.1:{port}/ready")
             url = f"ws://127.0.0.1:{port}/v1/realtime?model=kaiwa"
             yield Started(url, process.pid, tuple(sorted(server_cores)))
+        except BenchError as error:
+            if process.returncode is None:
+                raise
+            raise BenchError(f"{error}\n{_last_words(process, output)}") from None
         finally:
             await _stop(process)
             if before:
                 os.sched_setaffinity(0, before)
 
 
-async def _until_ready(process: Process, address: str, output: IO[bytes]) -> None:
+async def _until_ready(process: Process, address: str) -> None:
     try:
         async with asyncio.timeout(READY_LIMIT_S), aiohttp.ClientSession() as session:
             while process.returncode is None:
@@ -154,12 +161,15 @@ async def _until_ready(process: Process, address: str, output: IO[bytes]) -> Non
                 except aiohttp.ClientError:
                     pass
                 await asyncio.sleep(0.1)
-            problem = f"ended with {process.returncode}"
     except TimeoutError:
-        problem = f"was not ready after {READY_LIMIT_S:g} s"
+        raise BenchError(f"the server was not ready after {READY_LIMIT_S:g} s") from None
+    raise BenchError("the server that was started did not become ready")
+
+
+def _last_words(process: Process, output: IO[bytes]) -> str:
     output.seek(0)
     tail = output.read()[-2000:].decode(errors="replace").strip()
-    raise BenchError(f"the server that was started {problem}; its last words:\n{tail}")
+    return f"the server ended with {process.returncode}; its last words:\n{tail}"
 
 
 async def _stop(process: Process) -> None:

@@ -109,7 +109,8 @@ def read_speech(path: str) -> Speech:
             width, channels, rate_hz = file.getsampwidth(), file.getnchannels(), file.getframerate()
             raw = file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as error:
-        raise BenchError(f"wav: cannot read {path}: {error}; give a 16-bit PCM WAV file") from error
+        why = getattr(error, "strerror", "") or str(error) or "it ends too early"
+        raise BenchError(f"wav: cannot read {path}: {why}; give a 16-bit PCM WAV file") from error
     if width != 2:
         raise BenchError(f"wav: {path} has {width * 8} bits a sample; give a 16-bit PCM WAV file")
     mono = np.frombuffer(raw, dtype="<i2").reshape(-1, channels).mean(axis=1).astype(np.int16)

@@ -54,12 +54,16 @@ def _steps(report: BenchReport) -> Table:
             costs = [
                 f"{use.cpu_per_session_s * 1000:.1f}",
                 f"{use.cpu_cores:.2f}",
-                f"{use.memory_per_session_mb:.2f}",
+                _shown(use.memory_per_session_mb),
             ]
         late = Text(f"{step.lag_ms.p99:.2f}", style="" if step.is_trusted else "bold red")
         planned = str(step.counts.planned)
         table.add_row(str(step.callers), planned, _troubles(step), late, *costs)
     return table
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _troubles(step: Step) -> Text:

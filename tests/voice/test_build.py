@@ -1,0 +1,66 @@
+"""What only the root can judge of the settings; that providers run is the other tests' business."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tests.served import Served, get
+from voice.build import KNOWN, problems, warnings
+from voice.config import (
+    Config,
+    EmbedderConfig,
+    LlmConfig,
+    SttConfig,
+    TtsConfig,
+    VadConfig,
+    load,
+)
+
+
+def test_the_default_settings_give_no_cause_for_a_word() -> None:
+    for profile in ("embedded", "mock"):
+        config = load(profile=profile, environment={})
+        assert problems(config) == [] and warnings(config) == []
+
+
+def test_every_provider_there_is_not_is_named_with_those_there_are() -> None:
+    config = Config(
+        vad=VadConfig("parrot"), tts=TtsConfig("parrot"), embedder=EmbedderConfig("parrot")
+    )
+    found = dict(problems(config))
+    assert sorted(found) == ["embedder.provider", "tts.provider", "vad.provider"]
+    for path, what in found.items():
+        assert "'parrot'" in what
+        assert all(name in what for name in KNOWN[path.partition(".")[0]])
+
+
+def test_a_client_without_an_address_is_told_before_anything_is_loaded() -> None:
+    ((path, what),) = problems(Config(llm=LlmConfig("openai")))
+    assert path == "llm.endpoint" and "LLM_ENDPOINT" in what and "http://" in what
+
+
+def test_a_language_that_the_recogniser_does_not_know_is_warned_of() -> None:
+    (warning,) = warnings(Config(stt=SttConfig(language="ja")))
+    assert warning.startswith("stt: ") and "'ja'" in warning and "en" in warning
+    for language in ("en", "en-GB", "EN-us", ""):
+        assert warnings(Config(stt=SttConfig(language=language))) == []
+    assert warnings(Config(stt=SttConfig("mock", language="ja"))) == []
+
+
+def test_a_voice_there_is_not_is_warned_of() -> None:
+    (warning,) = warnings(Config(tts=TtsConfig(voice="no-such-voice")))
+    assert warning.startswith("tts: ") and "'no-such-voice'" in warning
+    for voice in ("en-us+f3", "ja", ""):
+        assert warnings(Config(tts=TtsConfig(voice=voice))) == []
+    assert warnings(Config(tts=TtsConfig("mock", voice="no-such-voice"))) == []
+
+
+def test_a_server_tells_of_such_settings_at_its_start_and_in_health(
+    serving: Callable[..., Served],
+) -> None:
+    served = serving(tts={"provider": "espeak", "voice": "no-such-voice"})
+    logged = [json.loads(line) for line in served.lines if '"check_the_settings"' in line]
+    assert ["'no-such-voice'" in line["why"] for line in logged] == [True]
+    health: dict[str, Any] = json.loads(get(served.url, "/health").body)
+    assert health["status"] == "degraded"
+    assert any("'no-such-voice'" in warning for warning in health["warnings"])

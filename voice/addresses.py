@@ -1,0 +1,39 @@
+"""Addresses as people type them: what is wrong with one, and what was probably meant."""
+
+import re
+from urllib.parse import urlsplit
+
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#*\sA-Z]+")
+"""As browsers send it, and as it is compared: lower case, without a path."""
+
+
+def origin_problem(text: str) -> str:
+    """Empty where `text` can be the Origin of a page."""
+    if ORIGIN.fullmatch(text):
+        return ""
+    lower = text.lower()
+    host = re.split(r"[/?#\s]", lower.partition("://")[2] or lower)[0]
+    if not host or "*" in host or host == "null":
+        return f"{text!r} is no origin; list each one, such as https://voice.example.com"
+    scheme = "http" if lower.startswith("http://") else "https"
+    return f"{text!r} is no origin; did you mean {scheme}://{host}?"
+
+
+def endpoint_problem(text: str) -> str:
+    """Empty where `text` is the address of an HTTP server."""
+    if _is_http(text):
+        return ""
+    guess = f"http://{text}" if "/" in text else f"http://{text}/v1"
+    if "://" not in text and _is_http(guess):
+        return f"{text!r} is no http address; did you mean {guess}?"
+    return f"{text!r} is no http address; it must look like http://127.0.0.1:11434/v1"
+
+
+def _is_http(text: str) -> bool:
+    if re.search(r"\s", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # what stands for the port is none
+        return False
