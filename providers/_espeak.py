@@ -23,6 +23,8 @@ EVENT_END, EVENT_WORD = 0, 1
 
 _VOICE = re.compile(r"[A-Za-z0-9_+ -]{1,40}")
 """Voices are file names; anything else is none."""
+_VARIANT = "!v/"
+"""How the identifier of a variant alone begins; it has no language and says nothing."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 """Among them \\x01, which begins espeak's embedded commands."""
 
@@ -41,6 +43,16 @@ class _Event(ctypes.Structure):
         ("sample", ctypes.c_int),
         ("user_data", ctypes.c_void_p),
         ("id", _Id),
+    ]
+
+
+class _Voice(ctypes.Structure):
+    """Its first fields."""
+
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.c_char_p),
+        ("identifier", ctypes.c_char_p),
     ]
 
 
@@ -70,7 +82,7 @@ class Request(msgspec.Struct):
 
 
 class Espeak:
-    """The library and the one thread that may call it."""
+    """The library and the one thread that speaks."""
 
     def __init__(self) -> None:
         self._library: Any = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -80,12 +92,23 @@ class Espeak:
             raise OSError("espeak-ng found no voices in its data folder")
         self._callback = _Callback(self._take)  # kept: the library does not
         self._library.espeak_SetSynthCallback(self._callback)
+        self._library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
+        self._lock = threading.Lock()
         self._request: Request | None = None
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="espeak", daemon=True).start()
 
     def submit(self, request: Request) -> None:
         self._requests.put(request)
+
+    def is_voice(self, name: str) -> bool:
+        """Whether there is such a voice, and such a variant of it: "de", "de+f3".
+
+        Waits for the clause that is being spoken.
+        """
+        with self._lock:
+            identifier = self._set_voice(name)
+        return bool(identifier) and identifier.count("+") == name.count("+")
 
     def _work(self) -> None:
         while True:
@@ -94,7 +117,8 @@ class Espeak:
                 continue
             end: Exception | None = None
             try:
-                self._speak(request)
+                with self._lock:
+                    self._speak(request)
             except Exception as error:
                 end = error
             if not request.is_cancelled:
@@ -117,10 +141,12 @@ class Espeak:
         if status != 0 and not request.is_cancelled:
             raise OSError(f"espeak_Synth returned {status}")
 
-    def _set_voice(self, voice: str) -> bool:
-        if not _VOICE.fullmatch(voice):
-            return False
-        return bool(self._library.espeak_SetVoiceByName(voice.encode()) == 0)
+    def _set_voice(self, voice: str) -> str:
+        """Its identifier: its file, "gmw/en+f3"; without "+" if there is no such variant."""
+        if not _VOICE.fullmatch(voice) or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            return ""
+        identifier: str = self._library.espeak_GetCurrentVoice()[0].identifier.decode()
+        return "" if identifier.startswith(_VARIANT) else identifier
 
     def _take(self, wave: Any, count: int, events: Any) -> int:
         """espeak's callback; returning 1 stops it."""

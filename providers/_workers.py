@@ -4,7 +4,8 @@
                           └─ died ─▶ back to the queue's head, replayed from its first sample
 
 A job (one utterance) keeps its audio here until its final. That one buffer is what waits for a
-free place, what is resent to a slow worker's pipe, and what is replayed after a crash.
+free place, what is resent to a slow worker's pipe, and what is replayed after a crash. A call has
+one place at most: its next job waits for the final of its former, and begins with its memory.
 """
 
 import asyncio
@@ -61,12 +62,20 @@ class Job:
     """One utterance on its way to a final."""
 
     def __init__(
-        self, number: int, sink: Callable[[Result], None], language: str, memory: str
+        self,
+        number: int,
+        sink: Callable[[Result], None],
+        language: str = "",
+        memory: str = "",
+        former: "Job | None" = None,
     ) -> None:
         self.number = number
         self.sink = sink
         self.language = language
         self.memory = memory
+        """What it began with; once it is done, what it hands on."""
+        self.former = former
+        """The one of the same call that comes before it."""
         self.worker: _Worker | None = None
         self.attempts = 0
         self.dropped_bytes = 0
@@ -85,6 +94,10 @@ class Job:
         lost = max(0, over - self._sent)
         self._sent = max(0, self._sent - over)
         return lost
+
+    def close(self) -> None:
+        """Done; who keeps it keeps no audio."""
+        self._pcm.clear()
 
     def rewind(self) -> None:
         """What was sent is lost with its worker."""
@@ -111,7 +124,7 @@ class WorkerPool:
         self, module: str, *, count: int | None = None, places: int = 4, start_limit_s: float = 30
     ) -> None:
         """Args:
-        module: Run as `python -m module`; calls `providers._worker_child.serve`.
+        module: Run as `python -m module PLACES`; calls `providers._worker_child.serve`.
         count: Default: one less than there are cores, so that the event loop keeps its own.
         """
         self.module = module
@@ -174,8 +187,18 @@ class WorkerPool:
 
     # --- jobs ---
 
-    def begin(self, sink: Callable[[Result], None], *, language: str = "", memory: str = "") -> Job:
-        job = Job(self._next_number, sink, language, memory)
+    def begin(
+        self,
+        sink: Callable[[Result], None],
+        *,
+        language: str = "",
+        memory: str = "",
+        former: Job | None = None,
+    ) -> Job:
+        """Args:
+        former: Is waited for, and what it hands on goes before `memory`.
+        """
+        job = Job(self._next_number, sink, language, memory, former)
         self._next_number += 1
         self._jobs[job.number] = job
         self._queue.append(job)
@@ -197,6 +220,7 @@ class WorkerPool:
     def abandon(self, job: Job) -> None:
         if self._jobs.pop(job.number, None) is None:
             return
+        job.close()
         if job.worker is not None:
             job.worker.forget(job)
         else:
@@ -206,11 +230,15 @@ class WorkerPool:
     # --- called by the workers ---
 
     def _assign(self) -> None:
-        while self._queue:
+        for job in [job for job in self._queue if not self._waits_for_former(job)]:
             free = [w for w in self._workers if w.is_ready and len(w.jobs) < self.places]
             if not free:
                 return
-            min(free, key=lambda worker: len(worker.jobs)).take(self._queue.popleft())
+            self._queue.remove(job)
+            min(free, key=lambda worker: len(worker.jobs)).take(job)
+
+    def _waits_for_former(self, job: Job) -> bool:
+        return job.former is not None and job.former.number in self._jobs
 
     def _result(self, message: Result) -> None:
         job = self._jobs.get(message.job)
@@ -218,6 +246,9 @@ class WorkerPool:
             return  # abandoned while the answer was under way
         if not isinstance(message, Partial):
             del self._jobs[message.job]
+            job.close()
+            if isinstance(message, Final):
+                job.memory = message.memory or job.memory
             if job.worker is not None:
                 job.worker.jobs.pop(job.number, None)
             self._assign()
@@ -290,10 +321,12 @@ class _Worker:
                 sys.executable,
                 "-m",
                 self._pool.module,
+                str(self._pool.places),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=environ,
+                start_new_session=True,  # Ctrl-C is for the server, while this one still loads too
             )
         except OSError as error:
             self._stderr.append(str(error))
@@ -339,6 +372,8 @@ class _Worker:
         job.worker = self
         job.attempts += 1
         self.jobs[job.number] = job
+        if job.former is not None:
+            job.memory, job.former = job.former.memory or job.memory, None
         self._write(pack(Begin(job.number, job.language, job.memory)))
         self.send_from(job)
 

@@ -15,6 +15,8 @@ from providers.base import (
 )
 
 MODULE = "providers._pocketsphinx_worker"
+SPEAKS = frozenset({"en"})
+"""Primary language tags; whatever else is asked for, it hears English."""
 
 
 class PocketsphinxSTT:
@@ -24,7 +26,7 @@ class PocketsphinxSTT:
         """Args:
         workers: Processes; default: one less than there are cores.
         decoders: Utterances one process decodes in turns; 95 MB each once it was needed.
-            Further utterances wait, their audio kept.
+            Further utterances wait, their audio kept, and so does a call's next for its last.
         """
         self.pool = WorkerPool(MODULE, count=workers, places=decoders)
 
@@ -77,7 +79,8 @@ class _Stream:
         self._pool = pool
         self._sink: SttSink | None = sink
         self._language = language
-        self._memory = ""
+        self._former: Job | None = None
+        """The last utterance that was not abandoned."""
         self._current: Job | None = None
         self._open: set[Job] = set()
 
@@ -90,7 +93,7 @@ class _Stream:
         def receive(result: Result) -> None:
             self._receive(utterance, job, result)
 
-        job = self._pool.begin(receive, language=self._language, memory=self._memory)
+        job = self._pool.begin(receive, language=self._language, former=self._former)
         self._current = job
         self._open.add(job)
 
@@ -103,6 +106,7 @@ class _Stream:
     def end(self) -> None:
         job, self._current = self._current, None
         if job is not None:
+            self._former = job
             self._pool.end(job)
 
     def abandon(self) -> None:
@@ -128,8 +132,7 @@ class _Stream:
         if job is self._current:  # failed in mid-utterance
             self._current = None
         match result:
-            case Final(_, text, memory):
-                self._memory = memory or self._memory
+            case Final(_, text):
                 self._sink(Hypothesis(utterance, text, True))
             case Failed(_, reason):
                 error = _error(Fault.CRASHED, f"utterance lost ({reason}); say it again")

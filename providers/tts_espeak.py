@@ -6,6 +6,8 @@ is not intelligible. Word timings count such text as one word.
 
 import asyncio
 import contextlib
+import unicodedata
+from collections import Counter
 from collections.abc import AsyncGenerator
 
 import numpy as np
@@ -42,40 +44,118 @@ VOICE_OF_LANGUAGE = {
 }
 """Where the BCP 47 tag is not espeak's own name."""
 
-SCRIPTS = (
-    ("ぁ", "ヿ", "ja"),
-    ("가", "힣", "ko"),
-    ("一", "鿿", "cmn"),
-    ("\u0400", "\u04ff", "ru"),
-    ("\u0370", "\u03ff", "el"),
-    ("\u0590", "\u05ff", "he"),
-    ("\u0600", "\u06ff", "ar"),
-    ("\u0900", "\u097f", "hi"),
-    ("\u0e00", "\u0e7f", "th"),
-)
-"""First character, last character, voice; the first script that occurs decides."""
+VOICE_OF_SCRIPT = {
+    "LATIN": DEFAULT_VOICE,
+    "KANA": "ja",
+    "CJK": "cmn",
+    "HANGUL": "ko",
+    "CYRILLIC": "ru",
+    "GREEK": "el",
+    "HEBREW": "he",
+    "ARABIC": "ar",
+    "DEVANAGARI": "hi",
+    "BENGALI": "bn",
+    "GURMUKHI": "pa",
+    "GUJARATI": "gu",
+    "TAMIL": "ta",
+    "TELUGU": "te",
+    "KANNADA": "kn",
+    "MALAYALAM": "ml",
+    "SINHALA": "si",
+    "THAI": "th",
+    "MYANMAR": "my",
+    "GEORGIAN": "ka",
+    "ARMENIAN": "hy",
+    "ETHIOPIC": "am",
+}
+"""By the first word of its letters' Unicode names; both kana are KANA, ideographs CJK."""
+
+_LANGUAGES_OF_SCRIPTS = {
+    "KANA CJK": "ja",
+    "CJK": "zh cmn yue hak",
+    "HANGUL": "ko",
+    "CYRILLIC": "ru uk be bg mk ky ba cv",
+    "CYRILLIC LATIN": "sr bs kk uz tt tk mn az nog kaa ro",
+    "GREEK": "el grc",
+    "HEBREW": "he iw yi",
+    "ARABIC": "ar fa ur ug ps",
+    "ARABIC LATIN": "ku",
+    "ARABIC DEVANAGARI": "sd",
+    "DEVANAGARI": "hi mr ne kok sa",
+    "BENGALI": "bn as bpy",
+    "GURMUKHI ARABIC": "pa",
+    "GUJARATI": "gu",
+    "TAMIL": "ta",
+    "TELUGU": "te",
+    "KANNADA": "kn",
+    "MALAYALAM": "ml",
+    "SINHALA": "si",
+    "THAI": "th",
+    "MYANMAR": "my shn",
+    "GEORGIAN": "ka",
+    "ARMENIAN": "hy hyw",
+    "ETHIOPIC": "am ti",
+}
+SCRIPTS_OF_LANGUAGE = {
+    language: frozenset(scripts.split())
+    for scripts, languages in _LANGUAGES_OF_SCRIPTS.items()
+    for language in languages.split()
+}
+"""All others are written in Latin letters; so is any with the subtag `Latn`."""
+LATIN = frozenset({"LATIN"})
 
 
-def voice_of_script(text: str) -> str:
-    """Kana before ideographs: Japanese has both, Chinese only the latter."""
-    for first, last, voice in SCRIPTS:
-        if any(first <= character <= last for character in text):
-            return voice
-    return DEFAULT_VOICE
+def letters_by_script(text: str) -> Counter[str]:
+    """How many letters of each script that has a voice."""
+    scripts: Counter[str] = Counter()
+    for character in unicodedata.normalize("NFKC", text):
+        if character.isalpha():
+            script = unicodedata.name(character, "?").replace("-", " ").split()[0]
+            script = "KANA" if script in ("HIRAGANA", "KATAKANA") else script
+            if script in VOICE_OF_SCRIPT:
+                scripts[script] += 1
+    return scripts
+
+
+def voice_of_script(scripts: Counter[str]) -> str:
+    """The voice for most of the letters. Japanese has both kana and ideographs, Chinese has not."""
+    if scripts["KANA"]:
+        scripts = scripts + Counter(KANA=scripts["CJK"])
+    return VOICE_OF_SCRIPT[scripts.most_common(1)[0][0]] if scripts.total() else DEFAULT_VOICE
+
+
+def contradicts(scripts: Counter[str], tag: str) -> bool:
+    """Whether most of the letters are of a script that the language is not written in."""
+    primary, *subtags = tag.split("-")
+    own = LATIN if "latn" in subtags else SCRIPTS_OF_LANGUAGE.get(primary, LATIN)
+    return 2 * sum(scripts[script] for script in own) < scripts.total()
 
 
 def voices_for(text: str, voice: str, language: str) -> tuple[str, ...]:
     """What to try, best first: the voice asked for, the language's, the script's.
 
-    "+f3" alone is a variant of the language's voice.
+    Where text and language contradict each other, the script's comes before the language's, which
+    would spell it letter by letter. "+f3" alone is a variant of what follows.
     """
     tag = language.lower().replace("_", "-")
     primary = tag.split("-")[0]
-    own = [VOICE_OF_LANGUAGE.get(tag, tag), VOICE_OF_LANGUAGE.get(primary, primary)]
-    own = [*(name for name in own if name), voice_of_script(text), DEFAULT_VOICE]
+    names = [VOICE_OF_LANGUAGE.get(tag, tag), VOICE_OF_LANGUAGE.get(primary, primary)]
+    spoken = [name for name in names if name]
+    scripts = letters_by_script(text)
+    written = voice_of_script(scripts)
+    own = [written, *spoken] if contradicts(scripts, tag) else [*spoken, written]
+    own.append(DEFAULT_VOICE)
     if voice.startswith("+"):
         return (*(name + voice for name in own), *own)
     return (voice, *own) if voice else tuple(own)
+
+
+def is_voice(name: str) -> bool:
+    """Whether espeak has this voice, as in `en-us`, `en-us+f3`, or variant of any, as in `+f3`.
+
+    Loads espeak (10 ms). Raises OSError if it cannot be loaded.
+    """
+    return _espeak.shared().is_voice(DEFAULT_VOICE + name if name.startswith("+") else name)
 
 
 class EspeakTTS:

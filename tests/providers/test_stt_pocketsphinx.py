@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import os
-import shutil
 import subprocess
 import wave
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from providers.base import Hypothesis, ProviderError, SttFailure
 from providers.stt_pocketsphinx import PocketsphinxSTT
+from tests.needed import needed
 from voice.resample import Resampler
 
 Result = Hypothesis | SttFailure
@@ -127,11 +127,10 @@ def test_human_speech_is_understood_with_at_most_forty_percent_word_errors(
 @pytest.mark.speech
 @pytest.mark.parametrize("voice", ["rms", "slt"])
 def test_flite_speech_is_understood(tmp_path: Path, voice: str) -> None:
-    if shutil.which("flite") is None:
-        pytest.skip("flite is not installed")
+    flite = needed("flite")
     text = "what are your opening hours on monday"
     wav = tmp_path / "question.wav"
-    subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(wav)], check=True)
+    subprocess.run([flite, "-voice", voice, "-t", text, "-o", str(wav)], check=True)
 
     async def run() -> str:
         stt = await started()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from providers.base import ProviderError, SpeechAudio, SpeechEvent, WordTiming
-from providers.tts_espeak import EspeakTTS, voices_for
+from providers.tts_espeak import EspeakTTS, is_voice, voices_for
 
 RATE_HZ = 22_050
 
@@ -78,7 +78,7 @@ def test_silence_before_the_first_sound_is_short_and_nothing_clips() -> None:
         assert 1000 < np.abs(samples).max() < 32_700
 
 
-@pytest.mark.parametrize("text", ["", "  \n ", "\x00", "\x01"])
+@pytest.mark.parametrize("text", ["", "  \n ", "\x00", "\x01", "\u202e", "\u2066\u2069"])
 def test_text_without_words_gives_nothing(text: str) -> None:
     assert speak(text) == []
 
@@ -89,6 +89,38 @@ def test_markup_is_spoken_or_dropped_but_never_obeyed() -> None:
     assert "lo" in "".join(words_of("[[h@loU]] x", speak("[[h@loU]] x")))
     # \x01 begins an embedded command of espeak: this one would set the slowest rate.
     assert seconds_of(speak("\x0180S and the end")) < plain + 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The \u202eshop is\u202c open.",  # right to left, and the end of it
+        "\u2067The\u2069 shop \u200fis\u200e open.",
+        "\ufeffThe\u2028shop\u2029is\x85open\x00.",
+        "The\x07 \x1b[31mshop is\u200b open.",
+        "The shop is open. \U000e0041\ud800",
+    ],
+)
+def test_invisible_characters_do_not_shift_the_timings(text: str) -> None:
+    events = speak(text)
+    names = " ".join(words_of(text, events))
+    assert [w for w in ("The", "shop", "is", "open") if w in names] == ["The", "shop", "is", "open"]
+    at = [event.at for event in events if isinstance(event, WordTiming)]
+    assert at == sorted(at) and at[-1] < seconds_of(events)
+
+
+def test_a_voice_is_known_before_it_is_spoken_with() -> None:
+    known = ["en-us", "de", "cmn", "en-us+f3", "+f3", "en+13", "de+Mr serious"]
+    unknown = ["", "nobody", "zh-hans-cn", "en-us+nobody", "+nobody", "../../../etc/passwd", "f3"]
+    assert [name for name in known if not is_voice(name)] == []
+    assert [name for name in unknown if is_voice(name)] == []
+
+
+def test_a_variant_without_its_plus_is_no_voice_but_not_silent_either() -> None:
+    text = "The shop is open."
+    normal = seconds_of(speak(text))
+    for name in ("f3", "female1", "Mr serious"):
+        assert seconds_of(speak(text, voice=name)) == pytest.approx(normal, rel=0.1)
 
 
 def test_speed_voice_and_unknown_names_are_heeded() -> None:
@@ -113,7 +145,8 @@ def test_a_speed_out_of_range_is_refused_by_name() -> None:
     [
         ("你好", "", "", "cmn"),
         ("漢字とかな", "", "", "ja"),
-        ("hello", "", "zh-Hans-CN", "zh-hans-cn"),
+        ("你好", "", "zh-Hans-CN", "zh-hans-cn"),
+        ("你好", "", "zh-HK", "yue"),
         ("hello", "", "en_GB", "en-gb"),
         ("привет", "", "", "ru"),
         ("hello", "+f3", "de", "de+f3"),
@@ -125,6 +158,64 @@ def test_the_voice_follows_the_request_then_the_language_then_the_script(
 ) -> None:
     tried = voices_for(text, voice, language)
     assert tried[0] == best and tried[-1] == "en-us"
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "best"),
+    [
+        ("The shop is open.", "ja", "en-us"),
+        ("The shop is open.", "zh-Hans-CN", "en-us"),
+        ("The shop is open.", "bn", "en-us"),
+        ("こんにちは、カイワーです", "en", "ja"),
+        ("ﾊﾝｶｸ", "de", "ja"),
+        ("漢字とかな", "zh", "ja"),
+        ("你好", "ko", "cmn"),
+        ("привет", "fr-FR", "ru"),
+        ("hello", "ru", "en-us"),
+        ("I said привет to them", "ru", "en-us"),
+        ("привет, это Kaiwa", "en", "ru"),
+    ],
+)
+def test_a_script_that_contradicts_the_language_comes_before_it(
+    text: str, language: str, best: str
+) -> None:
+    assert voices_for(text, "", language)[0] == best
+    assert voices_for(text, "+f3", language)[0] == best + "+f3"
+    assert voices_for(text, "fr", language)[0] == "fr"
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "best"),
+    [
+        ("hello", "de", "de"),
+        ("Guten Tag", "fr", "fr"),
+        ("漢字", "ja", "ja"),
+        ("これはWiFiです", "ja", "ja"),
+        ("привет", "uk", "uk"),
+        ("привет, это Kaiwa", "ru", "ru"),
+        ("zdravo", "sr-Latn", "sr-latn"),
+        ("zdravo", "sr", "sr"),
+        ("ni hao", "cmn-Latn-pinyin", "cmn-latn-pinyin"),
+        ("10:30 – 12!", "ja", "ja"),
+        ("ᚠᚢᚦ", "ja", "ja"),
+        ("ab вг", "ru", "ru"),
+    ],
+)
+def test_a_script_of_the_language_leaves_the_voice_to_the_language(
+    text: str, language: str, best: str
+) -> None:
+    assert voices_for(text, "", language)[0] == best
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "right"),
+    [("The shop is open from nine.", "ja", "en"), ("おみせは くじから です。", "en", "ja")],
+)
+def test_text_with_the_tag_of_another_script_is_spoken_as_with_its_own(
+    text: str, wrong: str, right: str
+) -> None:
+    own = seconds_of(speak(text, language=right))
+    assert seconds_of(speak(text, language=wrong)) == pytest.approx(own, rel=0.05)
 
 
 def test_closing_the_stream_frees_the_thread_for_the_next_request() -> None:

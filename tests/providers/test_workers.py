@@ -2,25 +2,34 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from providers._worker_child import NEARLY_BYTES, STEP_BYTES, _Worker
 from providers._worker_wire import (
     Begin,
     End,
     Failed,
     Feed,
     Final,
+    Partial,
     ToWorker,
     Unpacker,
+    from_worker,
     pack,
     to_worker,
 )
 from providers._workers import ATTEMPTS, KEEP_S, Job, Result, WorkerPool, WorkersError
+from tests.providers.echo_worker import Echo
 
 MODULE = "providers._pocketsphinx_worker"
+ECHO = "tests.providers.echo_worker"
 
 
 class Sink:
@@ -35,8 +44,8 @@ class Sink:
 
 
 @contextlib.asynccontextmanager
-async def running(**options: int):  # type: ignore[no-untyped-def]
-    pool = WorkerPool(MODULE, count=1, **options)
+async def running(module: str = MODULE, **options: int):  # type: ignore[no-untyped-def]
+    pool = WorkerPool(module, count=1, **options)
     await pool.start()
     try:
         yield pool
@@ -90,6 +99,83 @@ def test_a_crash_in_mid_utterance_is_survived_within_seconds() -> None:
     assert took < 4  # RESTART_S and the model's loading, on a busy machine
 
 
+def noise(seconds: float, seed: int) -> bytes:
+    return np.random.default_rng(seed).bytes(round(seconds * 16_000) * 2)
+
+
+def echo_of(pcm: bytes) -> str:
+    return f"{len(pcm)} {hashlib.sha256(pcm).hexdigest()}"
+
+
+@pytest.mark.parametrize("at", ["0", "3200", "32000", "end"])
+@pytest.mark.parametrize("seconds", [1.5, 40.0])  # 40 s: more than a pipe and its buffer hold
+def test_after_a_crash_every_byte_is_heard_once_and_in_order(
+    tmp_path: Path, at: str, seconds: float
+) -> None:
+    pcm, after, other = noise(seconds, 1), noise(0.5, 2), noise(seconds, 3)
+
+    async def run() -> tuple[list[Result], int]:
+        async with running(ECHO) as pool:
+            sinks = [Sink(), Sink()]
+            process = pool._workers[0].process
+            crashing = pool.begin(sinks[0], memory=f"die {tmp_path} {at}")
+            bystander = pool.begin(sinks[1])
+            for start in range(0, len(pcm), 6400):
+                pool.feed(crashing, pcm[start : start + 6400])
+                pool.feed(bystander, other[start : start + 6400])
+            if at == "end":
+                pool.end(crashing)
+            async with asyncio.timeout(20):
+                await process.wait()
+                pool.feed(crashing, after)  # while there is no worker
+                pool.end(crashing)
+                pool.end(bystander)
+                for sink in sinks:
+                    await sink.done.wait()
+            return [sink.results[-1] for sink in sinks], pool.restarts
+
+    results, restarts = asyncio.run(run())
+    assert restarts == 1
+    heard = [" ".join(result.text.split()[:2]) for result in results if isinstance(result, Final)]
+    assert heard == [echo_of(pcm if at == "end" else pcm + after), echo_of(other)]
+
+
+def test_a_call_takes_one_place_however_many_utterances_it_sends_at_once() -> None:
+    async def run() -> tuple[list[int], list[Sink]]:
+        async with running(ECHO, places=2) as pool:
+            order: list[int] = []
+            sinks = [Sink() for _ in range(7)]
+
+            def sink_of(number: int) -> Callable[[Result], None]:
+                def receive(result: Result) -> None:
+                    sinks[number](result)
+                    if isinstance(result, Final):
+                        order.append(number)
+
+                return receive
+
+            former = None
+            for number in range(6):
+                former = pool.begin(sink_of(number), former=former)
+                pool.feed(former, noise(20, number))
+                pool.end(former)
+            other = pool.begin(sink_of(6))
+            pool.end(other)
+            async with asyncio.timeout(20):
+                for sink in sinks:
+                    await sink.done.wait()
+            return order, sinks
+
+    order, sinks = asyncio.run(run())
+    assert [number for number in order if number != 6] == list(range(6))
+    assert order.index(6) <= 1
+    finals = [sink.results[-1] for sink in sinks]
+    for number in range(1, 6):
+        former, own = finals[number - 1], finals[number]
+        assert isinstance(former, Final) and isinstance(own, Final)
+        assert own.text.split()[2] == former.memory
+
+
 def test_an_utterance_that_takes_down_every_worker_is_given_up_and_the_next_is_served() -> None:
     async def run() -> tuple[Result, list[Result]]:
         async with running() as pool:
@@ -111,7 +197,7 @@ def test_a_job_that_fails_inside_leaves_its_worker_alive() -> None:
     async def run() -> tuple[Result, int]:
         async with running() as pool:
             sink = Sink()
-            pool.begin(sink, memory="no numbers")
+            pool.end(pool.begin(sink, memory="no numbers"))
             async with asyncio.timeout(10):
                 await sink.done.wait()
             return sink.results[-1], pool.restarts
@@ -141,18 +227,49 @@ def test_a_worker_ends_when_its_stdin_does() -> None:
     assert asyncio.run(run()) == 0
 
 
-def test_a_worker_ignores_sigint_and_yields_to_the_loop() -> None:
+def test_audio_sent_at_once_takes_turns_with_speech_and_what_is_nearly_through_goes_first() -> None:
+    minute, spoken, nearly = 1, 2, 3
+    reader, writer = os.pipe()
+    worker = _Worker(Echo(), writer)
+    messages: list[ToWorker] = [
+        *(Begin(minute), Feed(minute, bytes(60 * 32_000)), End(minute)),
+        *(Begin(spoken), Feed(spoken, bytes(STEP_BYTES))),
+        *(Begin(nearly), Feed(nearly, bytes(NEARLY_BYTES)), End(nearly)),
+    ]
+    for message in messages:
+        worker._receive(pack(message)[4:])
+    for _ in range(NEARLY_BYTES // STEP_BYTES + 2):
+        worker._step()
+    os.close(writer)
+    with open(reader, "rb") as stream:
+        sent = [from_worker.decode(body) for body in Unpacker().feed(stream.read())]
+    assert Partial(spoken, str(STEP_BYTES)) in sent
+    finals = [at for at, message in enumerate(sent) if isinstance(message, Final)]
+    early = [message for message in sent[: finals[0]] if isinstance(message, Partial)]
+    assert {message.job for message in early} == {nearly}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_outlives_the_signals_that_stop_a_service(number: signal.Signals) -> None:
     async def run() -> None:
-        async with running() as pool:
+        async with running(ECHO) as pool:
             (pid,) = pool.pids
-            assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
-            os.kill(pid, signal.SIGINT)
+            os.kill(pid, number)
             sink = Sink()
-            job = pool.begin(sink)
-            pool.end(job)
+            pool.end(pool.begin(sink))
             async with asyncio.timeout(10):
                 await sink.done.wait()
             assert pool.pids == [pid] and pool.restarts == 0
+
+    asyncio.run(run())
+
+
+def test_a_worker_gets_no_signals_of_the_terminal_and_yields_to_the_loop() -> None:
+    async def run() -> None:
+        async with running(ECHO) as pool:
+            (pid,) = pool.pids
+            assert os.getpgid(pid) != os.getpgid(0)
+            assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
 
     asyncio.run(run())
 
