@@ -260,6 +260,8 @@ class WorkerPool:
     def _lost(self, jobs: list[Job]) -> None:
         """Their worker died."""
         for job in reversed(jobs):
+            if job.number not in self._jobs:
+                continue  # abandoned by the sink of one that was given up on just now
             job.rewind()
             if job.attempts >= ATTEMPTS:
                 self._result(Failed(job.number, f"it took down {ATTEMPTS} workers"))

@@ -58,9 +58,14 @@ def clean(text: str) -> str:
 def visible(name: str) -> str:
     """A file's name with what nobody sees in it written out; two names stay two."""
     return "".join(
-        char if _is_seen(before, char) else "\\\\" if char == "\\" else f"\\u{ord(char):04x}"
+        char if _is_seen(before, char) else "\\\\" if char == "\\" else _written_out(char)
         for before, char in zip(f" {name}", name, strict=False)
     )
+
+
+def _written_out(char: str) -> str:
+    code = ord(char)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def _is_seen(before: str, char: str) -> bool:

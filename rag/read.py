@@ -244,9 +244,14 @@ def _read_html(data: bytes) -> Iterator[Block]:
 
 
 def _say_rows(table) -> None:  # type: ignore[no-untyped-def]  # a LexborNode
-    """Put each row's text in its place, if the first row holds nothing but headers."""
+    """Put each row's text in its place, where it is plain which header stands above which cell."""
     rows = [cells for row in table.css("tr") if (cells := row.css("td, th"))]
     if len(rows) < 2 or any(cell.tag != "th" for cell in rows[0]):
+        return
+    alike = all(len(cells) == len(rows[0]) for cells in rows)
+    two_rows_of_headers = all(cell.tag == "th" for cell in rows[1])
+    spanned = table.css_first("[rowspan], [colspan]") is not None
+    if not alike or two_rows_of_headers or spanned:
         return
     said = table_sentences([[" ".join(cell.text().split()) for cell in cells] for cells in rows])
     for (first, *others), sentence in zip(rows[1:], said, strict=True):

@@ -332,7 +332,8 @@ def _point(index_dir: Path, version: str, digest: str) -> None:
         if _pointed(index_dir) != version:  # interrupted after the swap, it is in use
             shutil.rmtree(index_dir / version, ignore_errors=True)
         raise
-    durable.sync(index_dir)
+    with contextlib.suppress(OSError):  # the swap is done; a disk that fails now is told elsewhere
+        durable.sync(index_dir)
 
 
 def _pointed(index_dir: Path) -> str:
@@ -344,8 +345,9 @@ def _pointed(index_dir: Path) -> str:
 
 def _prune(index_dir: Path, kept: set[str]) -> None:
     """Keeps the one before too, which a reader may be in the middle of; what crashes left goes."""
-    for path in index_dir.iterdir():
-        if _VERSION.fullmatch(path.name) and path.name not in kept:
-            shutil.rmtree(path, ignore_errors=True)
-    for path in index_dir.glob(f".{CURRENT}-*"):
-        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the new index is in use; the rest can wait
+        for path in index_dir.iterdir():
+            if _VERSION.fullmatch(path.name) and path.name not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+        for path in index_dir.glob(f".{CURRENT}-*"):
+            path.unlink(missing_ok=True)

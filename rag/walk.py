@@ -54,7 +54,8 @@ def walk(root: Path) -> Iterator[File | Refusal]:
             count += 1
             if count > MOST_FILES:
                 yield Refusal(
-                    root.name, f"holds more than {MOST_FILES:,} files; the rest is left out"
+                    visible(root.name),
+                    f"holds more than {MOST_FILES:,} files; the rest is left out",
                 )
                 return
             yield _judged(inside / name, _source(inside / name, root))

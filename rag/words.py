@@ -54,9 +54,10 @@ class _Dropped(dict[int, int | None]):
     """
 
     def __missing__(self, code: int) -> int | None:
-        mark = unicodedata.category(chr(code)) in ("Mn", "Mc", "Me", "Cf")
-        self[code] = None if mark else code
-        return self[code]
+        if unicodedata.category(chr(code)) not in ("Mn", "Mc", "Me", "Cf"):
+            return code  # not kept: anybody may ask with any sign there is
+        self[code] = None
+        return None
 
 
 _DROPPED = _Dropped()

@@ -23,6 +23,7 @@ def endpoint_problem(text: str) -> str:
     """Empty where `text` is the address of an HTTP server."""
     if _is_http(text):
         return ""
+    text = re.sub(r"[^/@\s]*@", "…@", text)  # a name and a password
     guess = f"http://{text}" if "/" in text else f"http://{text}/v1"
     if "://" not in text and _is_http(guess):
         return f"{text!r} is no http address; did you mean {guess}?"

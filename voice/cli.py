@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,7 +145,7 @@ def ask(
     if Path(question).suffix.lower() in (".mp3", ".m4a", ".ogg", ".opus", ".flac", ".webm"):
         raise KaiwaError(
             f"ask: {question}: of sound files, only WAV is read; make one with: "
-            f"ffmpeg -i {question} -ar 16000 -ac 1 -c:a pcm_s16le question.wav"
+            f"ffmpeg -i {shlex.quote(question)} -ar 16000 -ac 1 -c:a pcm_s16le question.wav"
         )
     chosen = _config(profile, config)
     from voice.ask_command import run_ask

@@ -248,7 +248,9 @@ def _converted(tree: dict[str, Any]) -> tuple[Config, list[Problem]]:
         except msgspec.ValidationError as error:
             path, what = _explained(str(error))
             found, value = _taken_out(tree, path)
-            shown = isinstance(value, str | int | float) and path not in SECRET
+            # What is misplaced may be a key; of what has no place, nothing is shown.
+            known = path.partition(".")[2] and not what.startswith(UNKNOWN)
+            shown = known and isinstance(value, str | int | float) and path not in SECRET
             problems.append((path, f"{what}, got {value!r}" if shown else what))
             if not found:
                 return Config(), problems
@@ -266,6 +268,7 @@ def _taken_out(tree: dict[str, Any], path: str) -> tuple[bool, Any]:
     return False, None
 
 
+UNKNOWN = "there is no such setting"
 SECRET = ("llm.api_key", "server.api_keys")
 
 
@@ -276,7 +279,7 @@ def _explained(error: str) -> Problem:
     unknown = what.removeprefix("Object contains unknown field `").rstrip("`")
     if what.startswith("Object contains unknown field"):
         known = ", ".join(_settings_of(path))
-        return f"{path}.{unknown}".lstrip("."), f"there is no such setting; known are {known}"
+        return f"{path}.{unknown}".lstrip("."), f"{UNKNOWN}; known are {known}"
     if what.startswith("Invalid enum value"):
         return path, f"must be one of {', '.join(get_args(LogLevel))}"
     what = re.sub(r"^Expected `\w+` (?=[<>])", "must be ", what)

@@ -10,7 +10,16 @@ Where the client says when a turn ends, VAD is left out and everything goes stra
 
 from collections.abc import Callable
 
-from providers.base import STT, VAD, Hypothesis, SttFailure, SttStream, VadFrame, VadStream
+from providers.base import (
+    LISTEN_RATE_HZ,
+    STT,
+    VAD,
+    Hypothesis,
+    SttFailure,
+    SttStream,
+    VadFrame,
+    VadStream,
+)
 from voice.audio import Listening
 from voice.endpoint import samples
 from voice.settings import AudioFormat
@@ -113,20 +122,21 @@ class Ear:
         self._fed_to = self._segment_from = max(sample, self._kept_from)
         self._segment, self._live, self._lost = segment, True, False
 
-    def begin_again(self, segment: int) -> bool:
+    def begin_again(self, segment: int) -> float:
         """The recogniser lost what it was hearing: once, it hears that anew.
 
         Returns:
-            Whether it does; not if the segment has ended, or began longer ago than is kept.
+            The seconds of audio it gets at once; 0 where it does not: the segment has ended, or
+            began longer ago than is kept.
         """
         held = self._live and segment == self._segment and self._kept_from <= self._segment_from
         if self._lost or not held:
-            return False
+            return 0.0
         self._lost = True
         fed_to, self._fed_to = self._fed_to, self._segment_from
         self._stt.begin(segment)
         self.feed(fed_to)
-        return True
+        return (fed_to - self._segment_from) / LISTEN_RATE_HZ
 
     def _switch(self) -> None:
         """Opens a stream for the new language; the former one may still owe us a final."""

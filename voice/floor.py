@@ -8,7 +8,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from providers.base import LISTEN_RATE_HZ, Hypothesis, ProviderError, SttFailure, VadFrame
+from providers.base import (
+    LISTEN_RATE_HZ,
+    Fault,
+    Hypothesis,
+    ProviderError,
+    SttFailure,
+    VadFrame,
+)
 from voice import events, metrics, settings, wire
 from voice.answer import Answer
 from voice.answers import Answers, Outbox
@@ -111,7 +118,10 @@ class Floor:
     def recognised(self, fact: Hypothesis | SttFailure, at: float) -> None:
         if isinstance(fact, SttFailure):
             self._on_failed(fact.error)
-            if self.ear.begin_again(fact.utterance):
+            # What crashed has been replayed to other workers by its pool, and crashed them too.
+            crashed = fact.error.fault is Fault.CRASHED
+            if not crashed and (seconds := self.ear.begin_again(fact.utterance)):
+                self._backlog.arrive(seconds, at)
                 return
         turn = self.turns.turn_of(fact.utterance)
         commands = self.turns.receive(fact, at)

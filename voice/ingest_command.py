@@ -107,10 +107,11 @@ async def _ingest(
     config: Config, paths: list[str], index: Path, console: Console, *, fresh: bool
 ) -> Report:
     embedder = make(config, "embedder")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    source = TextColumn("{task.fields[source]}", markup=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), source)
     try:
         await embedder.start()
-        with Progress(*columns, TextColumn("{task.fields[source]}"), console=console) as bar:
+        with Progress(*columns, console=console) as bar:
             tasks = {
                 phase: bar.add_task(name, total=None, source="", visible=False)
                 for phase, name in PHASES.items()

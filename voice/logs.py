@@ -14,6 +14,7 @@ import contextlib
 import io
 import logging
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -88,7 +89,10 @@ class Spool:
 
     def _write_all(self, data: bytes) -> None:
         while data:
-            data = data[self._out.write(data) or 0 :]
+            written = self._out.write(data)
+            if written is None:  # somebody made the shared stderr non-blocking, and it is full
+                select.select([], [self._out], [], 1.0)
+            data = data[written or 0 :]
 
 
 def _raw_stderr() -> io.RawIOBase:

@@ -41,7 +41,7 @@ _LINK_SO_FAR = re.compile(
     r"!?(?:\[[^\[\]\n]*(?:\](?:\((?:[^()\n]|\([^()\n]*\))*(?:\([^()\n]*)?)?)?)?\Z"
 )
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\n]*\]")
-_TAG = re.compile(r"<(?:\|[^<>\n]*\||!--[\s\S]*?--|/?[A-Za-z][A-Za-z0-9-]*(?:\s[^<>\n]*)?/?)>")
+_TAG = re.compile(r"<(?:\|[^<>\n]*\||!--[\s\S]*?--|/?[A-Za-z][A-Za-z0-9-]*(?:[ \t][^<>\n]*)?/?)>")
 _AUTOLINK = re.compile(r"<([A-Za-z][A-Za-z0-9+.-]*:[^\s<>]*|[A-Za-z][^\s<>@]*@[^\s<>@]+)>")
 _ANGLE_SO_FAR = re.compile(r"<(?:[A-Za-z/|][^<>\n]*|!(?:-(?:-[\s\S]*)?)?)?\Z")
 _BLOCK_TAG = re.compile(r"</?(?:br|p|div|li|ul|ol|tr|table|h[1-6])\b", re.IGNORECASE)

@@ -17,6 +17,7 @@ _KINDS = {
 _GOT = {**_KINDS, "float": "a fraction"}
 _WRONG_KIND = re.compile(r"Expected `([a-z |]+)`, got `([a-z]+)`")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
+_OUT_OF_RANGE = re.compile(r"Expected `\w+` ([<>]=? \S+)")
 _NO_SUCH = re.compile(r"Invalid (?:enum )?value (.+)")
 
 
@@ -32,6 +33,8 @@ def wording(error: Exception) -> tuple[str, str]:
     if wrong := _WRONG_KIND.fullmatch(text):
         wanted = " or ".join(_KINDS.get(kind, kind) for kind in wrong[1].split(" | "))
         return path, f"must be {wanted}, not {_GOT.get(wrong[2], wrong[2])}"
+    if out_of_range := _OUT_OF_RANGE.fullmatch(text):
+        return path, f"must be {out_of_range[1]}"
     if no_such := _NO_SUCH.fullmatch(text):
         return path, f"cannot be {no_such[1]}"
     return path, f"cannot be: {text}"

@@ -61,8 +61,8 @@ export class TranscriptView {
       row.append(make("span", "rule"));
     } else {
       const words = make("p", "words");
-    words.dir = "auto";
-    row.append(make("span", "who"), words);
+      words.dir = "auto";
+      row.append(make("span", "who"), words);
     }
     this.rows.set(entry.id, row);
     this.list.append(row);

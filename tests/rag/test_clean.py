@@ -54,6 +54,8 @@ def test_a_name_shows_what_it_holds_and_two_names_stay_two() -> None:
         "a\\u202efdp.md",
         "\udcff.md",
         "\udcfe.md",
+        "\U000e0001.md",
+        "\ue0001.md",
     ]
     shown = [visible(name) for name in names]
     assert shown[0] == "a\\u202efdp.md" and len(set(shown)) == len(names)

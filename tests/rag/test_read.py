@@ -194,4 +194,21 @@ def test_rows_of_an_html_table_carry_their_headers() -> None:
     head = b"<table><tr><th>Animal<th>Price"
     assert read(".html", head + b"<tr><td>Ferret<td>18</table>").text == "Ferret: price 18."
     assert read(".html", head + b"</table>").text == "Animal, Price"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        b"<tr><td rowspan=2>Monday<td>9:00<tr><td>14:00",
+        b"<tr><td colspan=2>closed",
+        b"<tr><td>Monday",
+        b"<tr><th>Day<th>Week<tr><td>10<td>50",
+    ],
+)
+def test_a_table_whose_cells_stand_under_no_plain_header_is_not_made_sentences(rows: bytes) -> None:
+    said = read(".html", b"<table><tr><th>Day<th>Opens" + rows + b"</table>").text
+    assert said.startswith("Day, Opens") and ": " not in said
+
+
+def test_a_table_without_headers_stays_as_it_is() -> None:
     assert read(".html", b"<table><tr><td>a<td>b<tr><td>c<td>d</table>").text == "a, b\n\nc, d"

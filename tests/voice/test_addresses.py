@@ -50,4 +50,5 @@ def test_an_address_of_an_http_server_is_fine(address: str) -> None:
 )
 def test_what_is_no_address_is_told_with_what_was_probably_meant(typed: str, meant: str) -> None:
     problem = endpoint_problem(typed)
+    assert "password" not in endpoint_problem(f"ftp://user:password@{typed}")
     assert repr(typed) in problem and meant in problem

@@ -230,6 +230,24 @@ def test_a_secret_of_the_wrong_kind_is_not_shown(written: Path) -> None:
     assert "s3cret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "llm: {apikey: s3cret}",
+        "tts: {api_key: [s3cret]}",
+        "server: {api_key: s3cret}",
+        "llm_api_key: s3cret",
+        "llm: s3cret",
+    ],
+)
+def test_what_stands_in_the_wrong_place_may_be_a_secret_and_is_not_shown(
+    written: Path, text: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loaded(written, text)
+    assert "s3cret" not in str(refused.value)
+
+
 def test_a_profile_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match="known are embedded, mock"):
         load(profile="prodction", environment={})

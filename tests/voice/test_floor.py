@@ -4,6 +4,7 @@ import pytest
 
 from mocks.faults import ScriptedFault
 from mocks.stt import DEFAULT_TEXT, EchoSTT
+from providers.base import Fault
 from tests.driving import LOUD, SILENT, Call, converse
 
 COMPLETED = "conversation.item.input_audio_transcription.completed"
@@ -74,3 +75,26 @@ def test_a_recogniser_that_loses_it_twice_is_not_asked_a_third_time() -> None:
     call = converse(scenario, stt=EchoSTT(faults=[ScriptedFault(kind="fail", request=0)]))
     assert len(call.failures) == 2
     assert (len(call.all(FAILED)), call.outcomes()) == (1, ["failed"])
+
+
+def test_what_is_heard_anew_is_given_the_time_to_be_heard() -> None:
+    async def scenario(call: Call) -> None:
+        await call.say(11.9)
+        stt.partial_delay_ms = stt.final_delay_ms = 5000  # it fails at 17 s, and hears 17 s anew
+        await call.say(6.1)
+        await call.hush(12.0)
+
+    words = " ".join(f"w{number}" for number in range(60))
+    stt = EchoSTT(text=words, faults=[ScriptedFault(kind="fail", item=39)])
+    call = converse(scenario, stt=stt)
+    assert [said.event["transcript"] for said in call.all(COMPLETED)] == [words]
+
+
+def test_an_utterance_that_took_its_workers_down_is_not_heard_anew() -> None:
+    async def scenario(call: Call) -> None:
+        await call.say(3.0)
+        await call.hush(4.0)
+
+    crash = ScriptedFault(kind="fail", item=0, fault=Fault.CRASHED)
+    call = converse(scenario, stt=EchoSTT(faults=[crash]))
+    assert (len(call.all(COMPLETED)), len(call.all(FAILED))) == (0, 1)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -223,7 +224,24 @@ def test_the_last_lines_before_the_end_are_written(end: str) -> None:
     )
     lines = done.stderr.splitlines()
     assert [json.loads(line)["number"] for line in lines[:3000]] == list(range(3000))
-    assert not lines[3000:] or lines[-1] == "RuntimeError: a crash", "the traceback comes last"
+    assert lines[3000:][-1:] == (["RuntimeError: a crash"] if "raise" in end else [])
+
+
+def test_a_full_stderr_that_does_not_block_is_waited_for_without_work() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with open(reader, "rb", buffering=0) as read, open(writer, "wb", buffering=0) as out:
+        spool = Spool(out, lost=lambda count: f"{count} lost")
+        for number in range(3000):
+            spool.write(f"{number:0100}")
+        eventually(lambda: spool.waiting < 3000, "the pipe takes some")
+        before = time.process_time()
+        threading.Event().wait(0.5)
+        assert time.process_time() - before < 0.25, "the log's thread spins"
+        taken = b""
+        while len(taken) < 300_000:
+            taken += read.read(65_536)
+        assert taken == b"".join(b"%0100d" % number for number in range(3000))
 
 
 def test_a_server_without_a_stderr_runs_without_a_log() -> None:

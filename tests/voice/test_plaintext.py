@@ -67,6 +67,13 @@ def test_what_only_looks_like_markup_stays(text: str) -> None:
     assert plain(text) == text
 
 
+def test_a_bracket_that_a_line_break_ends_is_no_tag_however_it_comes() -> None:
+    at_once, by_letters = PlainText(), PlainText()
+    text = "see <a\n> there"
+    said = at_once.feed(text) + at_once.flush()
+    assert said == "".join(by_letters.feed(letter) for letter in text) + by_letters.flush()
+
+
 def test_a_bare_word_and_its_mark_are_never_held_back() -> None:
     text = PlainText()
     assert [text.feed(token) for token in ("Yes", ", we", " are", " open", "!")] == [

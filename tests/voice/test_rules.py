@@ -13,8 +13,9 @@ CONFIG = Config(turn=TurnConfig(silence_ms=1000, final_limit_s=3.0))
 
 def chosen(detection: dict[str, Any] | None) -> settings.Settings:
     update = {"audio": {"input": {"turn_detection": detection}}}
-    effective = settings.initial("sess_1", settings.Defaults(silence_ms=1000))
-    return settings.typed(settings.merge(effective, update))
+    defaults = settings.Defaults(silence_ms=1000)
+    effective = settings.initial("sess_1", defaults)
+    return settings.typed(settings.merge(effective, update, detection=defaults.detection))
 
 
 @pytest.mark.parametrize(

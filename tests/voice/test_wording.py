@@ -35,7 +35,7 @@ class Outer(msgspec.Struct):
         ({"name": "x", "inner": []}, "inner", "must be an object, not a list"),
         ({"name": "x", "inner": {"kind": "c"}}, "inner.kind", "cannot be 'c'"),
         ({"name": "x", "tags": [True]}, "tags[0]", "must be text, not true or false"),
-        ({"name": "x", "inner": {"length": -1}}, "inner.length", "cannot be: Expected `int` >= 0"),
+        ({"name": "x", "inner": {"length": -1}}, "inner.length", "must be >= 0"),
         ({"inner": {}}, "name", "is missing"),
         ([], "", "must be an object, not a list"),
     ],
