@@ -67,6 +67,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     took_s: float = 0.0
 
 
+class NothingThere(Exception):
+    """Starting afresh, and nothing that was given can be read: surely not what was meant."""
+
+
 ProgressSink = Callable[[Progress], None]
 
 
@@ -88,6 +92,7 @@ async def ingest(
 
     Raises:
         FileNotFoundError: If a path does not exist; nothing is removed for it.
+        NothingThere: If `fresh`, and nothing given can be read; the index stays as it was.
         IngestBusy: If another ingest holds the index.
         IndexUnreadable, IndexUnwritable: If the system refuses a file of the index.
         ProviderError: If the embedder failed.
@@ -98,7 +103,7 @@ async def ingest(
     with locked(index_dir):
         old, notes = (None, []) if fresh else await asyncio.to_thread(_old, index_dir)
         run = _Ingest(roots, index_dir, embedder, progress or (lambda _: None), old, notes)
-        report = await run.run()
+        report = await run.run(may_be_empty=not fresh)
     return msgspec.structs.replace(report, took_s=time.monotonic() - began)
 
 
@@ -137,7 +142,10 @@ def _old(index_dir: Path) -> tuple[store.Contents | None, list[str]]:
     except store.IndexMissing:
         return None, []
     except store.IndexDamaged as error:
-        return None, [f"{error.what}; it is replaced, with only what was given now"]
+        return None, [
+            f"{error.what}; it is replaced, with only what was given now; "
+            "name all your paths to have the rest in it again"
+        ]
 
 
 def _longer(name: str, old: Document | None) -> str:
@@ -202,10 +210,12 @@ class _Ingest:
         self._notes = notes
         self._old = old
 
-    async def run(self) -> Report:
+    async def run(self, *, may_be_empty: bool) -> Report:
         known = {document.path: document for document in self._old.documents} if self._old else {}
         kept = [known[path] for path in known if not is_below(path, self._roots)]
         documents = _named_apart([*kept, *await self._read(known)])
+        if not documents and not may_be_empty:
+            raise NothingThere(self._why_nothing())
         made = await asyncio.to_thread(_chunk_all, documents)
         report = self._report(known, documents, made)
         if self._old and self._is_current(documents, made):
@@ -217,6 +227,15 @@ class _Ingest:
         )
         self._progress(Progress(phase="write", done=1, total=1))
         return msgspec.structs.replace(report, embedded=embedded, version=manifest.version)
+
+    def _why_nothing(self) -> str:
+        left_out = "; ".join(f"{one.source}: {one.reason}" for one in self._refused[:5])
+        why = f" ({left_out})" if left_out else ""
+        given = ", ".join(str(root) for root in self._roots)
+        return (
+            f"nothing in {given} can be taken in{why}; the index stays as it was. Name files or "
+            "folders with md, txt, html, pdf, docx"
+        )
 
     # --- reading
 

@@ -277,16 +277,18 @@ class Served:
             self.lines.append(line)
             self._new.put(line)
 
-    def logged(self, event: str, limit_s: float = 30.0) -> dict[str, Any]:
-        """Waits for a log line."""
+    def logged(self, event: str, limit_s: float = 30.0, **holding: Any) -> dict[str, Any]:
+        """Waits for a log line that holds these values, too."""
         ends_at = time.monotonic() + limit_s
         while True:
             try:
                 line = self._new.get(timeout=max(0.01, ends_at - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"no {event!r} in:\n{''.join(self.lines)}") from None
+                raise AssertionError(
+                    f"no {event!r} {holding or ''} in:\n{''.join(self.lines)}"
+                ) from None
             found: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
-            if found.get("event") == event:
+            if found.get("event") == event and holding.items() <= found.items():
                 return found
 
     def signal(self, number: int) -> None:

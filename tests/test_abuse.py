@@ -218,8 +218,8 @@ def test_a_client_that_stops_reading_is_dropped_and_others_notice_nothing(strict
             for _ in range(400):
                 raw.sendall(echo)
         raw.close()
-        dropped = strict.logged("client_dropped", limit_s=LIMIT_S)
-    assert dropped["why"] == "it stopped reading"
+        dropped = strict.logged("session_closed", limit_s=LIMIT_S, why="it stopped reading")
+    assert dropped["code"] == 1006
     assert strict.rss_mib() - before < 40
 
 

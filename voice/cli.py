@@ -156,7 +156,11 @@ def ask(
 @app.command()
 def bench(
     url: Annotated[
-        str, typer.Option(help="Any server that speaks the OpenAI Realtime wire; empty: start one.")
+        str,
+        typer.Option(
+            help="A server of the OpenAI Realtime wire, as ws://127.0.0.1:8000/v1/realtime; "
+            "empty: one is started."
+        ),
     ] = "",
     callers: Annotated[str, typer.Option(help="Concurrent callers; several make a sweep.")] = "1",
     turns: Annotated[int, typer.Option(help="Measured turns of each caller.")] = 20,

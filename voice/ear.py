@@ -22,6 +22,7 @@ from providers.base import (
 )
 from voice.audio import Listening
 from voice.endpoint import samples
+from voice.errors import ClientError
 from voice.settings import AudioFormat
 from voice.speech import SpeechDetector, SpeechPaused, SpeechStarted
 
@@ -31,8 +32,10 @@ can ask for, and what VAD needs to be sure."""
 REPLAY_MS = 30_000
 """A segment up to this length is kept whole, for a recogniser that loses it. 1 MB."""
 TRIM_BYTES = 64_000
+VAD_AHEAD_MS = 10_000
+"""Audio given to VAD and not judged yet; the rest of what came at once waits here."""
 MOST_KEPT_MS = 300_000
-"""Audio that waits for a VAD that has fallen behind; beyond it the oldest is lost."""
+"""Audio that waits to be judged; beyond it the oldest is lost."""
 
 
 class Ear:
@@ -61,7 +64,7 @@ class Ear:
         self._min_speech_ms = min_speech_ms
         self._threshold = threshold
         self._vad_stream: VadStream | None = None
-        self._vad_from = 0
+        self._vad_from = self._vad_to = self._judged_to = 0
         self._kept = bytearray()
         self._kept_from = 0
         self._fed_to = 0
@@ -95,24 +98,54 @@ class Ear:
         return self._listening.convert(data)
 
     def hear(self, pcm: bytes, *, judged: bool) -> None:
-        """The next 16 kHz samples, to be judged by VAD or taken for speech as they are."""
-        self._forget(len(self._kept) // 2 - samples(MOST_KEPT_MS))
-        self._kept += pcm
+        """The next 16 kHz samples, to be judged by VAD or taken for speech as they are.
+
+        Raises:
+            ClientError: So much came at once that the oldest is lost; the rest is heard.
+        """
         start, self.position = self.position, self.position + len(pcm) // 2
-        if judged:
-            if self._vad_stream is None:
-                self._vad_from = start
-                self._vad_stream = self._vad.open(self._judged)
-            self._vad_stream.feed(pcm)
-        elif self._vad_stream is not None:
+        self._kept += pcm
+        if not judged:
+            self._close_vad()
+        elif self._vad_stream is None:
+            self._open_vad(start)
+        self._forget(len(self._kept) // 2 - samples(MOST_KEPT_MS))
+        lost = judged and self._vad_to < self._kept_from
+        if lost:
+            self._close_vad()
+            self._open_vad(self._kept_from)
+        self._feed_vad()
+        if lost:
+            message = (
+                f"More than {MOST_KEPT_MS // 1000} s of audio wait to be heard; the oldest are "
+                "lost. Send audio no faster than it is spoken."
+            )
+            raise ClientError("audio_dropped", message)
+
+    def _open_vad(self, sample: int) -> None:
+        self._vad_from = self._vad_to = self._judged_to = sample
+        self._vad_stream = self._vad.open(self._judged)
+
+    def _close_vad(self) -> None:
+        if self._vad_stream is not None:
             self._vad_stream.close()
             self._vad_stream = None
+
+    def _feed_vad(self) -> None:
+        """As much as it may have at a time: what it has no room for, it would drop."""
+        to_sample = min(self.position, self._judged_to + samples(VAD_AHEAD_MS))
+        if self._vad_stream is not None and to_sample > self._vad_to:
+            start, end = self._vad_to - self._kept_from, to_sample - self._kept_from
+            self._vad_to = to_sample
+            self._vad_stream.feed(bytes(self._kept[start * 2 : end * 2]))
 
     def _judged(self, frame: VadFrame) -> None:
         shifted = frame.end_sample + self._vad_from
         self._post(VadFrame(shifted, frame.probability, frame.rms))
 
     def judge(self, frame: VadFrame) -> list[SpeechStarted | SpeechPaused]:
+        self._judged_to = frame.end_sample
+        self._feed_vad()
         return self._detector.receive(frame)
 
     def begin(self, segment: int, sample: int) -> None:
@@ -179,6 +212,4 @@ class Ear:
     def close(self) -> None:
         self._stt.close()
         self._close_former()
-        if self._vad_stream is not None:
-            self._vad_stream.close()
-            self._vad_stream = None
+        self._close_vad()

@@ -97,15 +97,17 @@ class Floor:
 
     def hear(self, data: bytes, at: float) -> None:
         """Raises:
-        ClientError: Half a sample.
+        ClientError: Half a sample; or more at once than can be kept.
         """
         pcm = self.ear.convert(data)
         if not pcm:
             return
         automatic = self.turns.rules.automatic
-        self.ear.hear(pcm, judged=automatic)
-        self._backlog.arrive(len(pcm) / 2 / LISTEN_RATE_HZ, at)
-        self.carry_out(self.turns.arrive(len(pcm) // 2, at), at)
+        try:
+            self.ear.hear(pcm, judged=automatic)
+        finally:
+            self._backlog.arrive(len(pcm) / 2 / LISTEN_RATE_HZ, at)
+            self.carry_out(self.turns.arrive(len(pcm) // 2, at), at)
         if not automatic:
             self.ear.feed(self.ear.position)
 

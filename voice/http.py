@@ -83,7 +83,7 @@ async def health(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return _health_body(request)
 
 
-@get("/ready", summary="Whether to send callers here; 503 while it is not")
+@get("/ready", summary="Whether to send callers here: 503 while stopping; what limps is told")
 async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     body = _health_body(request)
     desk = _desk(request)

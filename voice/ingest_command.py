@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from rag.clean import visible
 from rag.durable import IndexUnwritable
-from rag.ingest import IngestBusy, Report, ingest
+from rag.ingest import IngestBusy, NothingThere, Report, ingest
 from rag.ingest import Progress as Done
 from rag.remove import NotIndexed, remove
 from rag.store import IndexUnusable, load
@@ -47,7 +47,7 @@ def given_paths(paths: list[str]) -> list[str]:
 def run_ingest(
     config: Config, paths: list[str], index: Path, console: Console, *, fresh: bool = False
 ) -> int:
-    """Returns the exit status: 1 where nothing at all could be taken in.
+    """Returns the exit status: 1 where nothing that was given could be taken in.
 
     Raises:
         KaiwaError: The index is as it was; the text says what to do.
@@ -55,7 +55,7 @@ def run_ingest(
     with _explained():
         report = asyncio.run(_ingest(config, paths, index, console, fresh=fresh))
     _tell(report, index, console)
-    return 0 if report.documents else 1
+    return 0 if report.added or report.changed or report.unchanged else 1
 
 
 def run_remove(names: list[str], index: Path, console: Console) -> None:
@@ -93,7 +93,14 @@ def show_list(index: Path, console: Console) -> None:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (IngestBusy, NotIndexed, IndexUnusable, IndexUnwritable, FileNotFoundError) as error:
+    except (
+        IngestBusy,
+        NothingThere,
+        NotIndexed,
+        IndexUnusable,
+        IndexUnwritable,
+        FileNotFoundError,
+    ) as error:
         raise KaiwaError(f"ingest: {error}") from None
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import socket
 import sys
 import time
@@ -51,7 +52,7 @@ class Front:
                 send_limit_s=self._desk.config.server.send_limit_s,
             )
         elif scope["type"] == "websocket":
-            await refuse_elsewhere(receive, send)
+            await refuse_elsewhere(scope, receive, send)
         else:
             if scope.get("method") == "HEAD":  # answered as GET; uvicorn leaves the body out
                 scope = {**scope, "method": "GET"}
@@ -77,6 +78,8 @@ class Server(uvicorn.Server):
         if self._desk.stopping or self._loop is None:
             super().handle_exit(sig, frame)
             self.force_exit = True
+            # What is torn down in mid-work by a second signal is no error to be told.
+            logging.getLogger("uvicorn.error").disabled = True
         else:
             self._desk.stopping = True
             self._loop.call_soon_threadsafe(self._drain)

@@ -204,8 +204,12 @@ class Session:
         """Ends the connection; `close` follows when it is gone."""
         self._outbox.end(code, reason)
 
-    async def close(self) -> None:
-        """Gives everything back, within 2 s. Idempotent."""
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Gives everything back, within 2 s. Idempotent.
+
+        Args:
+            code: The connection's close code, for the log.
+        """
         if self.closed:
             return
         self.closed = True
@@ -219,4 +223,4 @@ class Session:
             self._floor.record.close_all(Outcome.CANCELLED, now)
         finally:
             self._on_closed(self)
-            self._log.info("session_closed")
+            self._log.info("session_closed", code=code, why=reason)

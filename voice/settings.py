@@ -279,6 +279,8 @@ def _ranges(settings: Settings) -> list[tuple[str, bool, str]]:
     spoken_in, spoken_out = settings.audio.input, settings.audio.output
     detection = spoken_in.turn_detection or TurnDetection()
     tools = all(tool.type != "function" or tool.name for tool in settings.tools)
+    asked = (wish for wish in settings.include or () if wish.startswith("kaiwa."))
+    unknown = [wish for wish in asked if wish not in EXTENSIONS]
     return [
         (
             "audio.input.format.rate",
@@ -321,4 +323,5 @@ def _ranges(settings: Settings) -> list[tuple[str, bool, str]]:
             f'must be 1..4096 or "inf", got {settings.max_output_tokens}',
         ),
         ("tools", tools, "holds a function without a name"),
+        ("include", not unknown, f"can be {', '.join(EXTENSIONS)}, not {', '.join(unknown)}"),
     ]

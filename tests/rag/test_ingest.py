@@ -13,7 +13,7 @@ from providers.base import Fault, ProviderError, Slot
 from providers.embed_lexical import LexicalEmbedder
 from rag import store
 from rag.durable import IndexUnwritable
-from rag.ingest import IngestBusy, Progress, Report, ingest
+from rag.ingest import IngestBusy, NothingThere, Progress, Report, ingest
 
 
 class CountingEmbedder(LexicalEmbedder):
@@ -287,3 +287,16 @@ def test_an_emptied_folder_leaves_an_empty_index(docs: Path, tmp_path: Path) -> 
     report = _ingest(docs, into=index)
     assert (report.documents, report.chunks) == (0, 0) and len(report.removed) == 3
     assert store.load(index).chunks == ()
+
+
+def test_starting_fresh_with_nothing_to_take_in_leaves_the_index_as_it_was(
+    twins: tuple[Path, Path], tmp_path: Path
+) -> None:
+    index, empty = tmp_path / "index", tmp_path / "empty"
+    _ingest(*twins, into=index)
+    before = _sources(index)
+    empty.mkdir()
+    (empty / "broken.pdf").write_bytes(b"no pdf")
+    with pytest.raises(NothingThere, match=r"broken\.pdf.*stays as it was"):
+        asyncio.run(ingest([empty], index, CountingEmbedder(), fresh=True))
+    assert _sources(index) == before

@@ -9,7 +9,7 @@ from mocks.clock import run_virtual
 from mocks.vad import LoudnessVAD
 from providers.base import VadFrame
 from tests.driving import LOUD, RATE_HZ, SILENT
-from voice.ear import KEEP_MS, MOST_KEPT_MS, TRIM_BYTES, Ear
+from voice.ear import KEEP_MS, MOST_KEPT_MS, TRIM_BYTES, VAD_AHEAD_MS, Ear
 from voice.errors import ClientError
 from voice.settings import AudioFormat
 
@@ -139,13 +139,51 @@ def test_positions_go_on_when_vad_is_switched_off_and_on() -> None:
     run_virtual(run())
 
 
+class SlowVAD(LoudnessVAD):
+    """Says when it has judged what it was fed: when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fed = bytearray()
+        self.sink: Any = None
+
+    def open(self, sink: Any) -> Any:
+        self.sink = sink
+        return self
+
+    def feed(self, pcm: bytes) -> None:
+        self.fed += pcm
+
+    def close(self) -> None:
+        return None
+
+
+def test_a_burst_waits_for_vad_and_is_judged_whole() -> None:
+    vad = SlowVAD()
+    ear, _, posted = listening(vad)
+    burst = numbered(0, 100 * RATE_HZ)
+    ear.hear(burst, judged=True)
+    ends: list[int] = []
+    while len(vad.fed) < len(burst):
+        assert len(vad.fed) // 2 - sum(ends[-1:]) <= VAD_AHEAD_MS * RATE_HZ // 1000
+        ends.append(len(vad.fed) // 2)
+        vad.sink(VadFrame(ends[-1], 0.0, (0.0,) * 8))
+        ear.judge(posted.pop())
+    assert bytes(vad.fed) == burst and len(ends) == 9
+
+
 @pytest.mark.parametrize("seconds", [30, 900])
 def test_what_is_kept_stays_bounded_even_if_vad_never_answers(seconds: int) -> None:
     async def run() -> None:
         ear, _, _ = listening(DeafVAD())
         second = bytes(2 * RATE_HZ)
+        complaints = []
         for _ in range(seconds):
-            ear.hear(second, judged=True)
+            try:
+                ear.hear(second, judged=True)
+            except ClientError as error:
+                complaints.append(error.code)
+        assert set(complaints) == ({"audio_dropped"} if seconds > 300 else set())
         assert len(ear._kept) <= 2 * RATE_HZ * (MOST_KEPT_MS / 1000 + 1) + TRIM_BYTES
         assert ear.position == seconds * RATE_HZ
         ear.begin(1, 0)

@@ -333,6 +333,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"instructions": 5}, "session.instructions"),
     ({"include": "all"}, "session.include"),
+    ({"include": ["kaiwa.turn.timelines"]}, "session.include"),
     ({"tool_choice": 5}, "session.tool_choice"),
 ]
 

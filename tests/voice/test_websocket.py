@@ -153,6 +153,9 @@ def test_one_call_more_than_there_are_lines_is_refused_at_once(serving: Serve) -
 def test_a_call_at_the_wrong_path_is_told_the_right_one(open_server: Served, path: str) -> None:
     answer = knock(open_server, path=path)
     assert answer.status == 404
+    refused = open_server.logged("call_refused", why="no_such_path")
+    assert (refused["status"], refused["level"]) == (404, "info")
+    assert "without completing handshake" not in "".join(open_server.lines)
     assert answer.json["error"]["code"] == "no_such_path"
     assert "/v1/realtime" in answer.json["error"]["message"]
 
@@ -436,6 +439,8 @@ def test_a_client_that_only_talks_nonsense_is_sent_away_with_1008(open_server: S
         assert caller.close_code() == 1008
         errors = [event for event in caller.seen if event["type"] == "error"]
         assert len(errors) == 50
+    closed = open_server.logged("session_closed", code=1008)
+    assert closed["why"] == "too many events that are none"
 
 
 def test_nonsense_between_good_events_is_forgiven(caller: Caller) -> None:

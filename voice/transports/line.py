@@ -154,6 +154,20 @@ class Line(WebSocketsSansIOProtocol):
         self.scope["extensions"]["kaiwa.line"] = self  # type: ignore[assignment]  # ASGI types it narrower
         await super().run_asgi()
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # refused: answered too, which uvicorn calls an error
+
+    @property
+    def ended(self) -> tuple[int, str]:
+        """The close code and reason, whoever sent them; 1006 where nobody did."""
+        if self.dropped:
+            return 1006, "it stopped reading"
+        conn = self.conn
+        close = conn.close_rcvd if conn.close_rcvd_then_sent else conn.close_sent
+        return (close.code, close.reason) if close is not None else (1006, "")
+
     def data_received(self, data: bytes) -> None:
         if self._text is None:
             super().data_received(data)

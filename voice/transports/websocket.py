@@ -191,8 +191,11 @@ def _too_large(data: bytes) -> wire.Undecodable:
     return wire.Undecodable("event_too_large", message, None, None)
 
 
-async def refuse(send: Send, refusal: Refusal) -> None:
+async def refuse(scope: Any, send: Send, refusal: Refusal) -> None:
     """An HTTP answer instead of the upgrade."""
+    metrics.REFUSED.labels(refusal.code).inc()
+    client = (scope.get("client") or ("?",))[0]
+    log.info("call_refused", status=refusal.status, why=refusal.code, client=client)
     error = {"type": "invalid_request_error", "code": refusal.code, "message": refusal.message}
     body = wire.encode_json({"error": error})
     headers = [(b"content-type", b"application/json")]
@@ -209,12 +212,11 @@ async def refuse(send: Send, refusal: Refusal) -> None:
     await send({"type": "websocket.http.response.body", "body": body})
 
 
-async def refuse_elsewhere(receive: Receive, send: Send) -> None:
+async def refuse_elsewhere(scope: Any, receive: Receive, send: Send) -> None:
     """For upgrades at any other path."""
     await receive()
-    metrics.REFUSED.labels("no_such_path").inc()
     message = "Calls come in at /v1/realtime; this path takes none."
-    await refuse(send, Refusal(404, "no_such_path", message))
+    await refuse(scope, send, Refusal(404, "no_such_path", message))
 
 
 async def serve(
@@ -235,8 +237,7 @@ async def serve(
     try:
         admit(scope)
     except Refusal as refusal:
-        metrics.REFUSED.labels(refusal.code).inc()
-        await refuse(send, refusal)
+        await refuse(scope, send, refusal)
         return
     offered = scope.get("subprotocols") or []
     chosen = "realtime" if "realtime" in offered else None
@@ -251,7 +252,6 @@ async def serve(
         await line.attach(text=inlet.text, binary=inlet.binary, send_limit_s=send_limit_s)
     finally:
         inlet.close()
-        await session.close()
+        await session.close(*line.ended)
         if line.dropped:
             metrics.DROPPED_CLIENTS.inc()
-            log.warning("client_dropped", session=session.id, why="it stopped reading")
