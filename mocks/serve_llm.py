@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server with an EchoLLM behind it; streams as vLLM 0.33 does.
+"""An OpenAI-compatible server with an EchoLLM behind it; streams as vLLM 0.33 does, or as others.
 
 Source: vLLM's vllm/entrypoints/openai: role chunk with the first token, deltas, a chunk with the
 finish_reason, one with `usage` and no choices, `[DONE]`; errors in mid-stream with status 200.
@@ -7,26 +7,17 @@ finish_reason, one with `usage` and no choices, `[DONE]`; errors in mid-stream w
 import asyncio
 import hmac
 from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing
-from typing import Any, Literal
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from mocks.llm import EchoLLM, ReasoningDelta
-from providers.base import (
-    Fault,
-    Finish,
-    LLMEvent,
-    LLMRequest,
-    Message,
-    ProviderError,
-    TextDelta,
-    ToolCallDelta,
-)
-
-_STATUS = {Fault.REFUSED: 400, Fault.OVERLOADED: 503, Fault.TIMEOUT: 504}
-_TYPE = {400: "BadRequestError", 404: "NotFoundError", 503: "ServiceUnavailableError"}
+from mocks.llm_completion import STATUS, Asked, Completion, Pacing, hang_up
+from mocks.llm_dialects import DIALECTS, Name, Wording, error, refusal
+from mocks.wire_faults import FaultyWriter, WireFault, WireFaults, begin
+from providers.base import LLMEvent, ProviderError, TextDelta
 
 
 class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,35 +33,20 @@ class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
     times: int = 1
 
 
-class _Said(msgspec.Struct):
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str | None = None
-
-
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool = False
-
-
-class _Asked(msgspec.Struct):
-    messages: list[_Said]
-    model: str = ""
-    stream: bool = False
-    stream_options: _StreamOptions | None = None
-    max_tokens: int | None = None
-
-
 class LLMServer:
     """Args:
     llm: What is said, when, and with which faults. A `fail` before the first token is an HTTP
         status, later an error in the stream; a `cut` closes the connection.
+    dialect: Whose deviations it has; see `mocks/llm_dialects.py`.
+    faults: What goes wrong on the wire; `await server.inject(…)` changes it later.
     answers: Requests that never reach `llm`.
-    api_key: Asked for under /v1, if there is one.
-    reasoning_field: `reasoning`, or `reasoning_content` as older servers call it.
+    api_key: Asked for under the API's root, if there is one.
+    reasoning_field: `reasoning_content`, as older servers call it.
     newline: b"\\r\\n" for servers that end their lines so.
     split_bytes: The stream goes out in pieces of this size, through letters and line ends.
     drip_ms: Pause between those pieces.
     keep_alive_comments: Whether a comment goes before every event.
-    lists_models: Whether there is a /v1/models.
+    lists_models: Whether there is a list of models.
     """
 
     def __init__(
@@ -78,9 +54,11 @@ class LLMServer:
         llm: EchoLLM | None = None,
         *,
         model: str = "mock",
+        dialect: Name = "vllm",
+        faults: Iterable[WireFault] = (),
         answers: Iterable[HttpAnswer] = (),
         api_key: str = "",
-        reasoning_field: str = "reasoning",
+        reasoning_field: str = "",
         newline: bytes = b"\n",
         split_bytes: int = 0,
         drip_ms: float = 0.0,
@@ -88,35 +66,52 @@ class LLMServer:
         lists_models: bool = True,
     ) -> None:
         self.llm = llm or EchoLLM()
+        self.faults = WireFaults(faults)
         self.requests = 0
+        self.running = 0
+        """Completions begun and not over, faulty ones included."""
+        self.aborted = 0
+        """Ended by the client before their end."""
         self.bodies: list[bytes] = []
         """Of the last hundred requests."""
-        self.connections_made = 0
+        self._dialect = DIALECTS[dialect]
         self._model = model
         self._answers = tuple(answers)
         self._api_key = api_key
-        self._reasoning_field = reasoning_field
-        self._newline = newline
-        self._split_bytes = split_bytes
-        self._drip_ms = drip_ms
-        self._comments = keep_alive_comments
+        self._reasoning_field = reasoning_field or self._dialect.reasoning_field
+        self._pacing = Pacing(
+            newline=newline,
+            split_bytes=split_bytes,
+            drip_ms=drip_ms,
+            comments=keep_alive_comments,
+        )
+        root = self._dialect.root
         app = web.Application(middlewares=[self._guard])
-        app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_post(root + "/chat/completions", self._complete)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/mock/state", self._state)
+        app.router.add_put("/mock/faults", self._put_faults)
         if lists_models:
-            app.router.add_get("/v1/models", self._models)
+            app.router.add_get(root + "/models", self._models)
         # Without handler_cancellation an abandoned request would run on until its next write.
         self._runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0
         )
+        self._site: web.TCPSite | None = None
+        self._address = ("127.0.0.1", 0)
         self.url = ""
+
+    @property
+    def endpoint(self) -> str:
+        """What to set LLM_ENDPOINT to."""
+        return self.url + self._dialect.root
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
+        await self._listen(host, port)
         address = self._runner.addresses[0]
+        self._address = (address[0], address[1])
         self.url = f"http://{address[0]}:{address[1]}"
 
     async def aclose(self) -> None:
@@ -128,6 +123,21 @@ class LLMServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    async def inject(self, *faults: WireFault) -> None:
+        """Replaces the faults on the wire, from the next request on; none: all is well again."""
+        refuses = any(fault.kind == "refuse" for fault in faults)
+        self.faults.set(*(fault for fault in faults if fault.kind != "refuse"))
+        if refuses and self._site is not None:
+            site, self._site = self._site, None
+            await site.stop()
+            self.drop_connections()
+        elif not refuses and self._site is None:
+            await self._listen(*self._address)
+
+    async def _listen(self, host: str, port: int) -> None:
+        self._site = web.TCPSite(self._runner, host, port, reuse_address=True)
+        await self._site.start()
 
     @property
     def connections(self) -> int:
@@ -145,49 +155,108 @@ class LLMServer:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         sent = request.headers.get("Authorization", "")
-        is_guarded = self._api_key and request.path.startswith("/v1")
+        is_guarded = self._api_key and request.path.startswith(self._dialect.root)
         if is_guarded and not hmac.compare_digest(sent, f"Bearer {self._api_key}"):
             return web.json_response({"error": "Unauthorized"}, status=401)
         response: web.StreamResponse = await handler(request)
         return response
 
+    # --- beside the completions -------------------------------------------------------------------
+
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response()
 
     async def _models(self, _: web.Request) -> web.Response:
+        if not self._dialect.lists_models:
+            return self._failure(401, "x-api-key header is required")
         return web.json_response({"object": "list", "data": [{"id": self._model}]})
 
+    def state(self) -> dict[str, int]:
+        return {
+            "requests": self.requests,
+            "running": self.running,
+            "finished": self.llm.finished,
+            "aborted": self.aborted,
+            "faults": self.faults.hits,
+            "connections": self.connections,
+        }
+
     async def _state(self, _: web.Request) -> web.Response:
-        return web.json_response(
-            {
-                "requests": self.requests,
-                "running": self.llm.running,
-                "finished": self.llm.finished,
-                "aborted": self.llm.aborted,
-                "connections": self.connections,
-            }
+        return web.json_response(self.state())
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        """Those of vLLM's that tell whether an abort arrived."""
+        label = f'{{model_name="{self._model}"}}'
+        return web.Response(
+            text=f"vllm:num_requests_running{label} {self.running}\n"
+            f"vllm:num_requests_waiting{label} 0\n"
+            f"vllm:request_success_total{label} {self.llm.finished}\n"
         )
+
+    async def _put_faults(self, request: web.Request) -> web.Response:
+        try:
+            faults = msgspec.json.decode(await request.read(), type=list[WireFault])
+        except ValueError as problem:
+            return web.json_response({"error": str(problem)}, status=400)
+        await self.inject(*faults)
+        return web.json_response(self.state())
+
+    # --- completions ------------------------------------------------------------------------------
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
+        self.running += 1
+        try:
+            return await self._answer(request)
+        except asyncio.CancelledError:
+            self.aborted += 1
+            raise
+        except ConnectionResetError:  # the client went away, or a fault had it so
+            self.aborted += 1
+            return hang_up(request)
+        finally:
+            self.running -= 1
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.bodies = [*self.bodies[-99:], body]
+        fault = self.faults.next()
+        await begin(fault)
+        if fault is not None and fault.kind == "status":
+            return self._failure(fault.status, "scripted fault", fault.retry_after)
         scripted = self._scripted()
         if scripted is not None:
             return _play_scripted(request, scripted)
         try:
-            asked = msgspec.json.decode(body, type=_Asked)
-        except ValueError as error:
-            return _failure(400, str(error))
+            asked = msgspec.json.decode(body, type=Asked)
+            refused = refusal(self._dialect, msgspec.json.decode(body))
+        except ValueError as problem:
+            return self._failure(400, str(problem))
+        if refused is not None:
+            return web.json_response(refused[1], status=refused[0])
         if asked.model != self._model:
-            return _failure(404, f"The model `{asked.model}` does not exist.")
-        said = tuple(Message(role=one.role, content=one.content or "") for one in asked.messages)
-        llm_request = LLMRequest(messages=said, max_tokens=asked.max_tokens)
-        try:
-            async with aclosing(self.llm.play(llm_request)) as events:
-                return await self._answer(request, asked, events)
-        except ConnectionResetError:  # the client went away; `llm` has counted it as aborted
-            return _hang_up(request)
+            return self._failure(404, f"The model `{asked.model}` does not exist.")
+        async with aclosing(self.llm.play(asked.request())) as events:
+            if not asked.stream:
+                return await self._whole(events)
+            return await Completion(
+                request, self._wording(asked), FaultyWriter(request, fault), self._pacing
+            ).play(events)
+
+    def _wording(self, asked: Asked) -> Wording:
+        options = asked.stream_options
+        common = {
+            "id": f"chatcmpl-{self.requests}",
+            "object": "chat.completion.chunk",
+            "created": 0,
+            "model": self._model,
+        }
+        return Wording(
+            self._dialect,
+            common,
+            counts=options is not None and options.include_usage,
+            reasoning_field=self._reasoning_field if asked.include_reasoning else "",
+        )
 
     def _scripted(self) -> HttpAnswer | None:
         for answer in self._answers:
@@ -197,132 +266,50 @@ class LLMServer:
                 return answer
         return None
 
-    async def _answer(
-        self,
-        request: web.Request,
-        asked: _Asked,
-        events: AsyncIterator[LLMEvent | ReasoningDelta],
-    ) -> web.StreamResponse:
-        if not asked.stream:
-            return await _whole_answer(self._model, events)
-        response: web.StreamResponse | None = None
+    async def _whole(self, events: AsyncIterator[LLMEvent | ReasoningDelta]) -> web.Response:
         try:
-            async for event in events:
-                if response is None:  # vLLM's headers and role come with the first token
-                    response = await self._begin(request)
-                await self._send_event(response, event, asked)
-        except ProviderError as error:
-            status = _STATUS.get(error.fault, 500)
-            if response is None and error.fault is Fault.UNREACHABLE:
-                return _hang_up(request)
-            if response is None:
-                return _failure(status, error.message)
-            await self._send(response, {"error": _error(status, error.message)})
-            await self._write(response, b"data: [DONE]\n\n")
-            return response
-        if response is None or not isinstance(event, Finish):
-            return _hang_up(request)
-        await self._write(response, b"data: [DONE]\n\n")
-        return response
+            texts = [event.text async for event in events if isinstance(event, TextDelta)]
+        except ProviderError as problem:
+            return self._failure(STATUS.get(problem.fault, 500), problem.message)
+        message = {"role": "assistant", "content": "".join(texts)}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        content = {"object": "chat.completion", "model": self._model, "choices": [choice]}
+        return web.json_response(content)
 
-    async def _begin(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-        await response.prepare(request)
-        await self._send_delta(response, {"role": "assistant", "content": ""})
-        return response
-
-    async def _send_event(
-        self, response: web.StreamResponse, event: LLMEvent | ReasoningDelta, asked: _Asked
-    ) -> None:
-        match event:
-            case ReasoningDelta(text):
-                await self._send_delta(response, {self._reasoning_field: text})
-            case TextDelta(text):
-                await self._send_delta(response, {"content": text})
-            case ToolCallDelta():
-                await self._send_delta(response, {"tool_calls": [_tool_piece(event)]})
-            case Finish(reason, usage):
-                await self._send_delta(response, {}, finish_reason=reason)
-                if asked.stream_options is not None and asked.stream_options.include_usage:
-                    counts = {
-                        "prompt_tokens": usage.input_tokens,
-                        "completion_tokens": usage.output_tokens,
-                        "total_tokens": usage.input_tokens + usage.output_tokens,
-                    }
-                    await self._send(response, self._chunk([], usage=counts))
-
-    async def _send_delta(
-        self, response: web.StreamResponse, delta: dict[str, Any], finish_reason: str | None = None
-    ) -> None:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        await self._send(response, self._chunk([choice]))
-
-    def _chunk(self, choices: list[Any], **more: Any) -> dict[str, Any]:
-        return {
-            "id": f"chatcmpl-{self.requests}",
-            "object": "chat.completion.chunk",
-            "created": 0,
-            "model": self._model,
-            "choices": choices,
-            **more,
-        }
-
-    async def _send(self, response: web.StreamResponse, chunk: dict[str, Any]) -> None:
-        comment = b": keep-alive\n\n" if self._comments else b""
-        await self._write(response, comment + b"data: " + msgspec.json.encode(chunk) + b"\n\n")
-
-    async def _write(self, response: web.StreamResponse, data: bytes) -> None:
-        if self._newline != b"\n":
-            data = data.replace(b"\n", self._newline)
-        if not self._split_bytes:
-            await response.write(data)
-            return
-        for start in range(0, len(data), self._split_bytes):
-            await response.write(data[start : start + self._split_bytes])
-            await asyncio.sleep(self._drip_ms / 1000)
+    def _failure(self, status: int, message: str, retry_after: str = "") -> web.Response:
+        headers = {"Retry-After": retry_after} if retry_after else {}
+        content = error(self._dialect, status, message)
+        return web.json_response(content, status=status, headers=headers)
 
 
-async def _whole_answer(
-    model: str, events: AsyncIterator[LLMEvent | ReasoningDelta]
-) -> web.Response:
+@asynccontextmanager
+async def serve_llm(
+    llm: EchoLLM | None = None, *, host: str = "127.0.0.1", port: int = 0, **options: Any
+) -> AsyncIterator[LLMServer]:
+    """A running LLMServer; `options` are its arguments, `endpoint` is where it is reached."""
+    server = LLMServer(llm, **options)
+    await server.start(host, port)
     try:
-        texts = [event.text async for event in events if isinstance(event, TextDelta)]
-    except ProviderError as error:
-        return _failure(_STATUS.get(error.fault, 500), error.message)
-    message = {"role": "assistant", "content": "".join(texts)}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return web.json_response({"object": "chat.completion", "model": model, "choices": [choice]})
+        yield server
+    finally:
+        await server.aclose()
 
 
-def _tool_piece(delta: ToolCallDelta) -> dict[str, Any]:
-    piece: dict[str, Any] = {"index": delta.index, "function": {"arguments": delta.arguments}}
-    if delta.call_id:
-        piece |= {"id": delta.call_id, "type": "function"}
-        piece["function"]["name"] = delta.name
-    return piece
+async def run_llm(
+    llm: EchoLLM | None = None, *, host: str = "127.0.0.1", port: int = 8001, **options: Any
+) -> None:
+    """Serves until it is cancelled."""
+    async with serve_llm(llm, host=host, port=port, **options) as server:
+        print(f"llm {server.endpoint}", flush=True)
+        await asyncio.Event().wait()
 
 
 def _play_scripted(request: web.Request, answer: HttpAnswer) -> web.StreamResponse:
     if answer.status == 0:
-        return _hang_up(request)
+        return hang_up(request)
     headers = {"Content-Type": answer.content_type}
     if answer.retry_after:
         headers["Retry-After"] = answer.retry_after
     if 300 <= answer.status < 400:
         headers["Location"] = answer.body.decode()
     return web.Response(status=answer.status, body=answer.body, headers=headers)
-
-
-def _hang_up(request: web.Request) -> web.StreamResponse:
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()
-
-
-def _failure(status: int, message: str) -> web.Response:
-    return web.json_response({"error": _error(status, message)}, status=status)
-
-
-def _error(status: int, message: str) -> dict[str, Any]:
-    kind = _TYPE.get(status, "InternalServerError")
-    return {"message": message, "type": kind, "param": None, "code": status}

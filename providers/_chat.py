@@ -1,25 +1,34 @@
-"""The wire of `POST /v1/chat/completions`, streamed: the request's body, the answer's chunks.
+"""The wire of a streamed chat completion: the answer's chunks, and the events they make.
 
 Pure. Covers what vLLM 0.33, llama.cpp, Ollama, LocalAI, OpenRouter, OpenAI and the compatible
 endpoints of Gemini and Anthropic send.
 """
 
 import secrets
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from providers._reasoning import SpokenText
-from providers.base import (
-    Finish,
-    LLMEvent,
-    LLMRequest,
-    Message,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-)
+from providers.base import Finish, LLMEvent, TextDelta, ToolCallDelta, Usage
+
+Reason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+_REASONS: dict[str, Reason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "content_filter": "content_filter",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "prohibited_content": "content_filter",
+    "blocklist": "content_filter",
+    "spii": "content_filter",
+}
+"""By `finish_reason` in lower case; proxies hand on what their model's own API says."""
+_FAILED = ("error", "abort", "network_error", "malformed_function_call", "unexpected_tool_call")
 
 
 class FunctionPiece(msgspec.Struct, gc=False):
@@ -32,20 +41,39 @@ class ToolCallPiece(msgspec.Struct):
     """Gemini leaves it out; a new id is then a new call."""
     id: str | None = None
     function: FunctionPiece | None = None
+    extra_content: msgspec.Raw = msgspec.Raw()
+    """Gemini's signature of the thought behind the call; wants it back with the result."""
+
+
+class ContentPart(msgspec.Struct, gc=False):
+    type: str = ""
+    text: str | None = None
 
 
 class Delta(msgspec.Struct):
-    content: str | None = None
+    content: str | list[ContentPart] | None = None
+    """Mistral's reasoning models send parts."""
+    refusal: str | None = None
+    """Words for the caller in the place of an answer."""
     reasoning: str | None = None
     """Never spoken; only shows that the model is at work."""
     reasoning_content: str | None = None
     """What older servers call it."""
     tool_calls: list[ToolCallPiece] | None = None
 
+    @property
+    def words(self) -> str:
+        """What of it is for the caller, reasoning tags included."""
+        content = self.content
+        if isinstance(content, list):
+            content = "".join(part.text or "" for part in content if part.type == "text")
+        return content or self.refusal or ""
+
 
 class Choice(msgspec.Struct):
     delta: Delta | None = None
     finish_reason: str | None = None
+    error: Any = None
 
 
 class CachedTokens(msgspec.Struct, gc=False):
@@ -65,17 +93,34 @@ class Chunk(msgspec.Struct):
     usage: TokenCounts | None = None
     error: Any = None
     """vLLM and OpenRouter report what goes wrong in mid-stream with status 200 and this."""
+    object: str | None = None
+    message: str | None = None
+    """SGLang's errors lie at the top: {"object": "error", "message": …}."""
 
     @property
     def has_token(self) -> bool:
         """Whether the model has begun: some servers send the role long before."""
         for choice in self.choices or ():
             delta = choice.delta or Delta()
-            if delta.content or delta.reasoning or delta.reasoning_content or delta.tool_calls:
+            if delta.content or delta.refusal or delta.tool_calls or choice.finish_reason:
                 return True
-            if choice.finish_reason:
+            if delta.reasoning or delta.reasoning_content:
                 return True
         return False
+
+    @property
+    def problem(self) -> Any:
+        """The value of the error that this chunk is; None if it is none."""
+        if self.error is not None:
+            return self.error
+        if self.object == "error":
+            return self.message or "no reason given"
+        for choice in self.choices or ():
+            if choice.error is not None:
+                return choice.error
+            if choice.finish_reason and choice.finish_reason.lower() in _FAILED:
+                return f"it ended with finish_reason {choice.finish_reason!r}"
+        return None
 
 
 class Model(msgspec.Struct, gc=False):
@@ -92,57 +137,10 @@ chunk_decoder = msgspec.json.Decoder(Chunk)
 models_decoder = msgspec.json.Decoder(ModelList)
 
 
-def encode_request(request: LLMRequest, model: str, defaults: Mapping[str, Any]) -> bytes:
-    """The body. `defaults` are further fields of it; what the request sets goes before them."""
-    body: dict[str, Any] = {
-        **defaults,
-        "model": model,
-        "messages": [_encode_message(message) for message in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    if request.max_tokens is not None:
-        body["max_tokens"] = request.max_tokens
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
-    if request.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": tool.parameters or {"type": "object", "properties": {}},
-                },
-            }
-            for tool in request.tools
-        ]
-        body["tool_choice"] = _encode_tool_choice(request.tool_choice)
-    return msgspec.json.encode(body)
-
-
-def _encode_message(message: Message) -> dict[str, Any]:
-    encoded: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.role == "tool":
-        encoded["tool_call_id"] = message.tool_call_id
-    if message.tool_calls:
-        encoded["content"] = message.content or None
-        encoded["tool_calls"] = [
-            {
-                "id": call.call_id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in message.tool_calls
-        ]
-    return encoded
-
-
-def _encode_tool_choice(choice: str | dict[str, Any]) -> str | dict[str, Any]:
-    """The Realtime API names the function one level higher than this one."""
-    if isinstance(choice, dict) and "name" in choice:
-        return {"type": "function", "function": {"name": choice["name"]}}
-    return choice
+class _Call(msgspec.Struct):
+    number: int
+    server_index: int | None
+    call_id: str
 
 
 class ChatReply:
@@ -150,23 +148,22 @@ class ChatReply:
 
     def __init__(self) -> None:
         self._text = SpokenText()
-        self._calls: dict[int, str] = {}
-        """index -> id of every call begun."""
+        self._calls: list[_Call] = []
         self._usage = Usage()
         self.finish_reason = ""
+        self.call_extras: dict[str, msgspec.Raw] = {}
+        """By call id, what must go back to the server with the call."""
 
     def receive(self, chunk: Chunk) -> list[LLMEvent]:
         events: list[LLMEvent] = []
         if chunk.usage is not None:
             self._usage = _usage(chunk.usage)
         for choice in (chunk.choices or [])[:1]:
-            delta = choice.delta
-            if delta is not None and delta.content:
-                spoken = self._text.feed(delta.content)
-                if spoken:
-                    events.append(TextDelta(spoken))
-            for piece in (delta.tool_calls if delta is not None else None) or ():
-                events.append(self._tool_call(piece))
+            delta = choice.delta or Delta()
+            spoken = self._text.feed(delta.words)
+            if spoken:
+                events.append(TextDelta(spoken))
+            events += [self._tool_call(piece) for piece in delta.tool_calls or ()]
             if choice.finish_reason:
                 self.finish_reason = choice.finish_reason
         return events
@@ -177,32 +174,42 @@ class ChatReply:
         events: list[LLMEvent] = [TextDelta(rest)] if rest else []
         return [*events, Finish(reason=self._reason(), usage=self._usage)]
 
-    def _reason(self) -> Literal["stop", "length", "tool_calls", "content_filter"]:
-        match self.finish_reason:
-            case "length" | "content_filter" as reason:
-                return reason
-            case _:
-                # Asked for one function by name, vLLM and OpenAI end its call with "stop".
-                return "tool_calls" if self._calls else "stop"
+    def _reason(self) -> Reason:
+        reason = _REASONS.get(self.finish_reason.lower())
+        if reason is not None:
+            return reason
+        # Asked for one function by name, vLLM and OpenAI end its call with "stop"; Gemini always.
+        return "tool_calls" if self._calls else "stop"
 
     def _tool_call(self, piece: ToolCallPiece) -> ToolCallDelta:
         function = piece.function or FunctionPiece()
-        index = self._index(piece)
+        call = self._begun(piece, function)
         call_id, name = "", ""
-        if index not in self._calls:
+        if call is None:
             call_id = piece.id or f"call_{secrets.token_hex(8)}"
             name = function.name or ""
-            self._calls[index] = call_id
+            call = _Call(len(self._calls), piece.index, call_id)
+            self._calls.append(call)
+        if bytes(piece.extra_content) not in (b"", b"null"):
+            self.call_extras[call.call_id] = piece.extra_content.copy()
         return ToolCallDelta(
-            index=index, arguments=function.arguments or "", call_id=call_id, name=name
+            index=call.number, arguments=function.arguments or "", call_id=call_id, name=name
         )
 
-    def _index(self, piece: ToolCallPiece) -> int:
-        if piece.index is not None:
-            return piece.index
-        last = len(self._calls) - 1
-        is_new = last < 0 or (piece.id and piece.id != self._calls.get(last))
-        return last + 1 if is_new else last
+    def _begun(self, piece: ToolCallPiece, function: FunctionPiece) -> _Call | None:
+        """The call that `piece` goes on with; None if it begins one.
+
+        A new id with a name is a new call, whatever the index: older Ollamas number them all 0.
+        """
+        is_new = bool(piece.id and function.name)
+        for call in reversed(self._calls):
+            if piece.id and piece.id == call.call_id:
+                return call
+            if not is_new and piece.index is not None and piece.index == call.server_index:
+                return call
+        if piece.id or piece.index is not None or function.name or not self._calls:
+            return None
+        return self._calls[-1]
 
 
 def _usage(counts: TokenCounts) -> Usage:

@@ -1,6 +1,9 @@
 """What every HTTP provider needs: addresses, a session, failures turned into ProviderError."""
 
+import contextlib
 import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,6 +21,8 @@ class HttpFailure(ProviderError):
     """A ProviderError that knows how long the server asked to be left alone."""
 
     retry_after_s: float | None = None
+    is_cut: bool = False
+    """The connection broke in the middle of the answer; the request may succeed when sent again."""
 
 
 def api_root(endpoint: str, variable: str, *known_paths: str) -> str:
@@ -53,17 +58,22 @@ def check_key(key: str, variable: str) -> None:
         raise ValueError(f"{variable} holds a space, a line break or a letter outside ASCII")
 
 
-def open_session(*, api_key: str = "", connect_s: float = 2.0) -> aiohttp.ClientSession:
+def open_session(
+    *, api_key: str = "", connect_s: float = 2.0, keep_alive_s: float = 30.0
+) -> aiohttp.ClientSession:
     """A session without a limit on connections, cookies or compression.
 
     Compression would hold tokens back at the server. Only connecting has a time limit here; the
     other limits depend on what is read and belong to the reader.
+
+    Args:
+        keep_alive_s: How long an idle connection is kept, unless the server closes it before.
     """
     headers = {"Accept-Encoding": "identity", "User-Agent": "kaiwa"}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0, ttl_dns_cache=60),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=keep_alive_s, ttl_dns_cache=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
         headers=headers,
@@ -114,7 +124,7 @@ class Failures:
         """For an answer that is none: status, the server's own words, and the remedy."""
         status, said = response.status, error_text(body)
         failure = self.make(fault_of_status(status), self._remedy(response, said))
-        failure.retry_after_s = _retry_after_s(response.headers.get("Retry-After", ""))
+        failure.retry_after_s = retry_after_s(response.headers)
         return failure
 
     def _remedy(self, response: aiohttp.ClientResponse, said: str) -> str:
@@ -174,11 +184,24 @@ def _key_variable(endpoint_variable: str) -> str:
     return endpoint_variable.replace("ENDPOINT", "API_KEY")
 
 
-def _retry_after_s(value: str) -> float | None:
-    """Seconds; dates are taken as "not soon"."""
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds the server asks for; None if it does not. Infinite where it cannot be understood.
+
+    A date is taken against the answer's own `Date`, so that no two clocks must agree. OpenAI's
+    `retry-after-ms` is finer and goes first.
+    """
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(headers.get("retry-after-ms", "")) / 1000)
+    value = headers.get("Retry-After", "")
     if not value:
         return None
     try:
         return max(0.0, float(value))
     except ValueError:
+        pass
+    try:
+        then = parsedate_to_datetime(value)
+        now = parsedate_to_datetime(headers.get("Date", ""))
+        return max(0.0, (then - now).total_seconds())
+    except (ValueError, TypeError):
         return float("inf")

@@ -505,13 +505,13 @@ def test_check_asks_for_the_models_and_costs_no_token() -> None:
     assert server.requests == 0
 
 
-def test_where_there_is_no_list_check_asks_for_one_token() -> None:
+def test_where_there_is_no_list_check_asks_for_a_few_tokens() -> None:
     async def work(llm: OpenAICompatibleLLM) -> None:
         await llm.check()
 
     server = LLMServer(fast(), lists_models=False)
     with_server(server, work)
-    assert msgspec.json.decode(server.bodies[0])["max_tokens"] == 1
+    assert msgspec.json.decode(server.bodies[0])["max_tokens"] == 16
 
 
 def test_where_there_is_no_list_a_check_soon_after_an_answer_costs_no_token() -> None:

@@ -1,9 +1,20 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.base import Message, Passage, ToolCall
-from voice.prompt import CHARACTERS_PER_TOKEN, FENCE, messages, with_passages
+from voice.prompt import (
+    CHARACTERS_PER_TOKEN,
+    ECHO_WORDS,
+    FENCE,
+    GO_ON,
+    Seam,
+    continued,
+    messages,
+    with_passages,
+)
 
 HOURS = Passage(text="Open from nine.", source="hours.md", heading="Weekdays", chunk="c1")
 PRICES = Passage(text="Ten a month.", source="prices.md", chunk="c2")
@@ -122,3 +133,135 @@ def test_what_is_kept_is_an_end_of_the_history_that_begins_with_a_question_and_f
 @pytest.mark.parametrize("text", ["", "日本語の質問"])
 def test_any_words_can_be_asked(text: str) -> None:
     assert messages("", [Message(role="user", content=text)], [HOURS])[0].content.endswith(text)
+
+
+# --- going on where another model broke off -------------------------------------------------------
+
+
+def heard(said: str, *pieces: str) -> str:
+    """What the caller hears in all."""
+    seam = Seam(said)
+    return said + "".join(seam.feed(piece) for piece in pieces) + seam.flush()
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall(r"[\w'’]+", text.casefold())
+
+
+def test_another_model_is_shown_the_same_then_what_was_said_then_the_request_to_go_on() -> None:
+    shown = tuple(said("Hi", "Hello.", "Hours?"))
+    assert continued(shown, "We open at ") == (
+        *shown,
+        Message(role="assistant", content="We open at"),
+        Message(role="user", content=GO_ON),
+    )
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_where_nothing_was_said_there_is_nothing_to_go_on_from(blank: str) -> None:
+    shown = tuple(said("Hi"))
+    assert continued(shown, blank) == shown
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "whole"),
+    [
+        ("We open at nine", "and close at five.", "We open at nine and close at five."),
+        ("We open at nine and", "at nine and close.", "We open at nine and close."),
+        ("We open at nine.", "We open at nine. We close at five.", None),
+        ("We open at nine.", "AT NINE! We close at five.", None),
+        ("We open at nine. ", "We close at five.", None),
+        ("We open at nine.", " We close at five.", None),
+        ("We open at nine.", "…\n\nWe open at nine. We close at five.", None),
+        ("We open at nine", ". We close at five.", None),
+        ("We open at nine", "nine. We close at five.", None),
+        ("We open at nine,", "at nine, not ten.", "We open at nine, not ten."),
+        ("He said:", '"No."', 'He said: "No."'),
+        ("He said: “", "No.”", "He said: “No.”"),
+        ("営業時間は九時から", "九時から五時までです。", "営業時間は九時から五時までです。"),
+        ("はい。", "九時です。", "はい。九時です。"),
+        ("It is unbel", "is unbelievable.", "It is unbelievable."),
+        ("It is unbel", "unbelievable.", "It is unbelievable."),
+        ("It is open for", "forty minutes.", "It is open for forty minutes."),
+        ("We don't", "don't know.", "We don't know."),
+        ("We open at nine on", "We open at nine every day.", "We open at nine on every day."),
+        (
+            "On Monday we open from nine to five. On Friday",
+            "we open from nine to six.",
+            "On Monday we open from nine to five. On Friday we open from nine to six.",
+        ),
+        ("That is all.", "That is all.", "That is all."),
+        ("Is it Monday or Friday? It is", "Monday.", "Is it Monday or Friday? It is Monday."),
+        ("We open", "", "We open"),
+        ("We open", " \n", "We open"),
+        ("", "Hello.", "Hello."),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_the_seam_cannot_be_heard(before: str, after: str, whole: str | None, size: int) -> None:
+    pieces = [after[at : at + size] for at in range(0, len(after), size)]
+    assert heard(before, *pieces) == (whole or "We open at nine. We close at five.")
+
+
+def test_what_is_new_is_given_with_its_first_letters() -> None:
+    seam = Seam("We open at nine.")
+    assert seam.feed("C") == " C"
+    assert seam.feed("losed on Friday: we open") == "losed on Friday: we open"
+
+
+def test_what_may_be_a_repetition_is_held_until_it_is_known() -> None:
+    seam = Seam("We open at nine")
+    assert [seam.feed(piece) for piece in ("at", " nine", " o'clock")] == ["", "", " o'clock"]
+    seam = Seam("We open at nine")
+    assert [seam.feed(piece) for piece in ("at", " least", " today")] == ["", " at least", " today"]
+
+
+WORDS = st.lists(st.sampled_from("alpha Bravo charlie delta echo it's on 42 naïve".split()))
+MARKS = st.sampled_from([" ", ", ", ". ", " – ", "\n"])
+
+
+@given(
+    st.lists(st.integers(0, 999), unique=True, min_size=1, max_size=30),
+    st.data(),
+)
+def test_whatever_is_repeated_each_word_is_spoken_once(
+    numbers: list[int], data: st.DataObject
+) -> None:
+    answer = [f"word{number:03}" for number in numbers]
+    broke = data.draw(st.integers(0, len(answer)))
+    again = data.draw(st.integers(0, broke))
+    mark = data.draw(MARKS)
+    before = mark.join(answer[:broke])
+    after = data.draw(MARKS).join(answer[again:]).upper()
+    size = data.draw(st.integers(1, 9))
+    pieces = [after[at : at + size] for at in range(0, len(after), size)]
+    assert words_of(heard(before, *pieces)) == answer
+
+
+@given(WORDS, WORDS, MARKS, MARKS, st.integers(1, 9))
+def test_only_a_beginning_that_was_said_is_taken_out_and_none_that_was_is_left(
+    before: list[str], after: list[str], mark: str, other: str, size: int
+) -> None:
+    text = other.join(after)
+    spoken = mark.join(before) + mark
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    left = words_of(heard(spoken, *pieces)[len(spoken) :])
+    was, new = words_of(spoken), words_of(text)
+    taken = len(new) - len(left)
+    assert new[taken:] == left
+    longest = max(
+        (n for n in range(len(new) + 1) if n <= len(was) and was[len(was) - n :] == new[:n]),
+        default=0,
+    )
+    assert taken >= longest
+    if taken > longest:  # a sentence said again
+        assert taken >= ECHO_WORDS
+        assert any(was[at : at + taken] == new[:taken] for at in range(len(was)))
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.integers(1, 7))
+def test_it_makes_no_difference_to_the_seam_how_the_text_is_split(
+    before: str, after: str, size: int
+) -> None:
+    pieces = [after[at : at + size] for at in range(0, len(after), size)]
+    assert heard(before, *pieces) == heard(before, after)
