@@ -52,7 +52,9 @@ class EchoSTT(MockProvider):
         self.final_delay_ms = final_delay_ms
         self.open_streams = 0
 
-    def open(self, sink: SttSink, *, language: str = "") -> "EchoSttStream":
+    def open(
+        self, sink: SttSink, *, language: str = "", hotwords: Sequence[str] = ()
+    ) -> "EchoSttStream":
         return EchoSttStream(self, sink)
 
 

@@ -27,6 +27,7 @@ from providers._worker_wire import (
     FromWorker,
     Partial,
     Ready,
+    Trying,
     Unpacker,
     pack,
     to_worker,
@@ -105,14 +106,22 @@ def serve(recogniser: Recogniser) -> None:
 
     Signals to stop go to all processes of a service; this one must not leave before the server.
     """
+    _Worker(recogniser, settle_in()).run()
+
+
+def settle_in() -> int:
+    """Become a worker: deaf to the signals that stop a service, and behind the server's loop.
+
+    Returns:
+        Where messages are written. Whatever a library prints must not end up between them.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
-    # Whatever a library prints must not end up between the messages.
     out = os.dup(1)
     os.dup2(2, 1)
-    _Worker(recogniser, out).run()
+    return out
 
 
 class _Worker:
@@ -160,6 +169,8 @@ class _Worker:
             return
         number = min(numbers, key=self._rank)  # of equals the first, which has waited longest
         job = self._jobs.pop(number)
+        if job.message.careful:
+            self._send(Trying(number))
         try:
             if self._advance(number, job):
                 self._jobs[number] = job  # now the last in line
@@ -167,6 +178,8 @@ class _Worker:
             with contextlib.suppress(Exception):
                 job.abandon()
             self._send(Failed(number, repr(error)))
+        if job.message.careful:
+            self._send(Trying(0))
 
     def _rank(self, number: int) -> tuple[bool, bool]:
         job = self._jobs[number]
@@ -200,12 +213,16 @@ class _Worker:
                 self._send(Partial(number, text))
 
     def _send(self, message: FromWorker) -> None:
-        data = memoryview(pack(message))
         try:
-            while data:
-                data = data[os.write(self._out, data) :]
+            send(self._out, message)
         except BrokenPipeError:
             sys.exit(0)
+
+
+def send(out: int, message: FromWorker) -> None:
+    data = memoryview(pack(message))
+    while data:
+        data = data[os.write(out, data) :]
 
 
 def _is_readable(within_s: float) -> bool:

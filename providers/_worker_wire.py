@@ -1,7 +1,8 @@
 """What passes between the server and a recogniser's worker process: length, then msgpack.
 
     server  Begin Feed Feed … End | Abandon        per job; audio is 16 kHz s16le mono
-    worker  Ready   Partial Partial … Final | Failed
+    worker  Ready | Refused   Partial Partial … Final | Failed   per job
+            Trying, Beat                                         of itself
 
 A job is one utterance. Nothing else goes over the worker's stdin and stdout.
 """
@@ -21,6 +22,9 @@ class Begin(msgspec.Struct, frozen=True, tag="begin", array_like=True):
     language: str = ""
     memory: str = ""
     """What an earlier job of the same call handed on; the recogniser's own business."""
+    careful: bool = False
+    """It was with a worker that died: decode it by itself, and say so before with Trying."""
+    hotwords: tuple[str, ...] = ()
 
 
 class Feed(msgspec.Struct, frozen=True, tag="feed", array_like=True):
@@ -38,6 +42,22 @@ class Abandon(msgspec.Struct, frozen=True, tag="abandon", array_like=True):
 
 class Ready(msgspec.Struct, frozen=True, tag="ready", array_like=True):
     """Models are loaded; jobs are welcome."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
+    """Instead of Ready: it cannot serve as it was started, and goes."""
+
+    reason: str
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat", array_like=True):
+    """Nothing to say, but alive."""
+
+
+class Trying(msgspec.Struct, frozen=True, tag="trying", array_like=True):
+    """If the worker dies now, this job is why; 0: no longer."""
+
+    job: int
 
 
 class Partial(msgspec.Struct, frozen=True, tag="partial", array_like=True):
@@ -59,7 +79,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", array_like=True):
 
 
 ToWorker = Begin | Feed | End | Abandon
-FromWorker = Ready | Partial | Final | Failed
+FromWorker = Ready | Refused | Beat | Trying | Partial | Final | Failed
 
 to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
 from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

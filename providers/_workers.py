@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -29,6 +29,8 @@ from providers._worker_wire import (
     Final,
     Partial,
     Ready,
+    Refused,
+    Trying,
     Unpacker,
     from_worker,
     pack,
@@ -45,17 +47,23 @@ FEED_BYTES = 1 << 15
 ATTEMPTS = 3
 """Workers one job may take down before it is taken for the cause."""
 RESTART_S = 0.5
-"""Pause before the restart of a worker that died young."""
+"""Pause before the restart of a worker that died young; doubled while it does not get ready."""
+RESTART_MOST_S = 5.0
 YOUNG_S = 5.0
 EXIT_S = 0.5
 """For a worker to end by itself once it has closed its stdout."""
 STDERR_LINES = 20
+LOOKS = 4
+"""How often a worker is looked after within its limit of silence; one look late proves nothing."""
 
 Result = Partial | Final | Failed
 
 
 class WorkersError(Exception):
     """No worker could be started; the text holds what the worker said last."""
+
+    is_refusal = False
+    """Whether the worker said itself that it cannot serve, and why."""
 
 
 class Job:
@@ -68,6 +76,7 @@ class Job:
         language: str = "",
         memory: str = "",
         former: "Job | None" = None,
+        hotwords: Sequence[str] = (),
     ) -> None:
         self.number = number
         self.sink = sink
@@ -76,6 +85,7 @@ class Job:
         """What it began with; once it is done, what it hands on."""
         self.former = former
         """The one of the same call that comes before it."""
+        self.hotwords = tuple(hotwords)
         self.worker: _Worker | None = None
         self.attempts = 0
         self.dropped_bytes = 0
@@ -121,18 +131,30 @@ class WorkerPool:
     """`count` processes of `module`, each with at most `places` jobs at a time."""
 
     def __init__(
-        self, module: str, *, count: int | None = None, places: int = 4, start_limit_s: float = 30
+        self,
+        module: str,
+        *,
+        arguments: Sequence[str] = (),
+        count: int | None = None,
+        places: int = 4,
+        start_limit_s: float = 30,
+        hang_limit_s: float | None = None,
     ) -> None:
         """Args:
-        module: Run as `python -m module PLACES`; calls `providers._worker_child.serve`.
+        module: Run as `python -m module PLACES ARGUMENTS`; calls `providers._worker_child.serve`
+            or `providers._worker_batch.serve`.
         count: Default: one less than there are cores, so that the event loop keeps its own.
+        hang_limit_s: A worker that says nothing for so long is taken for dead; for those that
+            send `Beat`. None: one may be silent for ever.
         """
         self.module = module
+        self.arguments = tuple(arguments)
+        self.hang_limit_s = hang_limit_s
+        self.start_limit_s = start_limit_s
         self.count = count or max(1, (os.cpu_count() or 2) - 1)
         self.places = places
         self.restarts = 0
         self.dropped_bytes = 0
-        self._start_limit_s = start_limit_s
         self._workers: list[_Worker] = []
         self._jobs: dict[int, Job] = {}
         self._queue: deque[Job] = deque()
@@ -159,7 +181,7 @@ class WorkerPool:
                 self._spawn(worker.run())
             first = [asyncio.ensure_future(w.settled.wait()) for w in self._workers]
             try:
-                async with asyncio.timeout(self._start_limit_s):
+                async with asyncio.timeout(self.start_limit_s):
                     while first and not self.alive:
                         _, rest = await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
                         first = list(rest)
@@ -169,9 +191,12 @@ class WorkerPool:
                 for waiter in first:
                     waiter.cancel()
             if not self.alive:
+                refusal = next((w.refusal for w in self._workers if w.refusal), "")
                 said = next((w.last_words for w in self._workers if w.last_words), "nothing")
                 await self.aclose()
-                raise WorkersError(f"{self.module} did not start; it said: {said}")
+                error = WorkersError(refusal or f"{self.module} did not start; it said: {said}")
+                error.is_refusal = bool(refusal)
+                raise error
 
     async def aclose(self) -> None:
         self._queue.clear()
@@ -194,11 +219,12 @@ class WorkerPool:
         language: str = "",
         memory: str = "",
         former: Job | None = None,
+        hotwords: Sequence[str] = (),
     ) -> Job:
         """Args:
         former: Is waited for, and what it hands on goes before `memory`.
         """
-        job = Job(self._next_number, sink, language, memory, former)
+        job = Job(self._next_number, sink, language, memory, former, hotwords)
         self._next_number += 1
         self._jobs[job.number] = job
         self._queue.append(job)
@@ -223,7 +249,7 @@ class WorkerPool:
         job.close()
         if job.worker is not None:
             job.worker.forget(job)
-        else:
+        elif job in self._queue:
             self._queue.remove(job)
         self._assign()
 
@@ -257,17 +283,27 @@ class WorkerPool:
         except Exception:
             log.exception("recogniser_sink_failed")  # one caller's fault must not stop the others
 
-    def _lost(self, jobs: list[Job]) -> None:
-        """Their worker died."""
+    def _lost(self, jobs: list[Job], tried: int) -> None:
+        """Their worker died, while it tried this one if that is among them."""
+        is_known = any(job.number == tried for job in jobs)
         for job in reversed(jobs):
             if job.number not in self._jobs:
                 continue  # abandoned by the sink of one that was given up on just now
             job.rewind()
+            if is_known and job.number != tried:
+                job.attempts -= 1  # another one took it down
             if job.attempts >= ATTEMPTS:
                 self._result(Failed(job.number, f"it took down {ATTEMPTS} workers"))
             else:
                 self._queue.appendleft(job)
         self._assign()
+
+    def _not_started(self, said: str) -> None:
+        """A worker died before it was ready: with no other left, nobody waits for it in vain."""
+        if not self.alive:
+            waiting, self._queue = self._queue, deque()
+            for job in waiting:
+                self._result(Failed(job.number, f"the recogniser does not start; it said: {said}"))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -285,8 +321,11 @@ class _Worker:
         self.is_ready = False
         self.settled = asyncio.Event()
         """Ready for the first time, or dead for the first time."""
+        self.refusal = ""
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._draining = False
+        self._tried = 0
+        self._is_heard = False
 
     @property
     def last_words(self) -> str:
@@ -294,28 +333,38 @@ class _Worker:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        pause = RESTART_S
         while True:
             began = loop.time()
-            await self._live()
+            was_ready = await self._live()
             self.is_ready = False
             self.settled.set()
             jobs, self.jobs = list(self.jobs.values()), {}
+            tried, self._tried = self._tried, 0
             self._pool.restarts += 1
             log.warning("worker_died", module=self._pool.module, jobs=len(jobs))
-            self._pool._lost(jobs)
-            if loop.time() - began < YOUNG_S:
-                await asyncio.sleep(RESTART_S)
+            self._pool._lost(jobs, tried)
+            if was_ready:
+                pause = RESTART_S
+            else:
+                self._pool._not_started(self.refusal or self.last_words)
+            if loop.time() - began < YOUNG_S or not was_ready:
+                await asyncio.sleep(pause)
+                pause = RESTART_S if was_ready else min(2 * pause, RESTART_MOST_S)
 
     def stop(self) -> None:
         self.is_ready = False
+        self.kill()
+
+    def kill(self) -> None:
         if self.process is not None and self.process.returncode is None:
             # It holds nothing that would have to be saved. Not process.kill(): that polls, and may
             # so take the exit status away from asyncio's own watcher (seen on Python 3.11).
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
 
-    async def _live(self) -> None:
-        """From spawn to death of one process."""
+    async def _live(self) -> bool:
+        """From spawn to death of one process. Returns whether it got ready."""
         # One thread a process: the cores are shared out by the number of processes.
         environ = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         try:
@@ -324,6 +373,7 @@ class _Worker:
                 "-m",
                 self._pool.module,
                 str(self._pool.places),
+                *self._pool.arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -332,14 +382,18 @@ class _Worker:
             )
         except OSError as error:
             self._stderr.append(str(error))
-            return
+            return False
         self._pool._spawn(self._listen_to_stderr(self.process))
+        watch = asyncio.create_task(self._watch())
         try:
             await self._receive(self.process)
+            was_ready = self.is_ready
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EXIT_S):
                     await self.process.wait()
+            return was_ready
         finally:
+            watch.cancel()
             self.stop()
             with contextlib.suppress(Exception):
                 if self.process.stdin is not None:
@@ -350,18 +404,37 @@ class _Worker:
         assert process.stdout is not None
         unpacker = Unpacker()
         while piece := await process.stdout.read(1 << 16):
+            self._is_heard = True
             try:
                 messages = [from_worker.decode(body) for body in unpacker.feed(piece)]
             except (ValueError, msgspec.DecodeError):
                 log.exception("worker_spoke_nonsense", module=self._pool.module)
                 return
             for message in messages:
-                if isinstance(message, Ready):
-                    self.is_ready = True
-                    self.settled.set()
-                    self._pool._assign()
-                else:
-                    self._pool._result(message)
+                match message:
+                    case Ready():
+                        self.is_ready = True
+                        self.settled.set()
+                        self._pool._assign()
+                    case Refused(reason):
+                        self.refusal = reason
+                    case Trying(job):
+                        self._tried = job
+                    case Partial() | Final() | Failed():
+                        self._pool._result(message)
+
+    async def _watch(self) -> None:
+        """Kill it once it has been silent for too long, as a stopped or stuck process is."""
+        limit_s = self._pool.hang_limit_s
+        if limit_s is None:
+            return
+        silent_s = 0.0
+        while silent_s < (limit_s if self.is_ready else self._pool.start_limit_s):
+            await asyncio.sleep(limit_s / LOOKS)
+            silent_s = 0.0 if self._is_heard else silent_s + limit_s / LOOKS
+            self._is_heard = False
+        log.warning("worker_hangs", module=self._pool.module, silent_s=silent_s)
+        self.kill()
 
     async def _listen_to_stderr(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
@@ -376,7 +449,8 @@ class _Worker:
         self.jobs[job.number] = job
         if job.former is not None:
             job.memory, job.former = job.former.memory or job.memory, None
-        self._write(pack(Begin(job.number, job.language, job.memory)))
+        careful = job.attempts > 1
+        self._write(pack(Begin(job.number, job.language, job.memory, careful, job.hotwords)))
         self.send_from(job)
 
     def send_from(self, job: Job) -> None:

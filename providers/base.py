@@ -175,10 +175,11 @@ class SttStream(Protocol):
 class STT(Provider, Protocol):
     """What was said?"""
 
-    def open(self, sink: SttSink, *, language: str = "") -> SttStream:
+    def open(self, sink: SttSink, *, language: str = "", hotwords: Sequence[str] = ()) -> SttStream:
         """Args:
         sink: Called on the event loop with every changed partial, every final, every failure.
         language: BCP 47 tag the caller asked for; empty: the provider's own.
+        hotwords: Words and phrases to be expected; a provider that cannot use them ignores them.
         """
 
 

@@ -1,9 +1,10 @@
 """pocketsphinx: English, streaming, its model in its wheel. In worker processes of its own."""
 
 import asyncio
+from collections.abc import Sequence
 
-from providers._worker_wire import Failed, Final, Partial
-from providers._workers import Job, Result, WorkerPool, WorkersError
+from providers._job_stream import JobStream
+from providers._workers import WorkerPool, WorkersError
 from providers.base import (
     Fault,
     Hypothesis,
@@ -66,77 +67,10 @@ class PocketsphinxSTT:
     async def aclose(self) -> None:
         await self.pool.aclose()
 
-    def open(self, sink: SttSink, *, language: str = "") -> "_Stream":
+    def open(self, sink: SttSink, *, language: str = "", hotwords: Sequence[str] = ()) -> JobStream:
         if not self.pool.pids:
             raise _error(Fault.CRASHED, "not running; call start() before open()")
-        return _Stream(self.pool, sink, language)
-
-
-class _Stream:
-    """Implements `providers.base.SttStream`."""
-
-    def __init__(self, pool: WorkerPool, sink: SttSink, language: str) -> None:
-        self._pool = pool
-        self._sink: SttSink | None = sink
-        self._language = language
-        self._former: Job | None = None
-        """The last utterance that was not abandoned."""
-        self._current: Job | None = None
-        self._open: set[Job] = set()
-
-    def begin(self, utterance: int) -> None:
-        """An utterance that is still open is abandoned."""
-        self.abandon()
-        if self._sink is None:
-            return
-
-        def receive(result: Result) -> None:
-            self._receive(utterance, job, result)
-
-        job = self._pool.begin(receive, language=self._language, former=self._former)
-        self._current = job
-        self._open.add(job)
-
-    def feed(self, pcm: bytes) -> None:
-        if len(pcm) % 2:
-            raise ValueError(f"pcm must be whole 16-bit samples, got {len(pcm)} bytes")
-        if self._current is not None:
-            self._pool.feed(self._current, pcm)
-
-    def end(self) -> None:
-        job, self._current = self._current, None
-        if job is not None:
-            self._former = job
-            self._pool.end(job)
-
-    def abandon(self) -> None:
-        job, self._current = self._current, None
-        if job is not None:
-            self._open.discard(job)
-            self._pool.abandon(job)
-
-    def close(self) -> None:
-        self._sink = None
-        self._current = None
-        for job in self._open:
-            self._pool.abandon(job)
-        self._open.clear()
-
-    def _receive(self, utterance: int, job: Job, result: Result) -> None:
-        if self._sink is None:
-            return
-        if isinstance(result, Partial):
-            self._sink(Hypothesis(utterance, result.text, False))
-            return
-        self._open.discard(job)
-        if job is self._current:  # failed in mid-utterance
-            self._current = None
-        match result:
-            case Final(_, text):
-                self._sink(Hypothesis(utterance, text, True))
-            case Failed(_, reason):
-                error = _error(Fault.CRASHED, f"utterance lost ({reason}); say it again")
-                self._sink(SttFailure(utterance, error))
+        return JobStream(self.pool, sink, _error, language=language)
 
 
 def _error(fault: Fault, message: str) -> ProviderError:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,10 +27,12 @@ from providers._worker_wire import (
     to_worker,
 )
 from providers._workers import ATTEMPTS, KEEP_S, Job, Result, WorkerPool, WorkersError
+from tests.providers.batch_worker import POISON
 from tests.providers.echo_worker import Echo
 
 MODULE = "providers._pocketsphinx_worker"
 ECHO = "tests.providers.echo_worker"
+BATCH = "tests.providers.batch_worker"
 
 
 class Sink:
@@ -44,7 +47,7 @@ class Sink:
 
 
 @contextlib.asynccontextmanager
-async def running(module: str = MODULE, **options: int):  # type: ignore[no-untyped-def]
+async def running(module: str = MODULE, **options: Any):  # type: ignore[no-untyped-def]
     pool = WorkerPool(module, count=1, **options)
     await pool.start()
     try:
@@ -204,6 +207,46 @@ def test_a_job_that_fails_inside_leaves_its_worker_alive() -> None:
 
     result, restarts = asyncio.run(run())
     assert isinstance(result, Failed) and restarts == 0
+
+
+def test_one_utterance_that_kills_its_worker_takes_no_other_with_it() -> None:
+    """Ten callers in one process; one of them says what brings it down, each time."""
+
+    async def run() -> tuple[list[Result], int]:
+        async with running(BATCH, places=64) as pool:
+            sinks = [Sink() for _ in range(10)]
+            jobs = [pool.begin(sink) for sink in sinks]
+            for number, job in enumerate(jobs):
+                for _ in range(10):
+                    pool.feed(job, bytes(3200))
+                pool.feed(job, POISON if number == 4 else bytes(len(POISON)))
+                pool.end(job)
+            async with asyncio.timeout(20):
+                for sink in sinks:
+                    await sink.done.wait()
+            return [sink.results[-1] for sink in sinks], pool.restarts
+
+    results, restarts = asyncio.run(run())
+    lost = [number for number, result in enumerate(results) if isinstance(result, Failed)]
+    assert lost == [4] and restarts == ATTEMPTS
+    heard = {result.text for result in results if isinstance(result, Final)}
+    assert heard == {str(32_000 + len(POISON))}
+
+
+def test_a_stopped_worker_is_found_by_its_silence_and_its_jobs_go_on() -> None:
+    async def run() -> tuple[Result, int]:
+        async with running(BATCH, hang_limit_s=1) as pool:
+            sink = Sink()
+            job = pool.begin(sink)
+            pool.feed(job, bytes(16_000))
+            os.kill(pool.pids[0], signal.SIGSTOP)
+            pool.feed(job, bytes(16_000))
+            pool.end(job)
+            async with asyncio.timeout(20):
+                await sink.done.wait()
+            return sink.results[-1], pool.restarts
+
+    assert asyncio.run(run()) == (Final(1, "32000"), 1)
 
 
 def test_closing_the_pool_leaves_no_process() -> None:
