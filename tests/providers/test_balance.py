@@ -1,0 +1,122 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers._balance import LONGEST_REST_S, REST_S, Balance
+
+
+def test_a_server_runs_one_request_at_a_time() -> None:
+    balance = Balance(2)
+    for _ in range(2):
+        index = balance.choose(0.0)
+        assert index is not None
+        balance.begin(index, 0.0)
+    assert balance.choose(0.0) is None and balance.running == 2
+
+
+def test_servers_take_turns() -> None:
+    balance, order = Balance(3), []
+    for turn in range(6):
+        index = balance.choose(float(turn))
+        assert index is not None
+        balance.begin(index, float(turn))
+        balance.succeeded(index, turn + 0.5, 1.0)
+        order.append(index)
+    assert order == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_server_that_works_for_nobody_is_asked_last_until_it_is_through() -> None:
+    balance = Balance(2)
+    balance.begin(0, 0.0)
+    balance.abandoned(0, 4.0)
+    balance.begin(1, 0.5)
+    balance.succeeded(1, 1.0, 1.0)
+    assert balance.choose(2.0) == 1
+    assert balance.busy_for_s(0, 2.0) == pytest.approx(2.0)
+    assert not balance.is_idle(0, 2.0) and balance.is_idle(0, 4.1)
+    assert balance.choose(4.1) == 0
+
+
+def test_with_all_others_taken_a_draining_server_is_better_than_waiting() -> None:
+    balance = Balance(2)
+    balance.begin(0, 0.0)
+    balance.abandoned(0, 10.0)
+    balance.begin(1, 0.0)
+    assert balance.choose(1.0) == 0
+
+
+def test_what_is_sent_behind_an_abandoned_request_begins_when_that_ends() -> None:
+    balance = Balance(1)
+    balance.begin(0, 0.0)
+    balance.abandoned(0, 3.0)
+    balance.begin(0, 1.0)
+    balance.abandoned(0, 2.0)
+    assert balance.busy_for_s(0, 1.0) == pytest.approx(4.0)
+
+
+def test_the_estimate_learns_how_fast_a_server_is() -> None:
+    balance = Balance(1)
+    for turn in range(30):
+        balance.begin(0, 10.0 * turn)
+        balance.succeeded(0, 10.0 * turn + 0.4, 2.0)
+    balance.begin(0, 1000.0)
+    balance.abandoned(0, 10.0)
+    assert balance.busy_for_s(0, 1000.0) == pytest.approx(2.0, rel=0.05)
+
+
+def test_a_server_that_failed_rests_longer_each_time_and_is_still_the_last_resort() -> None:
+    balance = Balance(2)
+    balance.begin(0, 0.0)
+    balance.failed(0, 0.0)
+    assert balance.choose(0.1) == 1
+    balance.begin(1, 0.1)
+    assert balance.choose(0.1) == 0
+    assert balance.is_resting(0, REST_S - 0.1) and not balance.is_resting(0, REST_S + 0.1)
+    balance.failed(0, 2.0)
+    assert balance.is_resting(0, 2.0 + 2 * REST_S - 0.1)
+    for _ in range(10):
+        balance.failed(0, 5.0)
+    assert not balance.is_resting(0, 5.0 + LONGEST_REST_S + 0.1)
+    balance.begin(0, 50.0)
+    balance.succeeded(0, 51.0, 1.0)
+    assert not balance.is_resting(0, 51.0)
+
+
+def test_a_refusal_is_no_reason_to_rest() -> None:
+    balance = Balance(1)
+    balance.begin(0, 0.0)
+    balance.refused(0)
+    assert balance.choose(0.0) == 0 and not balance.is_resting(0, 0.0)
+
+
+def test_servers_to_avoid_are_not_chosen() -> None:
+    assert Balance(2).choose(0.0, {0}) == 1
+    assert Balance(2).choose(0.0, {0, 1}) is None
+
+
+def test_no_server_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Balance(0)
+
+
+@given(
+    count=st.integers(1, 4),
+    steps=st.lists(st.tuples(st.sampled_from("bsfa"), st.floats(0, 3)), max_size=60),
+)
+def test_a_running_server_is_never_chosen(count: int, steps: list[tuple[str, float]]) -> None:
+    balance, running, now = Balance(count), set[int](), 0.0
+    for step, seconds in steps:
+        now += seconds
+        index = balance.choose(now)
+        assert (index is None) == (len(running) == count) and index not in running
+        if step == "b" and index is not None:
+            balance.begin(index, now)
+            running.add(index)
+        elif running:
+            ended = running.pop()
+            if step == "s":
+                balance.succeeded(ended, now, 1.0)
+            elif step == "f":
+                balance.failed(ended, now)
+            else:
+                balance.abandoned(ended, 1.0)
