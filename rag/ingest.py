@@ -30,8 +30,8 @@ from rag.types import Chunk, Document
 from rag.walk import File, Refusal, contents, is_below, named_apart, walk
 from rag.words import WORDS_VERSION
 
-BATCH = 32
-"""Texts in one call of the embedder: what embedding servers accept by default."""
+BATCH = 96
+"""Texts in one call of the embedder, which parts them into requests, some in flight at a time."""
 
 
 class IngestBusy(Exception):

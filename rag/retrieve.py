@@ -6,46 +6,71 @@
 
 A new version is loaded beside the one in use and takes its place between two searches. Where that
 fails, the old one goes on answering, `warning` says why, and loading is tried again.
+
+An embedder that fails, or takes too much of the time there is, is done without: the words alone
+find what they find. `fallback_count` counts that, and `warning` says so until the embedder answers
+again, which is tried every 5 s. A reranker that fails leaves the order as it was.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
-from providers.base import Embedder, Passage, Reranker
+from providers.base import Embedder, Passage, ProviderError, Reranker
 from rag import store
-from rag.fuse import LEXICAL, Calibration, fuse
+from rag.fuse import WORDS, Calibration, calibration_of, fuse, likeness
 
 _CANDIDATES = 64
 """Chunks each side proposes."""
+_SAMPLE = 256
+"""Chunks from all over the index whose cosines tell what is usual for a question."""
 _RERANKED = 16
 """Passages a reranker is shown: it reads each of them together with the question."""
+_EMBED_SHARE = 0.6
+"""Of the time for a search, what the embedder may take; words need 2 ms of the rest."""
+_RERANK_SHARE = 0.95
+"""Of the time for a search, when the reranker must have answered."""
 LOOK_EVERY_S = 0.5
+PROBE_EVERY_S = 5.0
+"""An embedder or reranker that failed is asked again, so that the warning goes without a caller."""
 TRY_AGAIN_S = 10.0
 """After loading failed, when the pointer did not move: what failed may pass by itself."""
 _LONGEST_QUESTION = 2000
 """Letters; minutes of speech. What is over does not change what is asked."""
 
 
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
 class IndexRetriever:
-    """Implements `providers.base.Retriever` over an index directory."""
+    """Implements `providers.base.Retriever` over an index directory.
+
+    Args:
+        calibration: How the embedder's cosines are read; None: as its fingerprint tells.
+    """
 
     def __init__(
         self,
         index_dir: Path | str,
         embedder: Embedder,
         *,
-        calibration: Calibration = LEXICAL,
+        calibration: Calibration | None = None,
         most_passages: int = 4,
         reranker: Reranker | None = None,
     ) -> None:
         self._index_dir = Path(index_dir)
         self._embedder = embedder
         self._calibration = calibration
-        self._most_passages = most_passages
+        self.most_passages = most_passages
+        """May be changed between two searches."""
         self._reranker = reranker
         self._index: store.Contents | None = None
         self._texts: dict[str, str] = {}
@@ -55,6 +80,13 @@ class IndexRetriever:
         self._try_again_at = 0.0
         self._watch: asyncio.Task[None] | None = None
         self._warning = ""
+        self._troubles: dict[str, str] = {}
+        """What the embedder or the reranker does wrong at present, and what is done without it."""
+        self._probe_at = 0.0
+        self._limit_s = 1.0
+        """Of the last search."""
+        self.fallback_count = 0
+        """Searches that went without the embedder or the reranker."""
         # One thread: FAISS gains nothing from more on short searches, and a search that ran past
         # its limit delays the next one instead of competing with it.
         self._searcher = ThreadPoolExecutor(1, "rag-search", _one_faiss_thread)
@@ -76,7 +108,7 @@ class IndexRetriever:
     @property
     def warning(self) -> str:
         """Why nothing, or nothing new, is found, and what to do; empty when all is well."""
-        return self._warning
+        return "; ".join(filter(None, (self._warning, self._empty(), *self._troubles.values())))
 
     def source_text(self, source: str) -> str | None:
         """A document's plain text, which a passage's `start` and `end` count in, or None."""
@@ -99,34 +131,76 @@ class IndexRetriever:
 
     async def search(self, query: str, *, limit_s: float) -> tuple[Passage, ...]:
         query = query.strip()[:_LONGEST_QUESTION]
-        async with asyncio.timeout(limit_s):
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with asyncio.timeout_at(began + limit_s):
             index = self._index
             if index is None or not query or not index.chunks:
                 return ()
-            vector = await self._embedder.embed([query], "query")
+            self._limit_s = limit_s
+            vector = await self._vector(query, began + _EMBED_SHARE * limit_s)
+            if index.manifest.embedder != self._fingerprint():
+                vector = None  # the index will be refused as soon as it is looked at
             # Cancelled by the timeout, a search that has not begun is taken out of the queue.
-            found = await asyncio.get_running_loop().run_in_executor(
-                self._searcher, self._find, index, query, vector
-            )
-            if self._reranker and len(found) > 1:
-                found = await self._reranker.rank(query, found[:_RERANKED])
-            return found[: self._most_passages]
+            found = await loop.run_in_executor(self._searcher, self._find, index, query, vector)
+            if self._reranker and found:
+                found = await self._reranked(query, found, began + _RERANK_SHARE * limit_s)
+            return found[: self.most_passages]
+
+    async def _vector(self, query: str, by: float) -> NDArray[np.float32] | None:
+        """[1, dimensions], or None where the embedder does not give one in time."""
+        what = "documents are searched by their words alone"
+        return await self._or_without(self._embedder.embed([query], "query"), by, "embedder", what)
+
+    async def _reranked(
+        self, query: str, found: tuple[Passage, ...], by: float
+    ) -> tuple[Passage, ...]:
+        assert self._reranker is not None
+        ranking = self._reranker.rank(query, found[:_RERANKED])
+        what = "passages stay in the order of the first search"
+        ranked = await self._or_without(ranking, by, "reranker", what)
+        return found if ranked is None else ranked
+
+    async def _or_without(self, work: Awaitable[T], by: float, who: str, instead: str) -> T | None:
+        """What the work gives, or None, counted, where it fails or does not end in time."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout_at(by):
+                result = await work
+        except TimeoutError:
+            why = f"the {who} took longer than {by - began:.2g} s"
+        except ProviderError as error:
+            why = str(error)
+        else:
+            self._troubles.pop(who, None)
+            return result
+        self.fallback_count += 1
+        if who not in self._troubles:
+            self._probe_at = loop.time() + PROBE_EVERY_S
+        self._troubles[who] = f"{why}; until it answers, {instead}"
+        return None
 
     # --- searching, in its thread
 
     def _find(
-        self, index: store.Contents, query: str, vector: NDArray[np.float32]
+        self, index: store.Contents, query: str, vector: NDArray[np.float32] | None
     ) -> tuple[Passage, ...]:
         count = min(_CANDIDATES, len(index.chunks))
         by_word = index.lexical.scores(query)
-        _, nearest = index.vectors.search(np.ascontiguousarray(vector, np.float32), count)
-        likeliest = np.argpartition(-by_word, count - 1)[:count]
-        candidates = np.unique(np.concatenate([nearest[0][nearest[0] >= 0], likeliest]))
-        cosine = index.rows(candidates) @ vector[0]
-        scores = fuse(by_word[candidates], cosine, self._calibration)
-        order = [
-            i for i in np.argsort(-scores, kind="stable") if scores[i] >= self._calibration.floor
-        ]
+        candidates = np.sort(np.argpartition(-by_word, count - 1)[:count])
+        if vector is None:
+            calibration = WORDS
+            scores = by_word[candidates]
+        else:
+            calibration = self._calibration or calibration_of(index.manifest.embedder)
+            candidates = np.union1d(index.nearest(vector, count), candidates)
+            cosine = index.rows(candidates) @ vector[0]
+            if calibration.background is not None:
+                usual = index.rows(_spread(len(index.chunks))) @ vector[0]
+                cosine = likeness(cosine, usual, calibration)
+            scores = fuse(by_word[candidates], cosine, calibration)
+        order = [i for i in np.argsort(-scores, kind="stable") if scores[i] >= calibration.floor]
         return tuple(_passage(index, int(candidates[i]), float(scores[i])) for i in order)
 
     # --- keeping up with the index
@@ -135,11 +209,39 @@ class IndexRetriever:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             await self._look()
+            if self._troubles and asyncio.get_running_loop().time() >= self._probe_at:
+                await self._probe()
+
+    async def _probe(self) -> None:
+        """Asks what failed for as long as a search would wait; it has recovered if it answers."""
+        loop = asyncio.get_running_loop()
+        self._probe_at = loop.time() + PROBE_EVERY_S
+        for who in list(self._troubles):
+            try:
+                async with asyncio.timeout(_EMBED_SHARE * self._limit_s):
+                    if who == "embedder":
+                        await self._embedder.embed(["check"], "query")
+                    elif self._reranker is not None:
+                        await self._reranker.rank("check", [Passage(text="check", source="check")])
+            except (ProviderError, TimeoutError):
+                continue
+            self._troubles.pop(who, None)
+
+    def _fingerprint(self) -> str:
+        """The embedder's; empty while it has not told."""
+        try:
+            return self._embedder.fingerprint
+        except ProviderError:
+            return ""
 
     async def _look(self) -> None:
         """One stat call; loads if the pointer moved, or if it is time to try again."""
         loop = asyncio.get_running_loop()
         stamp = await loop.run_in_executor(self._loader, store.current_stamp, self._index_dir)
+        fingerprint = self._fingerprint()
+        if self._index and fingerprint and self._index.manifest.embedder != fingerprint:
+            # Loaded before the embedder told what it is.
+            self._index = self._stamp = self._tried = None
         if stamp is None:
             self._tried = None
             self._warning = self._missing()
@@ -155,10 +257,10 @@ class IndexRetriever:
         loop = asyncio.get_running_loop()
         try:
             index = await loop.run_in_executor(
-                self._loader, store.load, self._index_dir, self._embedder.fingerprint
+                self._loader, _load, self._index_dir, self._fingerprint()
             )
             if index.chunks:  # the first search in a process takes 70 ms, later ones 1 ms
-                nothing = np.zeros((1, self._embedder.dimensions), np.float32)
+                nothing = np.zeros((1, index.manifest.dimensions), np.float32)
                 await loop.run_in_executor(self._searcher, self._find, index, "warm up", nothing)
         except store.IndexUnusable as error:
             return str(error)
@@ -170,7 +272,20 @@ class IndexRetriever:
             )
         self._texts = {document.source: document.text for document in index.documents}
         self._index, self._stamp = index, stamp
+        holds = index.manifest
+        log.info(
+            "index_loaded",
+            version=holds.version,
+            documents=holds.documents,
+            chunks=holds.chunks,
+        )
         return ""
+
+    def _empty(self) -> str:
+        if self._index is None or self._index.chunks:
+            return ""
+        rebuild = store.rebuild_command(self._index_dir)
+        return f"the index in {self._index_dir} holds no documents; run: {rebuild}"
 
     def _missing(self) -> str:
         if self._index is None:
@@ -178,6 +293,15 @@ class IndexRetriever:
         else:
             what = f"the index in {self._index_dir} is gone; answers still come from the one loaded"
         return str(store.IndexMissing(self._index_dir, what))
+
+
+def _load(index_dir: Path, embedder: str) -> store.Contents:
+    return store.on_gpu(store.load(index_dir, embedder))
+
+
+def _spread(chunks: int) -> NDArray[np.int64]:
+    """Up to `_SAMPLE` ids, evenly over the index, the same for every question."""
+    return np.linspace(0, chunks - 1, min(chunks, _SAMPLE)).astype(np.int64)
 
 
 def _one_faiss_thread() -> None:

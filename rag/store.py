@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -38,6 +38,8 @@ from rag.words import WORDS_VERSION
 
 FORMAT = 1
 CURRENT = "current"
+_GPU_SCRATCH_BYTES = 64 << 20
+"""FAISS would take 1.5 GB for itself."""
 _VERSION = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
 
 
@@ -103,6 +105,14 @@ class Contents(msgspec.Struct, frozen=True):
     lexical: LexicalIndex
     vectors: Any
     """faiss.Index; row i belongs to chunk i."""
+    copy_on_gpu: Any = None
+    """The same, where there is a GPU to search it with."""
+
+    def nearest(self, vector: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        """[up to count] Ids of the chunks nearest to a vector [1, dimensions], nearest first."""
+        index = self.vectors if self.copy_on_gpu is None else self.copy_on_gpu
+        _, found = index.search(np.ascontiguousarray(vector, np.float32), count)
+        return np.asarray(found[0][found[0] >= 0], np.int64)
 
     def rows(self, ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """[n, dimensions]"""
@@ -118,13 +128,14 @@ def load(index_dir: Path, embedder: str | None = None) -> Contents:
     """The current version. Blocking, 0.3 s for 10,000 chunks.
 
     Args:
-        embedder: Fingerprint it must have been made with to be searched; None: only to be read.
+        embedder: Fingerprint it must have been made with to be searched; None: only to be read;
+            empty: not known yet, so that its words can be searched and its vectors cannot.
     Raises:
         IndexMissing, IndexDamaged, IndexMismatch
     """
     version, manifest_sha256 = _pointer(index_dir)
     manifest = _manifest(index_dir, version, manifest_sha256)
-    if embedder is not None and manifest.embedder != embedder:
+    if embedder and manifest.embedder != embedder:
         raise IndexMismatch(
             index_dir,
             f"the index in {index_dir} was made with the embedder {manifest.embedder}, "
@@ -230,6 +241,30 @@ def _vectors_from(data: bytes) -> Any:
 
     faiss.set_deserialization_vector_byte_limit(2 * len(data))
     return faiss.deserialize_index(np.frombuffer(data, np.uint8))
+
+
+def pick_device(faiss: Any) -> Literal["cpu", "gpu"]:
+    """Where this build of the module `faiss` can search: faiss-cpu knows of no GPU at all."""
+    has_gpus = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+    return "gpu" if has_gpus else "cpu"
+
+
+def on_gpu(contents: Contents) -> Contents:
+    """With a copy on the GPU, if faiss-gpu is installed and sees one with room for it. Blocking.
+
+    The index is flat on both sides, and scores are computed from the rows here: the same answers.
+    """
+    import faiss
+
+    if pick_device(faiss) == "cpu":
+        return contents
+    try:
+        resources = faiss.StandardGpuResources()
+        resources.setTempMemory(_GPU_SCRATCH_BYTES)
+        copy = faiss.index_cpu_to_gpu(resources, 0, contents.vectors)
+    except RuntimeError:  # its memory is full of models: the CPU finds the same
+        return contents
+    return msgspec.structs.replace(contents, copy_on_gpu=copy)
 
 
 # --- writing --------------------------------------------------------------------------------------

@@ -207,7 +207,7 @@ def test_bad_files_are_reported_and_the_rest_ingested(docs: Path, tmp_path: Path
 def test_a_failure_half_way_loses_nothing(docs: Path, tmp_path: Path) -> None:
     index = tmp_path / "index"
     version = _ingest(docs, into=index).version
-    for number in range(80):
+    for number in range(180):
         (docs / f"{number}.txt").write_text(f"Text number {number}.")
     with pytest.raises(ProviderError):
         _ingest(docs, into=index, embedder=CountingEmbedder(fails_from=1))
@@ -215,12 +215,12 @@ def test_a_failure_half_way_loses_nothing(docs: Path, tmp_path: Path) -> None:
     assert [path.name for path in index.iterdir() if path.is_dir()] == [version]
 
 
-def test_batches_are_no_larger_than_servers_take(docs: Path, tmp_path: Path) -> None:
+def test_texts_are_embedded_in_batches_of_several_requests(docs: Path, tmp_path: Path) -> None:
     for number in range(80):
         (docs / f"{number}.txt").write_text(f"Text number {number}.")
     embedder = CountingEmbedder()
     _ingest(docs, into=tmp_path / "index", embedder=embedder)
-    assert embedder.batches == [32, 32, 20]
+    assert embedder.batches == [84]
 
 
 def test_another_embedder_embeds_everything_anew_and_keeps_what_was_not_given(

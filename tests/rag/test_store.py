@@ -4,6 +4,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,32 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_nothing_there_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(store.IndexMissing, match=f"run: kaiwa ingest PATH --index {tmp_path}"):
         store.load(tmp_path)
+
+
+def test_with_an_embedder_not_known_yet_the_words_can_be_searched(tmp_path: Path) -> None:
+    _save(tmp_path)
+    assert store.load(tmp_path, "").manifest.embedder == "e-1"
+
+
+def test_the_nearest_come_first(tmp_path: Path) -> None:
+    _save(tmp_path)
+    found = store.on_gpu(store.load(tmp_path))
+    assert list(found.nearest(ROWS[1:], 2)) == [1, 0]
+    assert list(found.nearest(ROWS[:1], 5)) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("module", "device"),
+    [
+        (SimpleNamespace(get_num_gpus=lambda: 0), "cpu"),  # faiss-cpu
+        (SimpleNamespace(get_num_gpus=lambda: 0, StandardGpuResources=object), "cpu"),
+        (SimpleNamespace(get_num_gpus=lambda: 2, StandardGpuResources=object), "gpu"),
+    ],
+)
+def test_the_gpu_is_used_where_the_build_knows_one_and_one_is_there(
+    module: SimpleNamespace, device: str
+) -> None:
+    assert store.pick_device(module) == device
 
 
 def test_another_embedders_index_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""What is told the same way by every server of text-embeddings-inference.
+
+Source: TEI 1.9, docs/openapi.json and router/src/http/server.rs.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+from providers._http import Failures, HttpFailure, api_root
+from providers._json_calls import Answer, JsonCalls
+from providers.base import Fault
+
+T = TypeVar("T")
+
+
+class Info(msgspec.Struct):
+    """What `GET /info` tells; the rest of it is of no use here."""
+
+    model_id: str
+    model_type: dict[str, object] | str = ""
+    model_sha: str | None = None
+    served_model_name: str | None = None
+    max_client_batch_size: int = 32
+
+    @property
+    def kind(self) -> str:
+        """`embedding`, `reranker` or `classifier`."""
+        found = self.model_type
+        return found.lower() if isinstance(found, str) else next(iter(found), "").lower()
+
+
+_info = msgspec.json.Decoder(Info)
+
+
+def root_of(endpoint: str, variable: str, *known_paths: str) -> str:
+    """TEI's own routes lie at the root, not below /v1."""
+    return api_root(endpoint, variable, *known_paths).removesuffix("/v1")
+
+
+async def info_of(calls: JsonCalls, failures: Failures, endpoint: str, variable: str) -> Info:
+    answer = await calls.get("/info")
+    if answer.status in (404, 405):
+        raise failures.make(
+            Fault.REFUSED,
+            f"{endpoint} has no /info, so it is no text-embeddings-inference: check {variable}, "
+            "or choose the provider openai for servers of /v1/embeddings",
+        )
+    if answer.failure is not None:
+        raise answer.failure
+    return decoded(_info, answer, failures, endpoint, variable)
+
+
+def decoded(
+    decoder: msgspec.json.Decoder[T],
+    answer: Answer,
+    failures: Failures,
+    endpoint: str,
+    variable: str,
+) -> T:
+    try:
+        return decoder.decode(answer.body)
+    except ValueError as error:  # msgspec's errors and UnicodeDecodeError are ones
+        raise failures.make(
+            Fault.BROKEN,
+            f"{endpoint} answered with something else than was asked for ({error}): check "
+            f"{variable}, and the server's log",
+        ) from None
+
+
+def failed(answer: Answer, failures: Failures) -> HttpFailure:
+    """424 is what TEI calls an inference that failed: the server's doing, not ours."""
+    assert answer.failure is not None
+    if answer.status == 424 and b"is not a" not in answer.body:
+        return failures.make(Fault.BROKEN, answer.failure.message)
+    return answer.failure
