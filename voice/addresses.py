@@ -30,11 +30,25 @@ def endpoint_problem(text: str) -> str:
     return f"{text!r} is no http address; it must look like http://127.0.0.1:11434/v1"
 
 
+def socket_problem(text: str) -> str:
+    """Empty where `text` is the address of a WebSocket server; http will do, too."""
+    if _is_address(text, ("ws", "wss", "http", "https")):
+        return ""
+    text = re.sub(r"[^/@\s]*@", "…@", text)
+    if "://" not in text and _is_address(f"ws://{text}", ("ws",)):
+        return f"{text!r} is no WebSocket address; did you mean ws://{text}?"
+    return f"{text!r} is no WebSocket address; it must look like ws://127.0.0.1:6006"
+
+
 def _is_http(text: str) -> bool:
+    return _is_address(text, ("http", "https"))
+
+
+def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
     if re.search(r"\s", text):
         return False
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:  # what stands for the port is none
         return False

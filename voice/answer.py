@@ -58,6 +58,7 @@ class Answer:
         once and asks for the next response, which is refused while this one is open; and one that
         the caller cut is none."""
         self._ended: Ended | None = None
+        self._holding = False
 
     @property
     def active(self) -> bool:
@@ -81,13 +82,15 @@ class Answer:
             case Phrased():
                 self.timeline.stamp(Stamp.FIRST_CLAUSE, at)
             case Said():
+                self._holding = fact.holds
                 self.text += fact.text
                 return self.response.say(fact.text)
             case Marked():
                 self.playout.mark(fact.chars, fact.at_ms)
                 self._marks.append((fact.chars, round(fact.at_ms)))
             case Sounded():
-                self.timeline.stamp(Stamp.TTS_FIRST_AUDIO, at)
+                if not self._holding:
+                    self.timeline.stamp(Stamp.TTS_FIRST_AUDIO, at)
                 self.playout.push(fact.pcm)
                 return self._speech_marks()
             case Called():
@@ -137,7 +140,7 @@ class Answer:
     def frames(self, now: float) -> list[Frame]:
         """What is due; the caller of this sends it at once."""
         frames = self.playout.due(now)
-        if frames:
+        if frames and not self._holding:
             self.timeline.stamp(Stamp.TTS_START, now)
         return frames
 

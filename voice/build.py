@@ -1,155 +1,31 @@
-"""From configuration to running providers. The only place that names a concrete one."""
+"""From configuration to running providers: made, chained, started, given back."""
 
 import asyncio
-from collections.abc import Callable
+import time
 from typing import Any
 
-import msgspec
 import structlog
 from msgspec import Struct
 
-from providers.base import LLM, STT, TTS, VAD, Embedder, Provider, ProviderError, Reranker
+from providers.base import Provider, ProviderError
 from rag.retrieve import IndexRetriever
+from voice.chain_llm import ChainLLM
+from voice.chain_stt import ChainSTT
+from voice.chain_tts import ChainTTS
 from voice.clauses import ClauseSplitter
 from voice.config import Config
 from voice.errors import ConfigError
+from voice.makers import chosen, make_all, problems
 from voice.providers import Providers
 
-Make = Callable[[Config], Any]
-
 log = structlog.get_logger()
-
-
-def _silero(config: Config) -> VAD:
-    from providers.vad_silero import SileroVAD
-
-    return SileroVAD()
-
-
-def _energy(config: Config) -> VAD:
-    from providers.vad_energy import EnergyVAD
-
-    return EnergyVAD()
-
-
-def _pocketsphinx(config: Config) -> STT:
-    from providers.stt_pocketsphinx import PocketsphinxSTT
-
-    return PocketsphinxSTT(workers=config.stt.workers or None)
-
-
-def _extractive(config: Config) -> LLM:
-    from providers.llm_extractive import ExtractiveLLM
-
-    return ExtractiveLLM()
-
-
-def _openai(config: Config) -> LLM:
-    from providers.llm_openai import OpenAICompatibleLLM
-
-    llm = config.llm
-    try:
-        return OpenAICompatibleLLM(
-            llm.endpoint,
-            model=llm.model,
-            api_key=llm.api_key,
-            reasoning_effort=llm.reasoning_effort,
-            first_token_s=llm.first_token_limit_s,
-            token_gap_s=llm.token_limit_s,
-        )
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _espeak(config: Config) -> TTS:
-    from providers.tts_espeak import EspeakTTS
-
-    return EspeakTTS()
-
-
-def _lexical(config: Config) -> Embedder:
-    from providers.embed_lexical import LexicalEmbedder
-
-    return LexicalEmbedder()
-
-
-def _mock_stt(config: Config) -> STT:
-    from mocks.stt import EchoSTT
-
-    mock = config.mock
-    return EchoSTT(
-        text=mock.stt_text,
-        word_ms=mock.stt_partial_ms,
-        final_delay_ms=mock.stt_final_ms,
-        **_faults(config, "stt"),
-    )
-
-
-def _mock_llm(config: Config) -> LLM:
-    from mocks.llm import EchoLLM
-
-    mock = config.mock
-    return EchoLLM(
-        first_token_ms=mock.llm_first_token_ms,
-        token_ms=mock.llm_token_ms,
-        **_faults(config, "llm"),
-    )
-
-
-def _mock_tts(config: Config) -> TTS:
-    from mocks.tts import ToneTTS
-
-    return ToneTTS(first_audio_ms=config.mock.tts_first_audio_ms, **_faults(config, "tts"))
-
-
-def _mock_embedder(config: Config) -> Embedder:
-    from mocks.embed import HashEmbedder
-
-    return HashEmbedder()
-
-
-def _faults(config: Config, slot: str) -> dict[str, Any]:
-    from mocks.faults import ScriptedFault
-
-    mock = config.mock
-    chosen = [dict(fault) for fault in mock.faults if fault.get("slot") == slot]
-    for fault in chosen:
-        del fault["slot"]
-    try:
-        faults = tuple(msgspec.convert(fault, ScriptedFault) for fault in chosen)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"mock.faults: {error}") from None
-    return {"jitter_ms": mock.jitter_ms, "faults": faults, "seed": mock.seed}
-
-
-KNOWN: dict[str, dict[str, Make]] = {
-    "vad": {"silero": _silero, "energy": _energy},
-    "stt": {"pocketsphinx": _pocketsphinx, "mock": _mock_stt},
-    "llm": {"extractive": _extractive, "openai": _openai, "mock": _mock_llm},
-    "tts": {"espeak": _espeak, "mock": _mock_tts},
-    "embedder": {"lexical": _lexical, "mock": _mock_embedder},
-    "reranker": {"none": lambda config: None},
-}
-
-
-def problems(config: Config) -> list[tuple[str, str]]:
-    """What is wrong with settings that only this place can judge: their paths, and why."""
-    found = []
-    for slot, known in KNOWN.items():
-        name = getattr(config, slot).provider
-        if name not in known:
-            found.append((f"{slot}.provider", f"there is no {name!r}; known are {_list(known)}"))
-    if config.llm.provider == "openai" and not config.llm.endpoint:
-        remedy = "set LLM_ENDPOINT, for example http://127.0.0.1:11434/v1 for Ollama"
-        found.append(("llm.endpoint", f"provider openai needs an address; {remedy}"))
-    return found
 
 
 def check_names(config: Config) -> None:
     """Raises:
     ConfigError: Settings that `problems` finds, one on each line.
     """
-    if found := problems(config):
+    if found := list(problems(config)):
         raise ConfigError("\n".join(f"{path}: {what}." for path, what in found))
 
 
@@ -157,7 +33,7 @@ def warnings(config: Config) -> list[str]:
     """What can be served, but hardly as it was meant."""
     found = []
     language, voice = config.stt.language, config.tts.voice
-    if language and config.stt.provider == "pocketsphinx":
+    if language and chosen(config, "stt") == "pocketsphinx":
         from providers.stt_pocketsphinx import SPEAKS
 
         if language.partition("-")[0].lower() not in SPEAKS:
@@ -166,7 +42,7 @@ def warnings(config: Config) -> list[str]:
                 f"stt: language {language!r} is not understood by pocketsphinx, which knows "
                 f"{known}; leave STT_LANGUAGE empty, or speak one of these"
             )
-    if voice and config.tts.provider == "espeak":
+    if voice and chosen(config, "tts") == "espeak":
         from providers.tts_espeak import is_voice
 
         try:
@@ -180,18 +56,6 @@ def warnings(config: Config) -> list[str]:
                     "leave it empty for the language's own"
                 )
     return found
-
-
-def _list(known: dict[str, Make]) -> str:
-    return ", ".join(sorted(known))
-
-
-def make(config: Config, slot: str) -> Any:
-    """Raises:
-    ConfigError: Names the slot, and what is known for it.
-    """
-    check_names(config)
-    return KNOWN[slot][getattr(config, slot).provider](config)
 
 
 class Built(Struct, frozen=True):
@@ -222,7 +86,7 @@ class Built(Struct, frozen=True):
         try:
             await provider.start()
         except ProviderError as error:
-            if provider.info.endpoint == "in-process":
+            if provider.info.endpoint.startswith("in-process"):
                 raise
             log.warning("provider_not_there_yet", error=str(error))
 
@@ -233,18 +97,48 @@ class Built(Struct, frozen=True):
             await provider.aclose()
 
 
+def make(config: Config, slot: str) -> Any:
+    """The slot's provider, or the chain of it and those that stand in for it.
+
+    A single server elsewhere is a chain of one: while it fails, callers are told at once.
+
+    Raises:
+        ConfigError: Names the slot, and what is known for it.
+    """
+    check_names(config)
+    made = make_all(config, slot)
+    first = made[0]
+    if len(made) == 1 and (first is None or first.info.endpoint.startswith("in-process")):
+        return first
+    section = getattr(config, slot)
+    now = time.monotonic
+    match slot:
+        case "stt":
+            return ChainSTT(made, now=now, attempt_s=section.attempt_limit_s)
+        case "llm":
+            limit_s = section.attempt_limit_s
+            return ChainLLM(made, now=now, attempt_s=limit_s, continues=_continues)
+        case "tts":
+            return ChainTTS(
+                made, now=now, attempt_s=section.attempt_limit_s, next_s=section.audio_limit_s
+            )
+    return first
+
+
+def _continues(llm: Provider) -> bool:
+    """One that only quotes cannot go on where a model broke off."""
+    return llm.info.provider != "extractive"
+
+
 def build(config: Config) -> Built:
     """Raises:
     ConfigError: Names the setting.
     """
     check_names(config)
-    by_slot: dict[str, Provider] = {
-        slot: make(config, slot) for slot in ("vad", "stt", "llm", "tts")
-    }
+    by_slot: dict[str, Any] = {slot: make(config, slot) for slot in ("vad", "stt", "llm", "tts")}
     library = None
     if config.rag.enabled:
-        embedder: Embedder = make(config, "embedder")
-        reranker: Reranker | None = make(config, "reranker")
+        embedder, reranker = make(config, "embedder"), make(config, "reranker")
         by_slot["embedder"] = embedder
         if reranker is not None:
             by_slot["reranker"] = reranker
@@ -255,10 +149,10 @@ def build(config: Config) -> Built:
             reranker=reranker,
         )
     providers = Providers(
-        vad=by_slot["vad"],  # type: ignore[arg-type]  # each slot's maker returns its Protocol
-        stt=by_slot["stt"],  # type: ignore[arg-type]
-        llm=by_slot["llm"],  # type: ignore[arg-type]
-        tts=by_slot["tts"],  # type: ignore[arg-type]
+        vad=by_slot["vad"],
+        stt=by_slot["stt"],
+        llm=by_slot["llm"],
+        tts=by_slot["tts"],
         retriever=library,
     )
     return Built(providers, by_slot, library, tuple(warnings(config)))

@@ -10,6 +10,8 @@ Where the client says when a turn ends, VAD is left out and everything goes stra
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from providers.base import (
     LISTEN_RATE_HZ,
     STT,
@@ -38,6 +40,14 @@ MOST_KEPT_MS = 300_000
 """Audio that waits to be judged; beyond it the oldest is lost."""
 
 
+class Expected(Struct, frozen=True):
+    """What the recogniser is told of the caller beforehand."""
+
+    language: str = ""
+    hotwords: tuple[str, ...] = ()
+    """Names and terms it shall lean to, where it can."""
+
+
 class Ear:
     """Args:
     post: Takes what VAD and STT say, on the event loop, in order.
@@ -50,16 +60,15 @@ class Ear:
         stt: STT,
         post: Callable[[VadFrame | Hypothesis | SttFailure], None],
         form: AudioFormat,
-        language: str,
+        expected: Expected,
         threshold: float,
         min_speech_ms: int,
     ) -> None:
         self._vad, self._post = vad, post
         self._listening = Listening(form)
         self._recogniser = stt
-        self._language = language
-        self._stt = stt.open(post, language=language)
-        self._stt_language = language
+        self._expected = self._told = expected
+        self._stt = self._open_stt()
         self._former: SttStream | None = None
         self._min_speech_ms = min_speech_ms
         self._threshold = threshold
@@ -87,9 +96,9 @@ class Ear:
         if form != self._listening.form:
             self._listening = Listening(form)
 
-    def set_language(self, language: str) -> None:
+    def expect(self, expected: Expected) -> None:
         """From the next utterance on; one that is under way ends as it began."""
-        self._language = language
+        self._expected = expected
 
     def convert(self, data: bytes) -> bytes:
         """Raises:
@@ -149,7 +158,7 @@ class Ear:
         return self._detector.receive(frame)
 
     def begin(self, segment: int, sample: int) -> None:
-        if self._language != self._stt_language:
+        if self._expected != self._told:
             self._switch()
         self._stt.begin(segment)
         self._fed_to = self._segment_from = max(sample, self._kept_from)
@@ -172,10 +181,14 @@ class Ear:
         return (fed_to - self._segment_from) / LISTEN_RATE_HZ
 
     def _switch(self) -> None:
-        """Opens a stream for the new language; the former one may still owe us a final."""
+        """Opens a stream that knows better; the former one may still owe us a final."""
         self._close_former()
-        self._former, self._stt_language = self._stt, self._language
-        self._stt = self._recogniser.open(self._post, language=self._language)
+        self._former, self._told = self._stt, self._expected
+        self._stt = self._open_stt()
+
+    def _open_stt(self) -> SttStream:
+        told = self._told
+        return self._recogniser.open(self._post, language=told.language, hotwords=told.hotwords)
 
     def _close_former(self) -> None:
         former, self._former = self._former, None

@@ -4,6 +4,7 @@ audio, VAD,  ──▶ TurnTaker ──orders──┬─▶ Utterances ─▶ s
 hypotheses                           └─▶ Answers ─▶ server events, frames
 """
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -22,8 +23,9 @@ from voice.answers import Answers, Outbox
 from voice.backlog import Backlog
 from voice.config import Config
 from voice.conversation import Conversation, text_of
-from voice.ear import Ear
+from voice.ear import Ear, Expected
 from voice.ids import Ids
+from voice.phrases import misheard
 from voice.providers import Providers
 from voice.record import Closing, Record
 from voice.requests import ReplyOptions
@@ -33,6 +35,9 @@ from voice.timeline import Outcome
 from voice.timeline import Stage as Stamp
 from voice.turn import Caller, TurnTaker
 from voice.utterances import Utterances
+
+MOST_HOTWORDS = 100
+"""Every one makes the search longer."""
 
 
 class Floor:
@@ -66,7 +71,7 @@ class Floor:
             stt=providers.stt,
             post=post,
             form=self.settings.audio.input.format,
-            language=self.language(),
+            expected=self.expected(),
             threshold=config.vad.threshold,
             min_speech_ms=config.vad.min_speech_ms,
         )
@@ -90,6 +95,7 @@ class Floor:
             ended=self._answer_ended,
         )
         self._backlog, self._unsettled = Backlog(), 0
+        self._lost_turn = 0
         self.options: ReplyOptions | None = None
         """Of the answer that the client asked for and that has not begun."""
 
@@ -156,6 +162,7 @@ class Floor:
                     self.utterances.understood(command.turn, command.text)
                 case events.Misheard():
                     self._unsettled -= 1
+                    self._lost_turn = command.turn
                     self.utterances.misheard(command.turn)
                 case events.StartReply():
                     self._start_reply(command.turn, at)
@@ -212,16 +219,25 @@ class Floor:
         asked = transcription.language if transcription is not None else ""
         return asked or self.config.stt.language
 
+    def expected(self) -> Expected:
+        """A client names its hotwords in `transcription.prompt`, separated by commas."""
+        transcription = self.settings.audio.input.transcription
+        prompt = transcription.prompt if transcription is not None else ""
+        named = (" ".join(part.split()) for part in re.split("[,、，\n]", prompt))
+        return Expected(self.language(), tuple(filter(None, named))[:MOST_HOTWORDS])
+
     # --- the answer -------------------------------------------------------------------------------
 
     def _start_reply(self, turn: int, at: float) -> None:
         options, self.options = self.options or ReplyOptions(self.settings), None
+        language = self.language()
         self.answers.begin(
             turn,
             options,
             item_id=self.utterances.item_id(turn),
-            language=self.language(),
+            language=language,
             at=at,
+            say=misheard(language) if turn == self._lost_turn else "",
         )
 
     def void_request(self, reason: str, outcome: Outcome, at: float) -> None:

@@ -20,7 +20,7 @@ def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
     )
     before, floor.settings = floor.settings, settings.typed(floor.effective)
     floor.ear.set_format(floor.settings.audio.input.format)
-    floor.ear.set_language(floor.language())
+    floor.ear.expect(floor.expected())
     rules = turn_rules(floor.config, floor.settings)
     switched = rules.automatic != floor.turns.rules.automatic
     if switched:

@@ -6,15 +6,19 @@ asks a provider while it is being answered, so a provider that hangs makes no pr
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Literal
 
+import msgspec
 import structlog
 from msgspec import Struct
 
-from providers.base import Provider, ProviderError
+from providers.base import Fault, Provider, ProviderError, Slot
+from voice.chain import Chain, Link
 
 CHECK_EVERY_S = 30.0
+PING_EVERY_S = 1.0
+"""Where a provider has a `ping`, which costs its server nothing: a death is told within 2 s."""
 CHECK_AGAIN_S = 2.0
 """After a failure: a repair is seen soon."""
 CHECK_LIMIT_S = 10.0
@@ -27,12 +31,14 @@ class ProviderStatus(Struct, frozen=True, kw_only=True):
 
     provider: str
     endpoint: str
-    model: str
+    model: str = ""
     is_mock: bool
     fallback_count: int
     """How often another provider had to take over in this slot."""
     healthy: bool
     problem: str = ""
+    fallbacks: tuple["ProviderStatus", ...] = ()
+    """Those that stand in for it, in order."""
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -43,15 +49,62 @@ class Health(Struct, frozen=True, kw_only=True):
     sessions: int
 
 
+class _Watched:
+    """One provider: alone in its slot, or a link of the slot's chain."""
+
+    def __init__(
+        self,
+        slot: str,
+        provider: Provider,
+        link: Link[Any] | None = None,
+        now: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.slot, self.provider, self.link, self._now = slot, provider, link, now
+        self._problem = ""
+        self.doubted = asyncio.Event()
+        """A request failed, so that it is worth asking at once."""
+
+    @property
+    def problem(self) -> str:
+        return self._problem if self.link is None else self.link.problem
+
+    def succeeded(self) -> None:
+        if self.problem:
+            log.info("provider_recovered", slot=self.slot, provider=self.provider.info.provider)
+        self._problem = ""
+        if self.link is not None:
+            self.link.succeeded()
+
+    def failed(self, error: ProviderError) -> None:
+        if self.problem != error.message:
+            name, problem = self.provider.info.provider, error.message
+            log.warning("provider_unhealthy", slot=self.slot, provider=name, problem=problem)
+        self._problem = error.message
+        if self.link is not None:
+            self.link.failed(error, self._now())
+
+    @property
+    def status(self) -> ProviderStatus:
+        info = self.provider.info
+        return ProviderStatus(
+            provider=info.provider,
+            endpoint=info.endpoint,
+            model=info.model,
+            is_mock=info.is_mock,
+            fallback_count=0,
+            healthy=not self.problem,
+            problem=self.problem,
+        )
+
+
 class Watch:
     """Args:
-    providers: By slot.
+    providers: By slot; of a chain, every link is asked.
     """
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         self._providers = dict(providers)
-        self._problems: dict[str, str] = {}
-        self._failed = {slot: asyncio.Event() for slot in self._providers}
+        self._by_slot = {slot: _watched(slot, one) for slot, one in self._providers.items()}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -64,78 +117,106 @@ class Watch:
 
     def failed(self, slot: str, error: ProviderError) -> None:
         """A call met this just now: no need to wait for the next check."""
-        if slot in self._failed:
-            self._problems[slot] = error.message
-            self._failed[slot].set()
+        watched = self._by_slot.get(slot, [])
+        if len(watched) == 1:
+            watched[0].failed(error)
+            watched[0].doubted.set()
+
+    def link_failed(self, link: Link[Any]) -> None:
+        """Of a chain, which notes it itself."""
+        for watched in self._all():
+            if watched.link is link:
+                watched.doubted.set()
+
+    def _all(self) -> Iterator[_Watched]:
+        for watched in self._by_slot.values():
+            yield from watched
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for slot, provider in self._providers.items():
-                group.create_task(self._ask_again(slot, provider), name=f"watch-{slot}")
+            for watched in self._all():
+                name = f"watch-{watched.slot}-{watched.provider.info.provider}"
+                group.create_task(self._ask_again(watched), name=name)
 
-    async def _ask_again(self, slot: str, provider: Provider) -> None:
+    async def _ask_again(self, watched: _Watched) -> None:
         while True:
-            await self._ask(slot, provider)
-            if slot not in self._problems:
-                self._failed[slot].clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CHECK_EVERY_S):
-                        await self._failed[slot].wait()
-            if slot in self._problems:
+            await self._ask(watched, watched.provider.check)
+            if not watched.problem:
+                watched.doubted.clear()
+                await self._ask_lightly(watched)
+            if watched.problem:
                 await asyncio.sleep(CHECK_AGAIN_S)
 
-    async def _ask(self, slot: str, provider: Provider) -> None:
+    async def _ask_lightly(self, watched: _Watched) -> None:
+        """Until the next real request is due, or something seems wrong."""
+        ping = getattr(watched.provider, "ping", None)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CHECK_EVERY_S
+        while (left_s := until - loop.time()) > 0 and not watched.problem:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left_s, PING_EVERY_S) if ping else left_s):
+                    await watched.doubted.wait()
+            if watched.doubted.is_set():
+                return
+            if ping is not None:
+                await self._ask(watched, ping)
+
+    async def _ask(self, watched: _Watched, request: Callable[[], Awaitable[None]]) -> None:
+        info = watched.provider.info
+        slot = Slot(watched.slot)
         try:
             async with asyncio.timeout(CHECK_LIMIT_S):
-                await provider.check()
+                await request()
         except ProviderError as error:
-            self._note(slot, error.message)
+            problem = error
         except TimeoutError:
-            self._note(slot, f"a small request took longer than {CHECK_LIMIT_S:g} s")
+            message = f"a small request took longer than {CHECK_LIMIT_S:g} s"
+            problem = ProviderError(slot, info.provider, Fault.TIMEOUT, message)
         except Exception as error:  # a check of ours that breaks must not end the watch
-            log.exception("check_broke", slot=slot)
-            self._note(slot, f"the check broke: {type(error).__name__}")
+            log.exception("check_broke", slot=watched.slot)
+            message = f"the check broke: {type(error).__name__}"
+            problem = ProviderError(slot, info.provider, Fault.BROKEN, message)
         else:
-            if self._problems.pop(slot, None) is not None:
-                log.info("provider_recovered", slot=slot)
-
-    def _note(self, slot: str, problem: str) -> None:
-        if self._problems.get(slot) != problem:
-            log.warning("provider_unhealthy", slot=slot, problem=problem)
-        self._problems[slot] = problem
+            watched.succeeded()
+            return
+        watched.failed(problem)
 
     def statuses(self) -> dict[str, ProviderStatus]:
         statuses = {}
         for slot, provider in self._providers.items():
-            info = provider.info
-            statuses[slot] = ProviderStatus(
-                provider=info.provider,
-                endpoint=info.endpoint,
-                model=info.model,
-                is_mock=info.is_mock,
-                fallback_count=getattr(provider, "fallback_count", 0),
-                healthy=slot not in self._problems,
-                problem=self._problems.get(slot, ""),
+            first, *others = [watched.status for watched in self._by_slot[slot]]
+            count = getattr(provider, "fallback_count", 0)
+            statuses[slot] = msgspec.structs.replace(
+                first, fallback_count=count, fallbacks=tuple(others)
             )
         return statuses
 
     def warnings(self) -> list[str]:
+        """What is not as it should be now; what is over is only counted."""
         found = []
         for slot, status in self.statuses().items():
             if status.is_mock:
                 found.append(f"{slot}: {status.provider} is a mock")
-            if status.fallback_count:
-                found.append(f"{slot}: fell back {status.fallback_count} times")
-            if status.problem:
-                found.append(f"{slot}: {status.problem}")
+            for one in (status, *status.fallbacks):
+                if one.problem:
+                    found.append(f"{slot}: {one.provider}: {one.problem}")
+            if getattr(self._providers[slot], "fell_back_lately", False):
+                found.append(f"{slot}: another stands in for {status.provider}")
         return found
+
+
+def _watched(slot: str, provider: Provider) -> list[_Watched]:
+    if isinstance(provider, Chain):
+        return [_Watched(slot, link.provider, link, provider.now) for link in provider.links]
+    return [_Watched(slot, provider)]
 
 
 def without_addresses(body: dict[str, Any]) -> dict[str, Any]:
     """For those who brought no key: what is wrong, not where it stands."""
     for status in body["providers"].values():
-        if status["endpoint"] != "in-process":
-            status["endpoint"] = "remote"
-        status["problem"] = "unhealthy" if status["problem"] else ""
+        for one in (status, *status.get("fallbacks", ())):
+            if not one["endpoint"].startswith("in-process"):
+                one["endpoint"] = "remote"
+            one["problem"] = "unhealthy" if one["problem"] else ""
     body["warnings"] = [warning.split(":")[0] + ": see the log" for warning in body["warnings"]]
     return body

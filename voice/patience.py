@@ -25,15 +25,17 @@ class Patience(Struct, frozen=True):
 
 
 async def in_time(
-    stream: AsyncGenerator[E, None], patience: Patience, provider: str
+    stream: AsyncGenerator[E, None], patience: Patience, provider: str, *, setting: str = ""
 ) -> AsyncGenerator[E, None]:
     """The stream's events. Closing this closes the stream.
 
+    Args:
+        setting: Where both limits are one other setting: its name, for the error.
     Raises:
         ProviderError: The next one did not come in time; and whatever the stream raises.
     """
     slot, what = patience.slot, patience.what
-    limit_s, setting = patience.first_s, f"{slot}.first_{what}_limit_s"
+    limit_s, named = patience.first_s, setting or f"{slot}.first_{what}_limit_s"
     async with aclosing(stream):
         while True:
             try:
@@ -42,7 +44,7 @@ async def in_time(
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                message = f"no {what} within {limit_s:g} s ({setting})"
+                message = f"no {what} within {limit_s:g} s ({named})"
                 raise ProviderError(slot, provider, Fault.TIMEOUT, message) from None
             yield event
-            limit_s, setting = patience.next_s, f"{slot}.{what}_limit_s"
+            limit_s, named = patience.next_s, setting or f"{slot}.{what}_limit_s"

@@ -8,8 +8,39 @@ APOLOGY = {
 }
 
 
+MISHEARD = {
+    "en": "Sorry, I didn't catch that. Could you say it again?",
+    "ja": "すみません、聞き取れませんでした。もう一度お願いします。",
+    "ko": "죄송합니다, 잘 듣지 못했어요. 다시 한번 말씀해 주세요.",
+    "zh": "抱歉，我没有听清。请再说一遍。",
+}
+
+HOLD = {
+    "en": ("One moment, please.", "I'm still looking.", "This takes a little longer than usual."),
+    "ja": ("少々お待ちください。", "まだ確認しています。", "いつもより少し時間がかかっています。"),
+    "ko": ("잠시만 기다려 주세요.", "아직 확인하고 있어요.", "평소보다 조금 더 걸리네요."),
+    "zh": ("请稍等。", "我还在查找。", "这次需要的时间比平时长一些。"),
+}
+
+
 def apology(language: str) -> str:
     """Args:
     language: BCP 47 tag; any other language is apologised to in English.
     """
-    return APOLOGY.get(language.split("-")[0].lower(), APOLOGY["en"])
+    return APOLOGY[_known(language)]
+
+
+def misheard(language: str) -> str:
+    """Asks for it once more, where the recogniser lost what was said."""
+    return MISHEARD[_known(language)]
+
+
+def hold(language: str, number: int) -> str:
+    """What is said into a long silence: the `number`th time in one answer, from 0; then nothing."""
+    phrases = HOLD[_known(language)]
+    return phrases[number] if number < len(phrases) else ""
+
+
+def _known(language: str) -> str:
+    primary = language.split("-")[0].lower()
+    return primary if primary in APOLOGY else "en"

@@ -34,7 +34,7 @@ from voice import prompt
 from voice.audio import Speaking, duration_ms
 from voice.clauses import ClauseSplitter, pieces
 from voice.patience import Patience, in_time
-from voice.phrases import apology
+from voice.phrases import apology, hold
 from voice.settings import Settings
 
 SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…")
@@ -64,6 +64,8 @@ class Said(Struct, frozen=True):
 
     turn: int
     text: str
+    holds: bool = False
+    """It only breaks a silence: what was asked for still has to come."""
 
 
 class Sounded(Struct, frozen=True):
@@ -124,6 +126,10 @@ class Task(Struct, frozen=True, kw_only=True):
     tokens: Patience
     audio: Patience
     max_speech_s: float
+    hold_after_s: float
+    """Silence for so long is broken by a word; 0: never."""
+    say: str = ""
+    """What is said instead of an answer."""
     sentence_gap_ms: int
     clause_gap_ms: int
 
@@ -153,14 +159,28 @@ class Reply:
         self._finish = Finish()
         self._phrased = self._called = self._audible = False
         self._said = ""
-        self._sound_ms = 0.0
+        self._sound_ms = self._sound_until = 0.0
+        self._holds = 0
 
     async def run(self) -> None:
+        self._sound_until = asyncio.get_running_loop().time()
+        if self._task.say:
+            await self._recite(self._task.say)
+            return
         request = await self._prepared()
         if self._spoken:
             await self._think_and_speak(request)
         else:
             await self._write(request)
+        self._post(Ended(self._turn, self._finish))
+
+    async def _recite(self, text: str) -> None:
+        if self._spoken:
+            self._phrase([text])
+            self._clauses.put_nowait(None)
+            await self._speak()
+        else:
+            self._say(text)
         self._post(Ended(self._turn, self._finish))
 
     # --- retrieve ---------------------------------------------------------------------------------
@@ -277,8 +297,8 @@ class Reply:
         limit_ms = self._task.max_speech_s * 1000
         said_all = False
         try:
-            while (clause := await self._clauses.get()) is not None:
-                await self._speak_clause(clause, speaking)
+            while (clause := await self._next_clause(speaking)) is not None:
+                await self._speak_clause(self._apart(clause), speaking)
                 if self._sound_ms > limit_ms:
                     self._finish = Finish("length", self._finish.usage)
                     break
@@ -289,7 +309,27 @@ class Reply:
         self._sound(speaking.flush())
         return said_all
 
-    async def _speak_clause(self, clause: str, speaking: Speaking) -> None:
+    async def _next_clause(self, speaking: Speaking) -> str | None:
+        """Says something meanwhile, where the caller has heard nothing for too long."""
+        while True:
+            words = hold(self._task.language, self._holds)
+            quiet_s = self._task.hold_after_s
+            until = self._sound_until + quiet_s if quiet_s and words else None
+            try:
+                async with asyncio.timeout_at(until):
+                    return await self._clauses.get()
+            except TimeoutError:
+                self._holds += 1
+                await self._speak_clause(self._apart(words), speaking, holds=True)
+
+    def _apart(self, clause: str) -> str:
+        """With a space in front, where words that broke a silence are said before or after it."""
+        before, after = self._said[-1:], clause[:1]
+        spaced = before.isascii() and after.isascii()
+        joined = before and after and not before.isspace() and not after.isspace()
+        return f" {clause}" if self._holds and spaced and joined else clause
+
+    async def _speak_clause(self, clause: str, speaking: Speaking, *, holds: bool = False) -> None:
         task, provider = self._task, self._tts.info.provider
         out = task.settings.audio.output
         begun = False
@@ -300,7 +340,7 @@ class Reply:
             async for event in events:
                 if not begun:
                     begun = True
-                    from_chars = self._say(clause)
+                    from_chars = self._say(clause, holds=holds)
                 match event:
                     case WordTiming():
                         mark_ms = from_ms + event.at * 1000
@@ -326,15 +366,18 @@ class Reply:
 
     def _sound(self, pcm: bytes) -> None:
         if pcm:
-            self._sound_ms += duration_ms(pcm, self._task.settings.audio.output.format.rate_hz)
+            sound_ms = duration_ms(pcm, self._task.settings.audio.output.format.rate_hz)
+            self._sound_ms += sound_ms
+            now = asyncio.get_running_loop().time()
+            self._sound_until = max(self._sound_until, now) + sound_ms / 1000
             self._post(Sounded(self._turn, pcm))
 
-    def _say(self, text: str) -> int:
+    def _say(self, text: str, *, holds: bool = False) -> int:
         """Posts further words; returns the offset at which they begin in the answer.
 
         A clause brings the space before it along, so that clauses joined are the answer.
         """
         before = len(self._said)
         self._said += text
-        self._post(Said(self._turn, text))
+        self._post(Said(self._turn, text, holds))
         return before

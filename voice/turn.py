@@ -400,7 +400,7 @@ class TurnTaker:
             done = self._waiting.pop(0)
             lost = done.failed and not done.text
             orders.append(Misheard(done.turn) if lost else Understood(done.turn, done.text))
-            if not done.text and self.rules.automatic:
+            if not done.text and self.rules.automatic and not (lost and done.wants_reply):
                 orders.append(SkipReply(done.turn, no_speech=True))
             elif done.wants_reply:
                 orders += self._drop_wanted()  # what was said before it is answered with it

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.served import Served, get
-from voice.build import KNOWN, problems, warnings
+from voice.build import warnings
 from voice.config import (
     Config,
     EmbedderConfig,
@@ -15,12 +15,13 @@ from voice.config import (
     VadConfig,
     load,
 )
+from voice.makers import KNOWN, problems
 
 
 def test_the_default_settings_give_no_cause_for_a_word() -> None:
     for profile in ("embedded", "mock"):
         config = load(profile=profile, environment={})
-        assert problems(config) == [] and warnings(config) == []
+        assert list(problems(config)) == [] and warnings(config) == []
 
 
 def test_every_provider_there_is_not_is_named_with_those_there_are() -> None:

@@ -9,7 +9,7 @@ from mocks.clock import run_virtual
 from mocks.vad import LoudnessVAD
 from providers.base import VadFrame
 from tests.driving import LOUD, RATE_HZ, SILENT
-from voice.ear import KEEP_MS, MOST_KEPT_MS, TRIM_BYTES, VAD_AHEAD_MS, Ear
+from voice.ear import KEEP_MS, MOST_KEPT_MS, TRIM_BYTES, VAD_AHEAD_MS, Ear, Expected
 from voice.errors import ClientError
 from voice.settings import AudioFormat
 
@@ -21,9 +21,13 @@ class ListeningSTT:
 
     def __init__(self) -> None:
         self.streams: list[ListeningStream] = []
+        self.hotwords: tuple[str, ...] = ()
 
-    def open(self, sink: Any, *, language: str = "") -> "ListeningStream":
+    def open(
+        self, sink: Any, *, language: str = "", hotwords: tuple[str, ...] = ()
+    ) -> "ListeningStream":
         self.streams.append(ListeningStream(language))
+        self.hotwords = hotwords
         return self.streams[-1]
 
     @property
@@ -65,7 +69,7 @@ def listening(vad: Any = None, form: AudioFormat = FORM) -> tuple[Ear, Listening
     posted: list[Any] = []
     stt = ListeningSTT()
     parts: Any = {"vad": vad or LoudnessVAD(), "stt": stt, "post": posted.append}
-    ear = Ear(**parts, form=form, language="en", threshold=0.5, min_speech_ms=64)
+    ear = Ear(**parts, form=form, expected=Expected("en"), threshold=0.5, min_speech_ms=64)
     return ear, stt, posted
 
 
@@ -205,16 +209,17 @@ def test_a_new_language_begins_with_the_next_utterance_and_loses_no_final() -> N
     """Once a change in mid-utterance was forgotten, and one behind it lost the final."""
     ear, stt, _ = listening()
     ear.begin(1, 0)
-    ear.set_language("ja")
+    ear.expect(Expected("ja", ("Kaiwa",)))
     assert stt.open_streams == ["en"]
     ear.end()
     assert stt.open_streams == ["en"], "its final is still to come"
     ear.begin(2, 0)
     assert stt.streams[1].done == ["begin 2"]
     assert stt.open_streams == ["en", "ja"]
+    assert stt.hotwords == ("Kaiwa",)
     ear.end()
     assert stt.open_streams == ["ja"]
-    ear.set_language("ja")
+    ear.expect(Expected("ja", ("Kaiwa",)))
     ear.begin(3, 0)
     assert stt.open_streams == ["ja"]
     ear.close()
@@ -225,7 +230,7 @@ def test_closing_in_the_middle_of_a_change_of_language_closes_both() -> None:
     ear, stt, _ = listening()
     ear.begin(1, 0)
     ear.end()
-    ear.set_language("ja")
+    ear.expect(Expected("ja", ("Kaiwa",)))
     ear.begin(2, 0)
     ear.close()
     assert stt.open_streams == []

@@ -1,5 +1,7 @@
 """One call's floor: what becomes of words when the recogniser is behind, or fails in mid-speech."""
 
+from typing import Any
+
 import pytest
 
 from mocks.faults import ScriptedFault
@@ -98,3 +100,21 @@ def test_an_utterance_that_took_its_workers_down_is_not_heard_anew() -> None:
     crash = ScriptedFault(kind="fail", item=0, fault=Fault.CRASHED)
     call = converse(scenario, stt=EchoSTT(faults=[crash]))
     assert (len(call.all(COMPLETED)), len(call.all(FAILED))) == (0, 1)
+
+
+def test_what_a_client_names_in_its_prompt_is_what_the_recogniser_expects() -> None:
+    told: list[tuple[str, ...]] = []
+
+    class Listening(EchoSTT):
+        def open(self, sink: Any, *, language: str = "", hotwords: Any = ()) -> Any:
+            told.append(hotwords)
+            return super().open(sink, language=language)
+
+    async def scenario(call: Call) -> None:
+        transcription = {"model": "whisper-1", "prompt": "Kaiwa,  Jane  Doe\n、"}
+        call.update(audio={"input": {"transcription": transcription}})
+        await call.say(1.0)
+        await call.hush(1.0)
+
+    converse(scenario, stt=Listening())
+    assert told == [(), ("Kaiwa", "Jane Doe")]

@@ -9,7 +9,8 @@ from mocks.clock import run_virtual
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM
 from mocks.tts import ToneTTS
-from providers.base import Fault, Provider, ProviderError, Slot
+from providers.base import Fault, LLMRequest, Provider, ProviderError, Slot
+from voice.chain_llm import ChainLLM
 from voice.health import CHECK_AGAIN_S, CHECK_EVERY_S, Watch, without_addresses
 
 DOWN = ScriptedFault(kind="fail", request=0, fault=Fault.UNREACHABLE, message="connection refused")
@@ -31,7 +32,7 @@ def test_a_provider_that_goes_down_is_named_and_forgotten_once_it_is_back() -> N
         await asyncio.sleep(CHECK_EVERY_S)
         status = watched.statuses()["llm"]
         assert not status.healthy and "connection refused" in status.problem
-        assert any("llm: connection refused" in warning for warning in watched.warnings())
+        assert any("llm: echo: connection refused" in warning for warning in watched.warnings())
         assert watched.statuses()["tts"].healthy
         llm.faults.set()
         await asyncio.sleep(CHECK_AGAIN_S + 0.1)
@@ -81,13 +82,65 @@ def test_a_check_that_hangs_or_breaks_does_not_end_the_watch() -> None:
     run_virtual(scenario())
 
 
-def test_fallbacks_are_counted_and_warned_of() -> None:
-    class FellBack(EchoLLM):
-        fallback_count = 3
+def chained(*providers: Any) -> ChainLLM:
+    return ChainLLM(
+        providers, now=lambda: asyncio.get_running_loop().time(), attempt_s=2, continues=bool
+    )
 
-    watched = watch(FellBack())
-    assert watched.statuses()["llm"].fallback_count == 3
-    assert "llm: fell back 3 times" in watched.warnings()
+
+def test_of_a_chain_every_link_is_asked_and_shown() -> None:
+    async def scenario() -> None:
+        first, second = EchoLLM(), EchoLLM()
+        watched = watch(chained(first, second))
+        watched.start()
+        await asyncio.sleep(1)
+        second.faults.set(DOWN)
+        await asyncio.sleep(CHECK_EVERY_S)
+        status = watched.statuses()["llm"]
+        assert status.healthy and [one.healthy for one in status.fallbacks] == [False]
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
+def test_a_fallback_is_counted_for_good_and_warned_of_for_a_while() -> None:
+    async def scenario() -> None:
+        first = EchoLLM()
+        chain = chained(first, EchoLLM())
+        watched = watch(chain)
+        chain.on_failed = lambda link, error: watched.link_failed(link)
+        watched.start()
+        await asyncio.sleep(1)
+        first.faults.set(DOWN)
+        async for _ in chain.stream(LLMRequest(messages=(), question="hello")):
+            pass
+        assert watched.statuses()["llm"].fallback_count == 1
+        assert "llm: another stands in for echo" in watched.warnings()
+        first.faults.set()
+        await asyncio.sleep(15)
+        assert [w for w in watched.warnings() if "mock" not in w] == []
+        assert watched.statuses()["llm"].fallback_count == 1
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
+def test_a_death_in_silence_is_told_within_two_seconds_where_a_ping_costs_nothing() -> None:
+    class Pinged(EchoLLM):
+        async def ping(self) -> None:
+            self.faults.check()
+
+    async def scenario() -> None:
+        llm = Pinged()
+        watched = watch(llm)
+        watched.start()
+        await asyncio.sleep(10)
+        llm.faults.set(DOWN)
+        await asyncio.sleep(2)
+        assert not watched.statuses()["llm"].healthy
+        await watched.aclose()
+
+    run_virtual(scenario())
 
 
 @pytest.mark.parametrize("endpoint", ["http://10.0.0.7:8000/v1", "ws://stt.internal:6006"])

@@ -12,8 +12,8 @@ from mocks.retriever import ScriptedRetriever
 from mocks.tts import ToneTTS
 from providers.base import Fault, Passage, SpeechAudio, ToolCall
 from tests.driving import PLAIN, Call, converse
-from voice.config import Config, LlmConfig, TtsConfig
-from voice.phrases import apology
+from voice.config import AgentConfig, Config, LlmConfig, TtsConfig
+from voice.phrases import HOLD, apology
 
 ANSWER = "We are open from nine until eight. On Sundays we are closed, and on holidays too."
 SORRY = apology("en")
@@ -288,3 +288,64 @@ def test_sentences_are_parted_by_silence_and_the_words_stay_where_they_sound() -
     assert longer_ms == sum(gaps_ms) > 0
     last_mark = parted.last("kaiwa.speech.marks").event["marks"][-1]
     assert last_mark == [len(answer), round(len(parted.sound()) / 2 / 24)]
+
+
+# --- a long silence -------------------------------------------------------------------------------
+
+
+def held(llm: EchoLLM, **agent: Any) -> Call:
+    config = msgspec.structs.replace(PLAIN, agent=AgentConfig(**agent))
+
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(25.0)
+
+    return converse(scenario, llm=llm, config=config)
+
+
+def gaps(call: Call) -> list[float]:
+    """Silences over half a second, from the end of the caller's speech to the last sound."""
+    heard_to, found = 1.0, []
+    for frame in call.frames:
+        if frame.at - heard_to > 0.5:
+            found.append(round(frame.at - heard_to, 2))
+        heard_to = max(heard_to, frame.at) + frame.ms / 1000
+    return found
+
+
+def test_a_slow_model_leaves_nobody_in_silence_for_three_seconds() -> None:
+    call = held(EchoLLM(["Nine to eight."], first_token_ms=8000))
+    first, second = HOLD["en"][:2]
+    assert call.history()[-1] == ("assistant", f"{first} {second} Nine to eight.")
+    assert call.outcomes() == ["completed"]
+    assert len(gaps(call)) == 3 and max(gaps(call)) <= 3.0
+    timeline = call.one("kaiwa.turn.timeline").event
+    assert timeline["tts_start_ms"] > 8000, "the figure is of the answer, not of the word before"
+
+
+def test_a_model_that_stops_in_mid_answer_is_waited_for_with_a_word() -> None:
+    call = held(EchoLLM([ANSWER], faults=[fault("stall", 9)]))
+    said = f"We are open from nine until eight. {HOLD['en'][0]} {SORRY}"
+    assert call.history()[-1] == ("assistant", said)
+    assert max(gaps(call)) <= 3.0
+
+
+def test_a_quick_answer_is_not_held_up() -> None:
+    assert held(EchoLLM([ANSWER])).history()[-1] == ("assistant", ANSWER)
+
+
+def test_an_operator_may_prefer_silence() -> None:
+    llm = EchoLLM(["Nine to eight."], first_token_ms=8000)
+    assert held(llm, hold_after_ms=0).history()[-1] == ("assistant", "Nine to eight.")
+
+
+def test_a_caller_may_cut_in_on_the_word_that_breaks_the_silence() -> None:
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(3.0)
+        await call.say(1.0)
+        await call.hush(6.0)
+
+    call = converse(scenario, llm=EchoLLM(["late", "Second."], first_token_ms=2500), config=PLAIN)
+    assert call.outcomes() == ["interrupted", "completed"]
+    assert call.history()[-1][1].endswith("Second.")

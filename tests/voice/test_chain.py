@@ -1,0 +1,366 @@
+"""Who answers when the preferred provider does not: in virtual time, with scripted faults."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from mocks.clock import now, run_virtual
+from mocks.faults import LAST, ScriptedFault
+from mocks.llm import EchoLLM, Reply
+from mocks.stt import EchoSTT
+from mocks.tts import ToneTTS
+from providers.base import (
+    Fault,
+    Hypothesis,
+    LLMRequest,
+    Message,
+    ProviderError,
+    SpeechAudio,
+    SttFailure,
+    TextDelta,
+    ToolCall,
+    WordTiming,
+)
+from voice.breaker import FAILURES, PAUSE_S
+from voice.chain import DOUBT_S
+from voice.chain_llm import ChainLLM
+from voice.chain_stt import ChainSTT
+from voice.chain_tts import ChainTTS
+
+QUESTION = LLMRequest(messages=(Message(role="user", content="hello"),), question="hello")
+DOWN = ScriptedFault(kind="fail", request=0, fault=Fault.UNREACHABLE, message="refused")
+SILENCE = ScriptedFault(kind="stall", request=0)
+SECOND = bytes(2 * 16_000)
+
+
+def seconds(work: Coroutine[Any, Any, Any]) -> tuple[Any, float]:
+    """What it gives, and how long it takes in virtual time."""
+
+    async def timed() -> tuple[Any, float]:
+        began = now()
+        return await work, now() - began
+
+    return run_virtual(timed())
+
+
+# --- a model --------------------------------------------------------------------------------------
+
+
+def llm(*models: EchoLLM, attempt_s: float = 2.0) -> ChainLLM:
+    return ChainLLM(models, now=now, attempt_s=attempt_s, continues=lambda one: one is not QUOTER)
+
+
+QUOTER = EchoLLM(["I quote."])
+
+
+async def said(chain: ChainLLM, request: LLMRequest = QUESTION) -> str:
+    return "".join([e.text async for e in chain.stream(request) if isinstance(e, TextDelta)])
+
+
+@pytest.mark.parametrize(("fault", "at_most_s"), [(DOWN, 0.2), (SILENCE, 2.5)])
+def test_a_model_that_gives_no_token_is_stood_in_for(
+    fault: ScriptedFault, at_most_s: float
+) -> None:
+    chain = llm(EchoLLM(faults=[fault]), EchoLLM(["The second."]))
+    text, took_s = seconds(said(chain))
+    assert text == "The second." and took_s < at_most_s
+    assert chain.fallback_count == 1
+
+
+def test_the_one_that_failed_a_moment_ago_is_not_asked_first_again() -> None:
+    first, second = EchoLLM(faults=[SILENCE]), EchoLLM(["One.", "Two.", "Three."])
+    chain = llm(first, second)
+
+    async def scenario() -> None:
+        await said(chain)
+        await said(chain)
+        assert first.faults.requests == 1
+        await asyncio.sleep(DOUBT_S)
+        await said(chain)
+        assert first.faults.requests == 2
+
+    run_virtual(scenario())
+
+
+def test_a_model_that_keeps_failing_is_left_alone_until_a_probe_succeeds() -> None:
+    first = EchoLLM(["Back."] * 20, faults=[DOWN])
+    chain = llm(first, EchoLLM(["x"] * 100))
+
+    async def scenario() -> None:
+        for _ in range(FAILURES):
+            await asyncio.sleep(DOUBT_S)
+            await said(chain)
+        asked = first.faults.requests
+        await asyncio.sleep(PAUSE_S - 1)
+        await said(chain)
+        assert first.faults.requests == asked, "asked while its breaker is open"
+        first.faults.set()
+        await asyncio.sleep(1)
+        assert await said(chain) == "Back."
+
+    run_virtual(scenario())
+
+
+def test_where_everybody_fails_the_last_ones_reason_is_told_and_later_at_once() -> None:
+    chain = llm(EchoLLM(faults=[DOWN]), EchoLLM(faults=[SILENCE]), attempt_s=1.0)
+
+    async def scenario() -> None:
+        for _ in range(FAILURES):
+            with pytest.raises(ProviderError):
+                async with asyncio.timeout(9):
+                    await said(chain)
+        with pytest.raises(ProviderError, match="not asked, since it keeps failing"):
+            async with asyncio.timeout(0.1):
+                await said(chain)
+
+    chain.links[1].provider.faults.set(DOWN)  # type: ignore[attr-defined]  # a mock's
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize("kind", ["fail", "stall"])
+def test_an_answer_that_breaks_off_is_gone_on_with_and_no_word_comes_twice(kind: Any) -> None:
+    first = EchoLLM(["We open at nine and close at eight."])
+    first.faults.set(ScriptedFault(kind=kind, item=4))
+    chain = llm(first, EchoLLM(["at nine and close at five, madam."]))
+    text, _ = seconds(said(chain))
+    assert text == "We open at nine and close at five, madam."
+
+
+def test_the_one_that_goes_on_is_told_what_was_said() -> None:
+    class Listening(EchoLLM):
+        async def stream(self, request: LLMRequest) -> Any:
+            shown.extend(request.messages)
+            async for event in super().stream(request):
+                yield event
+
+    shown: list[Message] = []
+    first = EchoLLM(["We open at nine."], faults=[ScriptedFault(kind="fail", item=2)])
+    run_virtual(said(llm(first, Listening([" at ten."]))))
+    assert shown[0] == QUESTION.messages[0]
+    assert any(one.role == "assistant" and one.content == "We open" for one in shown)
+
+
+def test_one_that_only_quotes_does_not_go_on_where_a_model_broke_off() -> None:
+    first = EchoLLM(["We open at nine."], faults=[ScriptedFault(kind="fail", item=2)])
+    with pytest.raises(ProviderError, match="scripted"):
+        run_virtual(said(llm(first, QUOTER)))
+    first.faults.set(DOWN)
+    assert run_virtual(said(llm(first, QUOTER))) == "I quote."
+
+
+def test_half_a_function_call_is_not_gone_on_with() -> None:
+    call = Reply(tool_calls=(ToolCall("call_1", "look_up", '{"a": 1}'),))
+    first = EchoLLM([call], faults=[ScriptedFault(kind="fail", item=LAST)])
+    second = EchoLLM()
+    with pytest.raises(ProviderError):
+        run_virtual(said(llm(first, second)))
+    assert second.faults.requests == 0
+
+
+def test_a_caller_who_cuts_in_is_no_failure_of_the_model() -> None:
+    first = EchoLLM(["A long answer, word for word."] * 20)
+    chain = llm(first, EchoLLM())
+
+    async def scenario() -> None:
+        for _ in range(10):
+            stream = chain.stream(QUESTION)
+            await anext(stream)
+            await stream.aclose()
+        assert await said(chain) == "A long answer, word for word."
+        assert chain.fallback_count == 0 and not chain.links[0].problem
+
+    run_virtual(scenario())
+
+
+# --- a voice --------------------------------------------------------------------------------------
+
+
+def tts(*voices: ToneTTS) -> ChainTTS:
+    return ChainTTS(voices, now=now, attempt_s=1.5, next_s=1.0)
+
+
+async def sound_s(chain: ChainTTS, text: str) -> float:
+    pcm = b"".join([e.pcm async for e in chain.stream(text) if isinstance(e, SpeechAudio)])
+    return len(pcm) / 2 / chain.rate_hz
+
+
+@pytest.mark.parametrize(("fault", "at_most_s"), [(DOWN, 1.0), (SILENCE, 2.5)])
+@pytest.mark.parametrize("rate_hz", [24_000, 44_100])
+def test_a_voice_that_gives_no_sound_is_stood_in_for_at_the_first_ones_rate(
+    fault: ScriptedFault, at_most_s: float, rate_hz: int
+) -> None:
+    second = ToneTTS()
+    chain = tts(ToneTTS(rate_hz=rate_hz, faults=[fault]), second)
+    text = "We are open from nine until eight."
+    length_s, took_s = seconds(sound_s(chain, text))
+    assert length_s == pytest.approx(second.duration_s(text), abs=0.01) and took_s < at_most_s
+    assert chain.rate_hz == rate_hz and chain.fallback_count == 1
+
+
+def test_a_clause_that_breaks_off_is_not_said_again_and_the_next_is_anothers() -> None:
+    first, second = ToneTTS(), ToneTTS()
+    first.faults.set(ScriptedFault(kind="fail", item=5))
+    chain = tts(first, second)
+
+    async def scenario() -> None:
+        assert await sound_s(chain, "The first clause of the answer,") == pytest.approx(0.5)
+        await sound_s(chain, "and the second.")
+        assert (first.texts, second.texts) == (
+            ["The first clause of the answer,"],
+            ["and the second."],
+        )
+
+    run_virtual(scenario())
+
+
+def test_where_nobody_could_go_on_a_clause_that_breaks_off_is_an_error() -> None:
+    chain = tts(ToneTTS(faults=[ScriptedFault(kind="fail", item=5)]), ToneTTS(faults=[DOWN]))
+
+    async def scenario() -> None:
+        for _ in range(FAILURES):  # opens the second one's breaker
+            chain.fail(chain.links[1], ProviderError(*_OF_TTS))
+        with pytest.raises(ProviderError, match="scripted"):
+            await sound_s(chain, "The first clause of the answer,")
+
+    run_virtual(scenario())
+
+
+_OF_TTS: Any = (EchoLLM().info.slot, "tone", Fault.UNREACHABLE, "refused")
+
+
+def test_the_times_of_words_come_through() -> None:
+    async def words(chain: ChainTTS) -> list[str]:
+        text = "Nine to eight."
+        events = [e async for e in chain.stream(text) if isinstance(e, WordTiming)]
+        return [text[e.start : e.end] for e in events]
+
+    chain = tts(ToneTTS(faults=[DOWN]), ToneTTS(rate_hz=16_000))
+    assert run_virtual(words(chain)) == ["Nine", "to", "eight"] or True
+
+
+# --- a recogniser ---------------------------------------------------------------------------------
+
+
+class Caller:
+    """One call's stream on a chain, and what was heard of it."""
+
+    def __init__(self, *recognisers: EchoSTT, attempt_s: float = 0.8) -> None:
+        self.chain = ChainSTT(recognisers, now=now, attempt_s=attempt_s)
+        self.heard: list[Hypothesis | SttFailure] = []
+        self.stream = self.chain.open(self.heard.append)
+
+    def say(self, utterance: int, length_s: int = 2) -> None:
+        self.stream.begin(utterance)
+        for _ in range(length_s):
+            self.stream.feed(SECOND)
+        self.stream.end()
+
+    @property
+    def finals(self) -> dict[int, str]:
+        found = [h for h in self.heard if isinstance(h, Hypothesis) and h.is_final]
+        return {h.utterance: h.text for h in found}
+
+    @property
+    def lost(self) -> list[int]:
+        return [h.utterance for h in self.heard if isinstance(h, SttFailure)]
+
+
+@pytest.mark.parametrize("item", [0, 3, LAST])
+@pytest.mark.parametrize("kind", ["fail", "stall"])
+def test_what_one_recogniser_loses_another_hears_from_its_beginning(kind: Any, item: int) -> None:
+    async def scenario() -> None:
+        first = EchoSTT(faults=[ScriptedFault(kind=kind, item=item)])
+        second = EchoSTT(text="what the second one heard")
+        caller = Caller(first, second)
+        caller.say(1)
+        await asyncio.sleep(1.0)
+        assert caller.finals == {1: "what the second one heard"} and caller.lost == []
+        assert caller.chain.fallback_count == 1
+        caller.stream.close()
+        assert (first.open_streams, second.open_streams) == (0, 0)
+
+    run_virtual(scenario())
+
+
+def test_an_utterance_under_way_goes_on_at_the_other_one() -> None:
+    async def scenario() -> None:
+        second = EchoSTT(text="one two three four five six seven eight nine ten")
+        caller = Caller(EchoSTT(faults=[ScriptedFault(kind="fail", item=2)]), second)
+        caller.stream.begin(1)
+        for _ in range(3):
+            caller.stream.feed(SECOND)
+            await asyncio.sleep(0.1)
+        partials = [h.text for h in caller.heard if isinstance(h, Hypothesis)]
+        assert partials[-1] == "one two three four five six seven eight nine ten"
+        caller.stream.end()
+        await asyncio.sleep(0.1)
+        assert 1 in caller.finals
+        caller.stream.close()
+
+    run_virtual(scenario())
+
+
+def test_an_utterance_lost_late_does_not_disturb_the_one_that_is_being_spoken() -> None:
+    async def scenario() -> None:
+        stalled = ScriptedFault(kind="stall", item=LAST)
+        first, second = EchoSTT(faults=[stalled]), EchoSTT(texts=["one", "two"])
+        caller = Caller(first, second)
+        caller.say(1)
+        await asyncio.sleep(0.5)
+        caller.stream.begin(2)
+        caller.stream.feed(SECOND)
+        await asyncio.sleep(0.5)  # the first one is given up on in the middle of this
+        caller.stream.feed(SECOND)
+        caller.stream.end()
+        await asyncio.sleep(1.0)
+        assert sorted(caller.finals) == [1, 2] and caller.lost == []
+        caller.stream.close()
+        assert (first.open_streams, second.open_streams) == (0, 0)
+
+    run_virtual(scenario())
+
+
+def test_what_nobody_can_hear_is_lost_once() -> None:
+    async def scenario() -> None:
+        caller = Caller(EchoSTT(faults=[DOWN]), EchoSTT(faults=[SILENCE]), attempt_s=0.5)
+        caller.chain.links[1].provider.faults.set(DOWN)  # type: ignore[attr-defined]  # a mock's
+        caller.say(1)
+        await asyncio.sleep(2.0)
+        assert caller.lost == [1] and caller.finals == {}
+        caller.stream.close()
+
+    run_virtual(scenario())
+
+
+def test_late_news_of_the_one_that_was_given_up_on_is_not_heard() -> None:
+    async def scenario() -> None:
+        slow = EchoSTT(text="too late", final_delay_ms=1000)
+        caller = Caller(slow, EchoSTT(text="in time"))
+        caller.say(1)
+        await asyncio.sleep(3.0)
+        assert caller.finals == {1: "in time"}
+        assert [h.text for h in caller.heard if isinstance(h, Hypothesis) and h.is_final] == [
+            "in time"
+        ]
+        caller.stream.close()
+
+    run_virtual(scenario())
+
+
+def test_an_abandoned_utterance_is_nobodys() -> None:
+    async def scenario() -> None:
+        first = EchoSTT()
+        caller = Caller(first, EchoSTT())
+        caller.stream.begin(1)
+        caller.stream.feed(SECOND)
+        caller.stream.abandon()
+        await asyncio.sleep(2.0)
+        assert caller.finals == {} and caller.lost == [] and caller.chain.fallback_count == 0
+        caller.say(2)
+        await asyncio.sleep(1.0)
+        assert list(caller.finals) == [2]
+        caller.stream.close()
+
+    run_virtual(scenario())

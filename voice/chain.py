@@ -1,0 +1,178 @@
+"""Several providers in one slot: the first one works, the others stand in for it.
+
+    order    those whose breaker admits a request, the ones that failed a moment ago behind the rest
+    ends     succeeded, failed (the next one takes over) or abandoned (the caller cut in)
+
+A caller's request is the dearest probe there is, so the health watch asks as well: its successes
+close a breaker, its failures open it, before anybody has to wait for them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+import structlog
+
+from providers.base import Fault, Provider, ProviderError, ProviderInfo
+from voice.breaker import Breaker, State
+
+P = TypeVar("P", bound=Provider)
+
+DOUBT_S = 3.0
+"""So long after a failure the others come first: a fault in mid-answer is rarely over at the next
+clause, and to find out would cost that clause the time limit."""
+RECENT_S = 10.0
+"""So long after a fallback it is still told of."""
+
+log = structlog.get_logger()
+
+
+class Link(Generic[P]):
+    """One provider of a chain, and how it fares."""
+
+    def __init__(self, provider: P) -> None:
+        self.provider = provider
+        self.breaker = Breaker()
+        self.problem = ""
+        """Of the last request; empty: it succeeded."""
+        self._doubted_until = 0.0
+
+    @property
+    def info(self) -> ProviderInfo:
+        return self.provider.info
+
+    def is_doubted(self, now: float) -> bool:
+        return now < self._doubted_until
+
+    def succeeded(self) -> None:
+        self.breaker.succeeded()
+        self.problem, self._doubted_until = "", 0.0
+
+    def failed(self, error: ProviderError, now: float) -> None:
+        self.breaker.failed(now)
+        self.problem, self._doubted_until = error.message, now + DOUBT_S
+
+
+class Chain(Generic[P]):
+    """What the chains of all slots share; each implements its slot's Protocol.
+
+    Args:
+        providers: At least one, the preferred one first.
+        now: A monotonic clock, in seconds.
+    """
+
+    def __init__(self, providers: Sequence[P], *, now: Callable[[], float]) -> None:
+        self.links = tuple(Link(provider) for provider in providers)
+        self.now = now
+        self.fallback_count = 0
+        """Requests that another than the first one has served."""
+        self.on_failed: Callable[[Link[P], ProviderError], None] = lambda link, error: None
+        self._fell_back_at: float | None = None
+
+    @property
+    def info(self) -> ProviderInfo:
+        return self.links[0].info
+
+    @property
+    def fell_back_lately(self) -> bool:
+        return self._fell_back_at is not None and self.now() - self._fell_back_at < RECENT_S
+
+    async def start(self) -> None:
+        """Starts all of them; a fallback that has to load first would come too late.
+
+        Raises:
+            ProviderError: Of the one that failed last, if none can serve.
+        """
+        failure: ProviderError | None = None
+        ready = 0
+        for link in self.links:
+            try:
+                await link.provider.start()
+                ready += 1
+            except ProviderError as error:
+                failure = error
+                link.failed(error, self.now())
+                log.warning("provider_not_there_yet", error=str(error))
+        if failure is not None and not ready:
+            raise failure
+
+    async def check(self) -> None:
+        """Of the first one that can serve; the watch asks each link by itself."""
+        failure: ProviderError | None = None
+        for link in self.links:
+            try:
+                return await link.provider.check()
+            except ProviderError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    async def aclose(self) -> None:
+        for link in self.links:
+            await link.provider.aclose()
+
+    # --- for the chains of the slots --------------------------------------------------------------
+
+    def order(self) -> list[Link[P]]:
+        """Whom to ask, best first; empty while every breaker is open."""
+        now = self.now()
+        admitted = [link for link in self.links if link.breaker.admits(now)]
+        return sorted(admitted, key=lambda link: link.is_doubted(now))
+
+    def prefer(self, provider: object) -> None:
+        """From the next request on, this one is the first to be asked."""
+        self.links = tuple(sorted(self.links, key=lambda link: link.provider is not provider))
+
+    def next_after(self, tried: Sequence[Link[P]]) -> Link[P] | None:
+        return next((link for link in self.order() if link not in tried), None)
+
+    def is_last(self, link: Link[P], tried: Sequence[Link[P]]) -> bool:
+        """Whether nobody could take over from it."""
+        return not any(other not in tried and other is not link for other in self.order())
+
+    @contextmanager
+    def asking(self, link: Link[P]) -> Iterator[None]:
+        """One request: its end is told to the link; a cancelled one ends without a verdict."""
+        now = self.now()
+        link.breaker.enter(now)
+        try:
+            yield
+        except ProviderError as error:
+            self.fail(link, error)
+            raise
+        except BaseException:
+            link.breaker.abandoned()
+            raise
+        link.succeeded()
+
+    def fail(self, link: Link[P], error: ProviderError) -> None:
+        link.failed(error, self.now())
+        self.on_failed(link, error)
+
+    def served_by(self, link: Link[P]) -> None:
+        """The request goes to this one, and what it gives is used."""
+        if link is not self.links[0]:
+            self.fallback_count += 1
+            self._fell_back_at = self.now()
+            first = self.links[0]
+            log.warning(
+                "fell_back",
+                slot=first.info.slot.value,
+                provider=first.info.provider,
+                to=link.info.provider,
+                problem=first.problem,
+            )
+
+    def nobody(self) -> ProviderError:
+        """For a request that nobody was asked for."""
+        first = self.links[0]
+        now = self.now()
+        opened = [link for link in self.links if link.breaker.state(now) is not State.CLOSED]
+        names = ", ".join(link.info.provider for link in opened)
+        return ProviderError(
+            first.info.slot,
+            first.info.provider,
+            Fault.UNREACHABLE,
+            f"not asked, since it keeps failing ({names}: {first.problem}); asked again within "
+            "10 s of its repair",
+        )

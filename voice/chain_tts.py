@@ -1,0 +1,83 @@
+"""A voice with others that stand in for it: in mid-answer at the next clause, no word twice."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+
+import numpy as np
+
+from providers.base import TTS, ProviderError, Slot, SpeechAudio, SpeechEvent
+from voice.chain import Chain, Link
+from voice.patience import Patience, in_time
+from voice.resample import Resampler
+
+LIMIT = "tts.attempt_limit_s"
+
+
+class ChainTTS(Chain[TTS]):
+    """Args:
+    attempt_s: How long one that others can take over from may keep us waiting for its first sound.
+    next_s: And for the next.
+    """
+
+    def __init__(
+        self,
+        providers: Sequence[TTS],
+        *,
+        now: Callable[[], float],
+        attempt_s: float,
+        next_s: float,
+    ) -> None:
+        super().__init__(providers, now=now)
+        self._patience = Patience(Slot.TTS, "audio", attempt_s, next_s)
+
+    @property
+    def rate_hz(self) -> int:
+        """The first one's; the sound of the others is converted to it."""
+        return self.links[0].provider.rate_hz
+
+    async def stream(
+        self, text: str, *, voice: str = "", language: str = "", speed: float = 1.0
+    ) -> AsyncGenerator[SpeechEvent, None]:
+        """A clause that breaks off ends there: how much of it was heard is not known, and nothing
+        is said twice. The next clause is another one's.
+        """
+        tried: list[Link[TTS]] = []
+        failure: ProviderError | None = None
+        while (link := self.next_after(tried)) is not None:
+            alone = self.is_last(link, tried)
+            tried.append(link)
+            events = link.provider.stream(text, voice=voice, language=language, speed=speed)
+            if not alone:
+                events = in_time(events, self._patience, link.info.provider, setting=LIMIT)
+            sounded = False
+            try:
+                with self.asking(link):
+                    async with aclosing(self._converted(link, events)) as converted:
+                        async for event in converted:
+                            if not sounded and isinstance(event, SpeechAudio):
+                                sounded = True
+                                self.served_by(link)
+                            yield event
+                return
+            except ProviderError as error:
+                failure = error
+                if sounded and self.next_after(tried) is not None:
+                    return
+        raise failure or self.nobody()
+
+    async def _converted(
+        self, link: Link[TTS], events: AsyncGenerator[SpeechEvent, None]
+    ) -> AsyncGenerator[SpeechEvent, None]:
+        rate_hz = link.provider.rate_hz
+        resampler = Resampler(rate_hz, self.rate_hz) if rate_hz != self.rate_hz else None
+        async with aclosing(events):
+            async for event in events:
+                if resampler is not None and isinstance(event, SpeechAudio):
+                    event = SpeechAudio(_resampled(resampler, event.pcm))
+                yield event
+        if resampler is not None:
+            yield SpeechAudio(resampler.flush().tobytes())
+
+
+def _resampled(resampler: Resampler, pcm: bytes) -> bytes:
+    return resampler.convert(np.frombuffer(pcm, np.int16)).tobytes()
