@@ -37,6 +37,7 @@ class LLMServer:
     """Args:
     llm: What is said, when, and with which faults. A `fail` before the first token is an HTTP
         status, later an error in the stream; a `cut` closes the connection.
+    more_models: What it offers beside `model`; the same `llm` speaks for them.
     dialect: Whose deviations it has; see `mocks/llm_dialects.py`.
     faults: What goes wrong on the wire; `await server.inject(…)` changes it later.
     answers: Requests that never reach `llm`.
@@ -54,6 +55,7 @@ class LLMServer:
         llm: EchoLLM | None = None,
         *,
         model: str = "mock",
+        more_models: Iterable[str] = (),
         dialect: Name = "vllm",
         faults: Iterable[WireFault] = (),
         answers: Iterable[HttpAnswer] = (),
@@ -76,6 +78,7 @@ class LLMServer:
         """Of the last hundred requests."""
         self._dialect = DIALECTS[dialect]
         self._model = model
+        self._offered = (model, *more_models)
         self._answers = tuple(answers)
         self._api_key = api_key
         self._reasoning_field = reasoning_field or self._dialect.reasoning_field
@@ -169,7 +172,8 @@ class LLMServer:
     async def _models(self, _: web.Request) -> web.Response:
         if not self._dialect.lists_models:
             return self._failure(401, "x-api-key header is required")
-        return web.json_response({"object": "list", "data": [{"id": self._model}]})
+        data = [{"id": name} for name in self._offered]
+        return web.json_response({"object": "list", "data": data})
 
     def state(self) -> dict[str, int]:
         return {
@@ -234,7 +238,7 @@ class LLMServer:
             return self._failure(400, str(problem))
         if refused is not None:
             return web.json_response(refused[1], status=refused[0])
-        if asked.model != self._model:
+        if asked.model not in self._offered:
             return self._failure(404, f"The model `{asked.model}` does not exist.")
         async with aclosing(self.llm.play(asked.request())) as events:
             if not asked.stream:

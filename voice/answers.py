@@ -89,10 +89,18 @@ class Answers:
     # --- begin ------------------------------------------------------------------------------------
 
     def begin(
-        self, turn: int, options: ReplyOptions, *, item_id: str | None, language: str, at: float
+        self,
+        turn: int,
+        options: ReplyOptions,
+        *,
+        item_id: str | None,
+        language: str,
+        at: float,
+        say: str = "",
     ) -> None:
         """Args:
         item_id: The utterance that is answered; None: the last thing the user wrote.
+        say: What is said instead of an answer, since the utterance was lost.
         """
         question_id, question = self._conversation.question()
         response = self._response(turn, options)
@@ -106,9 +114,11 @@ class Answers:
             frame_ms=self._config.playout.frame_ms,
             lead_ms=self._config.playout.lead_ms,
         )
+        if say:
+            self.current.outcome = Outcome.FAILED
         self._send_all(response.begin())
         work = reply.Reply(
-            self._work(turn, options, question, language),
+            self._work(turn, options, question, language, say),
             llm=self._providers.llm,
             tts=self._providers.tts,
             retriever=self._providers.retriever,
@@ -119,8 +129,11 @@ class Answers:
         self._tasks.add(self._task)
         self._task.add_done_callback(self._tasks.discard)
 
-    def _work(self, turn: int, options: ReplyOptions, question: str, language: str) -> reply.Task:
+    def _work(
+        self, turn: int, options: ReplyOptions, question: str, language: str, say: str
+    ) -> reply.Task:
         config, chosen = self._config, options.settings
+        tuned = self._providers.tuned() if self._providers.tuned else config.llm
         history = options.messages
         if history is None:
             history = tuple(self._conversation.messages())
@@ -134,8 +147,8 @@ class Answers:
                 if tool.type == "function"
             ),
             tool_choice=chosen.tool_choice,
-            max_tokens=config.llm.max_tokens if limit == "inf" else int(limit),
-            temperature=config.llm.temperature,
+            max_tokens=tuned.max_tokens if limit == "inf" else int(limit),
+            temperature=tuned.temperature,
         )
         is_question = not history or history[-1].role == "user"
         return reply.Task(
@@ -145,7 +158,7 @@ class Answers:
             settings=chosen,
             language=language,
             retrieve=config.rag.enabled and is_question,
-            context_tokens=config.llm.context_tokens,
+            context_tokens=tuned.context_tokens,
             retrieval_limit_s=config.rag.limit_ms / 1000,
             tokens=Patience(
                 Slot.LLM, "token", config.llm.first_token_limit_s, config.llm.token_limit_s
@@ -154,6 +167,8 @@ class Answers:
                 Slot.TTS, "audio", config.tts.first_audio_limit_s, config.tts.audio_limit_s
             ),
             max_speech_s=config.agent.max_reply_s,
+            hold_after_s=config.agent.hold_after_ms / 1000,
+            say=say,
             sentence_gap_ms=config.tts.sentence_gap_ms,
             clause_gap_ms=config.tts.clause_gap_ms,
         )

@@ -61,15 +61,38 @@ class VadConfig(Struct, frozen=True, forbid_unknown_fields=True):
     min_speech_ms: Milliseconds = 64
 
 
+Fallback = str | dict[str, Any]
+"""A provider that stands in: its name, or a mapping with `provider` and whatever else differs from
+the section it stands in."""
+
+
 class SttConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    provider: str = "pocketsphinx"
+    provider: str = "auto"
+    """auto: sherpa-server where there is an `endpoint`, sherpa where `model_dir` holds a model,
+    else pocketsphinx."""
+    fallbacks: tuple[Fallback, ...] = ()
+    attempt_limit_s: Seconds = 0.8
+    """One that has fallbacks gives its final within this, or the next one hears the utterance."""
     language: str = ""
+    endpoint: str = ""
+    model_dir: str = "models/stt"
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    max_batch: Annotated[int, Meta(ge=1, le=1024)] = 32
+    """Streams that sherpa decodes in one call."""
+    hotwords: tuple[str, ...] = ()
+    """Names and terms that the recogniser shall expect (sherpa, transducer models)."""
+    hotwords_score: Annotated[float, Meta(ge=0, le=10)] = 1.5
     workers: Annotated[int, Meta(ge=0, le=256)] = 0
-    """Processes; 0: one less than cores, at least one."""
+    """Processes of pocketsphinx; 0: one less than cores, at least one."""
 
 
 class LlmConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    provider: str = "extractive"
+    provider: str = "auto"
+    """auto: openai where there is an `endpoint`, else extractive."""
+    fallbacks: tuple[Fallback, ...] = ()
+    attempt_limit_s: Seconds = 2.5
+    """One that has fallbacks gives its first token, and each next one, within this."""
     endpoint: str = ""
     model: str = ""
     api_key: str = ""
@@ -78,12 +101,34 @@ class LlmConfig(Struct, frozen=True, forbid_unknown_fields=True):
     context_tokens: Count = 4000
     """Budget of the prompt; the oldest turns leave first."""
     reasoning_effort: str = ""
+    include_reasoning: bool | None = None
+    """false: the server (vLLM) keeps its reasoning to itself; it is never spoken anyway."""
+    priority: int | None = None
+    """For vLLM with --scheduling-policy priority: lower comes first."""
+    cache_salt: str = ""
+    """For vLLM: who has another one shares no prefix cache."""
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    """Of a request that failed before its first token."""
     first_token_limit_s: Seconds = 10.0
     token_limit_s: Seconds = 5.0
 
 
 class TtsConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    provider: str = "espeak"
+    provider: str = "auto"
+    """auto: fish where there are `endpoints`, sherpa where `model_dir` holds a model, else
+    espeak."""
+    fallbacks: tuple[Fallback, ...] = ()
+    attempt_limit_s: Seconds = 1.5
+    """One that has fallbacks gives its first sound of a clause within this."""
+    endpoints: tuple[str, ...] = ()
+    """Of one kind of server; the least busy one is asked."""
+    api_key: str = ""
+    model: str = ""
+    """For speech-api."""
+    rate_hz: Annotated[int, Meta(ge=8000, le=96_000)] = 44_100
+    """Of what speech-api sends: Fish 44100, OpenAI and Kokoro 24000."""
+    model_dir: str = "models/tts"
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
     voice: str = ""
     first_audio_limit_s: Seconds = 5.0
     audio_limit_s: Seconds = 3.0
@@ -95,11 +140,20 @@ class TtsConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EmbedderConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    provider: str = "lexical"
+    provider: str = "auto"
+    """auto: tei where there is an `endpoint`, else lexical."""
+    endpoint: str = ""
+    model: str = ""
+    api_key: str = ""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """For sentence-transformers."""
 
 
 class RerankerConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    provider: str = "none"
+    provider: str = "auto"
+    """auto: tei where there is an `endpoint`, else none."""
+    endpoint: str = ""
+    api_key: str = ""
 
 
 class RagConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,14 +183,20 @@ class PlayoutConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    instructions: str = (
-        "You are a friendly voice assistant. Your words are spoken aloud: answer in one to three "
-        "short sentences, in the caller's language, without lists, markup or links. Where passages "
-        "from the operator's documents are given, answer only from them; if they do not hold the "
-        "answer, say that you do not know."
-    )
+    instructions: str = ""
+    """Plain text, taken as it is; empty: those of `prompt`."""
+    prompt: str = "agent"
+    """A template, in its current version, or agent@2 in that one; see voice/templates.py."""
+    prompts_dir: str = ""
+    """The operator's own folder of templates; empty: voice/prompts."""
+    name: str = "Kaiwa"
+    """A template's {{agent_name}}."""
+    variables: dict[str, str] = {}
+    """Further variables that a template declares."""
     max_reply_s: Seconds = 60.0
     """Speech of one answer; the rest is not said."""
+    hold_after_ms: Milliseconds = 2000
+    """Silence, once an answer is due, that is broken by a word; 0: never."""
 
 
 class MockConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,14 +238,31 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "KAIWA_ALLOWED_ORIGINS": ("server", "allowed_origins"),
     "KAIWA_MAX_SESSIONS": ("server", "max_sessions"),
     "LOG_LEVEL": ("log", "level"),
+    "STT_PROVIDER": ("stt", "provider"),
+    "STT_ENDPOINT": ("stt", "endpoint"),
+    "STT_MODEL_DIR": ("stt", "model_dir"),
+    "STT_PROVIDER_RUNTIME": ("stt", "device"),
+    "STT_HOTWORDS": ("stt", "hotwords"),
     "STT_LANGUAGE": ("stt", "language"),
+    "LLM_PROVIDER": ("llm", "provider"),
     "LLM_ENDPOINT": ("llm", "endpoint"),
     "LLM_MODEL_PATH": ("llm", "model"),
     "LLM_MODEL": ("llm", "model"),
     "LLM_API_KEY": ("llm", "api_key"),
     "LLM_TEMPERATURE": ("llm", "temperature"),
     "LLM_MAX_TOKENS": ("llm", "max_tokens"),
+    "TTS_PROVIDER": ("tts", "provider"),
+    "TTS_ENDPOINT": ("tts", "endpoints"),
+    "TTS_API_KEY": ("tts", "api_key"),
+    "TTS_MODEL": ("tts", "model"),
+    "TTS_MODEL_DIR": ("tts", "model_dir"),
     "TTS_VOICE": ("tts", "voice"),
+    "EMBEDDING_PROVIDER": ("embedder", "provider"),
+    "EMBEDDING_ENDPOINT": ("embedder", "endpoint"),
+    "EMBEDDING_MODEL": ("embedder", "model"),
+    "EMBEDDING_API_KEY": ("embedder", "api_key"),
+    "RERANKER_ENDPOINT": ("reranker", "endpoint"),
+    "RERANKER_API_KEY": ("reranker", "api_key"),
     "RAG_INDEX_PATH": ("rag", "index"),
 }
 """Variable → where it goes. Lists are separated by commas."""
@@ -226,7 +303,6 @@ def load(
             _set(tree, section, key, value, option)
             origins[f"{section}.{key}"] = option
     config, problems = _converted(tree)
-    config = _with_endpoints(config)
     problems += (*_problems(config), *judge(config))
     if problems:
         found = (f"{path}: {what}{_where(path, origins, file)}." for path, what in problems)
@@ -269,7 +345,31 @@ def _taken_out(tree: dict[str, Any], path: str) -> tuple[bool, Any]:
 
 
 UNKNOWN = "there is no such setting"
-SECRET = ("llm.api_key", "server.api_keys")
+SECRET = (
+    "embedder.api_key",
+    "llm.api_key",
+    "llm.cache_salt",
+    "reranker.api_key",
+    "server.api_keys",
+    "tts.api_key",
+)
+
+
+def shown(path: str, value: Any) -> Any:
+    """A setting as anybody may see it: of a secret, whether it is set."""
+    if path in SECRET:
+        return "set" if value else ""
+    return _without_secrets(msgspec.to_builtins(value))
+
+
+def _without_secrets(value: Any) -> Any:
+    """A fallback is a mapping that may hold a key of its own."""
+    if isinstance(value, dict):
+        hidden = {path.rpartition(".")[2] for path in SECRET}
+        return {key: "set" if key in hidden else _without_secrets(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(one) for one in value]
+    return value
 
 
 def _explained(error: str) -> Problem:
@@ -281,9 +381,16 @@ def _explained(error: str) -> Problem:
         known = ", ".join(_settings_of(path))
         return f"{path}.{unknown}".lstrip("."), f"{UNKNOWN}; known are {known}"
     if what.startswith("Invalid enum value"):
-        return path, f"must be one of {', '.join(get_args(LogLevel))}"
+        return path, f"must be one of {', '.join(_choices(path))}"
     what = re.sub(r"^Expected `\w+` (?=[<>])", "must be ", what)
     return path, what.replace("Expected", "must be", 1).partition(", got")[0]
+
+
+def _choices(path: str) -> tuple[str, ...]:
+    section, _, key = path.partition(".")
+    kind: Any = next(f.type for f in msgspec.structs.fields(Config) if f.name == section)
+    field: Any = next(f.type for f in msgspec.structs.fields(kind) if f.name == key)
+    return get_args(field)
 
 
 def _settings_of(path: str) -> list[str]:
@@ -331,18 +438,13 @@ def _set(tree: dict[str, Any], section: str, key: str, value: Any, origin: str) 
     tree[section] = {**tree[section], key: value}
 
 
+LISTS = ("server.api_keys", "server.allowed_origins", "stt.hotwords", "tts.endpoints")
+
+
 def _parse(section: str, key: str, value: str) -> Any:
-    if (section, key) in (("server", "api_keys"), ("server", "allowed_origins")):
+    if f"{section}.{key}" in LISTS:
         return [part.strip() for part in value.split(",") if part.strip()]
     return value.upper() if (section, key) == ("log", "level") else value
-
-
-def _with_endpoints(config: Config) -> Config:
-    """An endpoint names a server; the in-process default then gives way to the client for it."""
-    if config.llm.endpoint and config.llm.provider == "extractive":
-        llm = msgspec.structs.replace(config.llm, provider="openai")
-        return msgspec.structs.replace(config, llm=llm)
-    return config
 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -366,7 +468,15 @@ def _problems(config: Config) -> Iterator[Problem]:
     for origin in server.allowed_origins:
         if wrong := addresses.origin_problem(origin):
             yield "server.allowed_origins", wrong
-    if config.llm.endpoint and (wrong := addresses.endpoint_problem(config.llm.endpoint)):
-        yield "llm.endpoint", wrong
+    for path, endpoint in (
+        ("llm.endpoint", config.llm.endpoint),
+        ("embedder.endpoint", config.embedder.endpoint),
+        ("reranker.endpoint", config.reranker.endpoint),
+        *(("tts.endpoints", endpoint) for endpoint in config.tts.endpoints),
+    ):
+        if endpoint and (wrong := addresses.endpoint_problem(endpoint)):
+            yield path, wrong
+    if config.stt.endpoint and (wrong := addresses.socket_problem(config.stt.endpoint)):
+        yield "stt.endpoint", wrong
     if playout.lead_ms < playout.frame_ms:
         yield "playout.lead_ms", f"must be at least playout.frame_ms, got {playout.lead_ms}"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from voice.config import SECRET, Config
+from voice.config import Config, shown
 from voice.errors import KaiwaError
 
 
@@ -18,7 +18,7 @@ def settings(config: Config) -> Iterator[tuple[str, Any]]:
         if isinstance(values, dict):
             for key, value in values.items():
                 path = f"{section}.{key}"
-                yield path, ("set" if value else "") if path in SECRET else value
+                yield path, shown(path, value)
 
 
 def show(config: Config, warnings: list[str], console: Console) -> None:

@@ -3,20 +3,27 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date
 from importlib.metadata import version
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
-from providers.base import Provider, Retriever
-from voice import metrics
+from providers.base import Provider, ProviderError, Retriever
+from voice import logs, metrics
 from voice.answers import Outbox
+from voice.chain import Chain, Link
 from voice.config import LOOPBACK, Config
+from voice.errors import ConfigError
 from voice.health import Health, Watch
+from voice.models import Models
 from voice.providers import Providers
+from voice.reload import Fresh, Outcome, change, merged
 from voice.security import Door
 from voice.session import Session
+from voice.templates import prompt_of
 from voice.transports.websocket import Refusal
 
 log = structlog.get_logger()
@@ -24,6 +31,8 @@ log = structlog.get_logger()
 
 class Library(Retriever, Protocol):
     """What the desk tells of the documents, beside searching them."""
+
+    most_passages: int
 
     @property
     def documents(self) -> int: ...
@@ -42,6 +51,7 @@ class Desk:
     watched: By slot, what /health speaks of.
     known_delays: What mock providers are set to, for `kaiwa bench` to subtract.
     warnings: Of the settings; /health shows them.
+    reread: Reads the settings again, on a thread; raises ConfigError.
     """
 
     def __init__(
@@ -52,22 +62,33 @@ class Desk:
         library: Library | None,
         known_delays: dict[str, float] | None = None,
         warnings: Sequence[str] = (),
+        reread: Callable[[], Fresh] | None = None,
     ) -> None:
-        server = config.server
-        self.config, self._providers, self._library = config, providers, library
+        self.config, self._library = config, library
+        self.models = Models(providers.llm, config.llm)
+        self._providers = msgspec.structs.replace(providers, tuned=self.models.tuning.now)
+        self.prompt = prompt_of(config)
+        self._reread, self._reloading = reread, asyncio.Lock()
+        self._begun = time.monotonic()
         self.known_delays = known_delays
         self._warnings = tuple(warnings)
         self.version = version("kaiwa")
         self.figures = metrics.Figures()
         self.watch = Watch(watched)
-        self.door = Door(
-            api_keys=server.api_keys,
-            allowed_origins=server.allowed_origins,
-            loopback=server.host in LOOPBACK,
-        )
+        for provider in watched.values():
+            if isinstance(provider, Chain):
+                provider.on_failed = self._link_failed
+        self.door = _door(config)
         self._told = library.warning if library else ""
         self._open: dict[str, Session] = {}
         self.stopping = False
+
+    def _link_failed(self, link: Link[Any], error: ProviderError) -> None:
+        """Somebody else took over, and the caller may have noticed nothing."""
+        labels = (error.slot.value, error.provider, error.fault.value)
+        metrics.PROVIDER_ERRORS.labels(*labels).inc()
+        log.warning("provider_failed", error=str(error), fault=error.fault.value)
+        self.watch.link_failed(link)
 
     @property
     def sessions(self) -> int:
@@ -98,7 +119,7 @@ class Desk:
     def new_session(self, outbox: Outbox) -> Session:
         session = Session(
             f"sess_{secrets.token_hex(8)}",
-            config=self.config,
+            config=self.prompt.into(self.config, date.today()),
             providers=self._providers,
             outbox=outbox,
             figures=self.figures,
@@ -123,7 +144,53 @@ class Desk:
         for session in list(self._open.values()):
             session.hang_up(1001, "the server is stopping")
 
+    # --- settings ---------------------------------------------------------------------------------
+
+    @property
+    def can_reload(self) -> bool:
+        return self._reread is not None
+
+    async def reload(self) -> Outcome:
+        """Reads the settings again; what can hold without a restart does from now on.
+
+        Raises:
+            ConfigError: A line for each that is wrong; nothing has changed.
+        """
+        if self._reread is None:
+            raise ConfigError("this server has no settings to read again.")
+        async with self._reloading:
+            fresh = await asyncio.to_thread(self._reread)
+            outcome = self._adopt(fresh)
+        told = {"changed": outcome.changed, "needs_restart": outcome.needs_restart}
+        log.info("config_reloaded", **{k: [one.setting for one in v] for k, v in told.items()})
+        return outcome
+
+    def _adopt(self, fresh: Fresh) -> Outcome:
+        """In one step: no call begins with half of it."""
+        new = merged(self.config, fresh.config)
+        changed = {one.setting: one for one in new.changed}
+        before, self.prompt = self.prompt, fresh.prompt
+        if before != fresh.prompt and not any(path.startswith("agent.") for path in changed):
+            path = "agent.prompt"
+            was, now = before.reference, fresh.prompt.reference
+            changed[path] = change(path, was, now, "new calls")
+        for path, (was, now) in self.models.restore(new.config.llm).items():
+            changed[path] = change(path, was, now, "next answer")
+        self.config, self._warnings, self.door = new.config, fresh.warnings, _door(new.config)
+        logs.set_level(new.config.log.level)
+        if self._library is not None:
+            self._library.most_passages = new.config.rag.passages
+        return Outcome(
+            changed=list(changed.values()),
+            needs_restart=new.waiting,
+            warnings=list(fresh.warnings),
+        )
+
     # --- what is told -----------------------------------------------------------------------------
+
+    @property
+    def uptime_s(self) -> float:
+        return time.monotonic() - self._begun
 
     def health(self) -> Health:
         warnings = [*self._warnings, *self.watch.warnings()]
@@ -165,3 +232,12 @@ class Desk:
 
     def source_text(self, source: str) -> str | None:
         return None if self._library is None else self._library.source_text(source)
+
+
+def _door(config: Config) -> Door:
+    server = config.server
+    return Door(
+        api_keys=server.api_keys,
+        allowed_origins=server.allowed_origins,
+        loopback=server.host in LOOPBACK,
+    )

@@ -3,7 +3,7 @@
     /                    the page                   /api/performance      partial, final, tts_start
     /health  /ready      for probes                 /api/sources/{path}   a document's text
     /metrics             Prometheus                 /api/bench/known-delays   of the mock profile
-    /docs                OpenAPI
+    /docs                OpenAPI                    /api/models…, /api/system/…   see docs/api.md
 
 Where keys are set, /metrics and /api ask for one; /health and /ready answer all, without addresses.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Litestar, MediaType, Request, Response, get
+from litestar import Litestar, MediaType, Request, Response, Router, get
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.exceptions import (
@@ -31,7 +31,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from voice import metrics
+from voice import metrics, models_api, system_api
 from voice.desk import Desk
 from voice.health import without_addresses
 from voice.transports.websocket import Refusal
@@ -60,6 +60,17 @@ def needs_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandle
         raise NotAuthorizedException("An API key is needed: Authorization: Bearer KEY")
 
 
+def own_page(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard for what changes something: on 127.0.0.1, where no key may be asked for, any page in
+    the operator's browser could send it."""
+    desk: Desk = connection.app.state.desk
+    changes = connection.scope.get("method") not in ("GET", "HEAD")
+    if changes and not desk.door.allows_origin(_headers(connection)):
+        raise PermissionDeniedException(
+            "This Origin may change nothing; the operator can add it to allowed_origins."
+        )
+
+
 def right_name(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard for all: a page of elsewhere that had its name rebound to 127.0.0.1 reads nothing."""
     desk: Desk = connection.app.state.desk
@@ -78,7 +89,10 @@ def _health_body(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return body if desk.door.knows(_headers(request)) else without_addresses(body)
 
 
-@get("/health", summary="What is configured, and how it fares; 200 as long as the process lives")
+@get(
+    ["/health", "/api/health"],
+    summary="What is configured, and how it fares; 200 as long as the process lives",
+)
 async def health(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return _health_body(request)
 
@@ -164,6 +178,12 @@ def application(desk: Desk) -> Litestar:
         include_in_schema=False,
         exception_handlers={InternalServerException: _unreadable, ValueError: _unreadable},
     )
+    operators = Router(
+        path="/",
+        route_handlers=[*models_api.ROUTES, *system_api.ROUTES],
+        guards=[needs_key, own_page],
+        exception_handlers=models_api.HANDLERS,
+    )
     app = Litestar(
         route_handlers=[
             health,
@@ -173,6 +193,7 @@ def application(desk: Desk) -> Litestar:
             source_text,
             known_delays,
             realtime_status,
+            operators,
             page,
         ],
         openapi_config=OpenAPIConfig(

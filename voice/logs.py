@@ -27,6 +27,8 @@ from voice.config import LogConfig
 
 SPOOL_LINES = 4096
 """About a megabyte, or a minute of a busy server at DEBUG."""
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
+"""Of a logger's methods; the others tell of errors."""
 EXIT_LIMIT_S = 1.0
 """For the last lines, where nobody takes them."""
 
@@ -111,9 +113,30 @@ def behind_the_log(spool: Spool, shown: Callable[..., Any]) -> Callable[..., Any
     return show
 
 
+class Threshold:
+    """First of the processors. Loggers are kept once they are used, so that their own level could
+    not be changed any more."""
+
+    def __init__(self) -> None:
+        self.level = logging.INFO
+
+    def __call__(self, logger: Any, method: str, event: Any) -> Any:
+        if LEVELS.get(method, logging.ERROR) < self.level:
+            raise structlog.DropEvent
+        return event
+
+
+_threshold = Threshold()
+
+
+def set_level(name: str) -> None:
+    """At once, for every logger; libraries are heard from WARNING on."""
+    _threshold.level = logging.getLevelNamesMapping().get(name.upper(), logging.INFO)
+    logging.getLogger().setLevel(max(_threshold.level, logging.WARNING))
+
+
 def configure(config: LogConfig) -> None:
     """For the whole process, libraries included."""
-    level = logging.getLevelNamesMapping().get(config.level.upper(), logging.INFO)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -136,8 +159,8 @@ def configure(config: LogConfig) -> None:
     atexit.register(spool.drain)
     sys.excepthook = behind_the_log(spool, sys.excepthook)
     structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[_threshold, *shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.WriteLoggerFactory(spool),  # type: ignore[arg-type]  # it needs no more of a TextIO
         cache_logger_on_first_use=True,
     )
@@ -149,4 +172,4 @@ def configure(config: LogConfig) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(level, logging.WARNING))
+    set_level(config.level)

@@ -1,8 +1,11 @@
 """What a session talks to; shared by all sessions."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from providers.base import LLM, STT, TTS, VAD, Retriever
+from voice.tuning import Tuned
 
 
 class Providers(Struct, frozen=True):
@@ -11,3 +14,5 @@ class Providers(Struct, frozen=True):
     llm: LLM
     tts: TTS
     retriever: Retriever | None = None
+    tuned: Callable[[], Tuned] | None = None
+    """How the language model is asked now; None: as the settings say."""

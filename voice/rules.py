@@ -1,16 +1,20 @@
 """What the operator's configuration and the client's settings come to, for one session."""
 
+from datetime import date
+
 import msgspec
 
 from voice.config import Config
 from voice.providers import Providers
 from voice.settings import Defaults, Settings
+from voice.templates import prompt_of
 from voice.turn import TurnRules
 
 
 def session_defaults(config: Config, providers: Providers) -> Defaults:
+    """A server puts the prompt's text into `config` itself, so that no call waits for a file."""
     return Defaults(
-        instructions=config.agent.instructions,
+        instructions=config.agent.instructions or prompt_of(config).instructions(date.today()),
         voice=config.tts.voice,
         transcription_model=providers.stt.info.provider,
         language=config.stt.language,

@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -15,12 +16,14 @@ from litestar import Litestar
 
 from providers.base import ProviderError
 from voice import metrics
-from voice.build import Built, build, check_names, known_delays
+from voice.build import Built, build, check_names, known_delays, warnings
 from voice.config import Config, ServerConfig
 from voice.desk import Desk
 from voice.errors import ConfigError
 from voice.http import application
 from voice.logs import configure
+from voice.reload import Fresh
+from voice.templates import prompt_of
 from voice.transports.line import Line
 from voice.transports.request import PromptRequest
 from voice.transports.websocket import refuse_elsewhere
@@ -31,6 +34,8 @@ PROBE_S = 0.05
 SWITCH_INTERVAL_S = 0.001
 """How long a model's thread may keep the interpreter while the loop wants it. Python's own 5 ms
 is a quarter of an audio frame."""
+
+Reread = Callable[[], Config]
 
 log = structlog.get_logger()
 
@@ -98,33 +103,35 @@ def _url(server: uvicorn.Server) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def run(config: Config) -> int:
+def run(config: Config, reread: Reread | None = None) -> int:
     """Serves until told to stop.
 
+    Args:
+        reread: Reads the settings again, on a thread.
     Returns:
         The process's exit status.
     """
     configure(config.log)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        return uvicorn_run(config)
+        return uvicorn_run(config, reread)
     except (ConfigError, ProviderError) as error:
         log.error("cannot_start", error=str(error))
         return 2
 
 
-def uvicorn_run(config: Config) -> int:
+def uvicorn_run(config: Config, reread: Reread | None = None) -> int:
     """Raises:
     ConfigError, ProviderError: It cannot serve; the text says what to do.
     """
     if sys.platform == "win32":
-        return asyncio.run(_serve(config))
+        return asyncio.run(_serve(config, reread))
     import uvloop
 
-    return uvloop.run(_serve(config))
+    return uvloop.run(_serve(config, reread))
 
 
-async def _serve(config: Config) -> int:
+async def _serve(config: Config, reread: Reread | None) -> int:
     check_names(config)  # a wrong setting is said before a port in use
     with _bound(config.server) as listener:
         built = build(config)
@@ -132,7 +139,7 @@ async def _serve(config: Config) -> int:
             await built.start()
             if built.library is not None and built.library.warning:
                 log.warning("no_documents", why=built.library.warning)
-            return await _listen(config, built, listener)
+            return await _listen(config, built, listener, reread)
         finally:
             await built.aclose()
 
@@ -178,7 +185,17 @@ def server_for(desk: Desk) -> Server:
     return Server(config, desk)
 
 
-async def _listen(config: Config, built: Built, listener: socket.socket) -> int:
+def _fresh(reread: Reread) -> Callable[[], Fresh]:
+    def read() -> Fresh:
+        config = reread()
+        return Fresh(config, prompt_of(config), tuple(warnings(config)))
+
+    return read
+
+
+async def _listen(
+    config: Config, built: Built, listener: socket.socket, reread: Reread | None
+) -> int:
     desk = Desk(
         config,
         built.providers,
@@ -186,6 +203,7 @@ async def _listen(config: Config, built: Built, listener: socket.socket) -> int:
         built.library,
         known_delays(config),
         built.warnings,
+        _fresh(reread) if reread else None,
     )
     server = server_for(desk)
     desk.watch.start()

@@ -39,6 +39,7 @@ class ScriptedLibrary(ScriptedRetriever):
 
     documents, chunks, version = 3, 12, "v1"
     warning = ""
+    most_passages = 4
 
     def source_text(self, source: str) -> str | None:
         return None

@@ -252,3 +252,29 @@ def test_a_server_without_a_stderr_runs_without_a_log() -> None:
         timeout=30,
     )
     assert done.stdout == "lives\n"
+
+
+LATER = """
+import structlog
+from voice.config import LogConfig
+from voice.logs import configure, set_level
+configure(LogConfig(level="INFO"))
+log = structlog.get_logger().bind(kept=True)
+log.debug("never")
+log.info("first")
+set_level("WARNING")
+log.info("hushed")
+log.error("second")
+set_level("DEBUG")
+log.debug("third")
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("fourth")
+"""
+
+
+def test_the_level_can_be_changed_for_loggers_that_are_in_use() -> None:
+    done = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, check=True)
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    assert events == ["first", "second", "third", "fourth"]
