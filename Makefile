@@ -1,5 +1,8 @@
-# make run    set up, index the sample documents, serve http://127.0.0.1:8000
-# make test   set up, then lint, types and the whole test suite
+# make run                      set up, index the sample documents, serve http://127.0.0.1:8000
+# make test                     set up, then lint, types and the whole test suite
+# make lint format typecheck    one of these alone; format rewrites
+# make coverage                 the test suite, and which lines it ran
+# make up down logs             docker compose, with what COMPOSE_PROFILES in .env says
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,21 +11,44 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 
 EDITABLE := $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 
-.PHONY: run test lint lock clean
+.PHONY: run test lint format typecheck coverage up down logs lock lock-tts clean
 
 # The samples are for a first look: an index that is there already stays as it is.
 run: .venv/run.stamp
 	test -e "$$($(BIN)/kaiwa config get rag.index)/current" || $(BIN)/kaiwa ingest rag/samples
 	$(BIN)/kaiwa serve
 
-test: .venv/dev.stamp lint
+test: .venv/dev.stamp lint typecheck
 	tests/clients/setup.sh
+	tests/semantic/setup.sh
 	$(BIN)/pytest
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint docker/Dockerfile docker/*/Dockerfile
+	$(BIN)/shellcheck .ci/run docker/*/*.sh tests/*/setup.sh
+
+format: .venv/dev.stamp
+	$(BIN)/ruff format .
+
+typecheck: .venv/dev.stamp
 	$(BIN)/mypy
+
+coverage: .venv/dev.stamp
+	tests/clients/setup.sh
+	tests/semantic/setup.sh
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report --skip-covered
+
+up:
+	docker compose up -d --build
+
+down:
+	docker compose down
+
+logs:
+	docker compose logs -f backend
 
 # uv installs in seconds what takes pip a minute; pip is there for those whose index only pip knows.
 .venv/bin/uv: requirements-uv.lock
@@ -45,8 +71,17 @@ lint: .venv/dev.stamp
 # Pins and hashes, no addresses: any index serves them.
 lock: .venv/bin/uv
 	$(BIN)/uv pip compile pyproject.toml requirements-build.in $(LOCK) -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml requirements-build.in --extra dev $(LOCK) -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml requirements-build.in --extra dev --extra japanese $(LOCK) -c requirements.lock -o requirements-dev.lock
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -q --upgrade
 
+# What the image of Fish Speech gets beside torch, as it was when that came out.
+lock-tts: .venv/bin/uv
+	cd docker/tts-fish-speech && ../../$(BIN)/uv pip compile requirements.in --override overrides.txt \
+		--python-version 3.12 --python-platform x86_64-manylinux_2_28 --exclude-newer 2025-08-12 \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url -q -o requirements.lock \
+		$(addprefix --no-emit-package ,torch torchaudio triton $(addsuffix -cu12,$(addprefix nvidia-,$(CUDA))))
+CUDA := cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn cufft cufile curand cusolver cusparse \
+	cusparselt nccl nvjitlink nvtx
+
 clean:
-	rm -rf .venv .venv-clients .venv-node data tests/clients/node/node_modules
+	rm -rf .venv .venv-clients .venv-node .venv-semantic data/* tests/clients/node/node_modules

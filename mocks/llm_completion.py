@@ -38,7 +38,10 @@ class Asked(msgspec.Struct):
     def request(self) -> LLMRequest:
         said = tuple(Message(role=one.role, content=one.content or "") for one in self.messages)
         limit = self.max_tokens or self.max_completion_tokens
-        return LLMRequest(messages=said, max_tokens=limit)
+        asked = next((one.content for one in reversed(said) if one.role == "user"), "")
+        # Kaiwa writes passages above the question, and nobody wants to hear those repeated.
+        question = asked.rpartition("\n\n")[2]
+        return LLMRequest(messages=said, question=question, max_tokens=limit)
 
 
 class Pacing(msgspec.Struct, frozen=True, kw_only=True):

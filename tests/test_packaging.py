@@ -1,4 +1,4 @@
-"""What the project's own frame names is there: the image, compose, make, CI."""
+"""What Kaiwa's own frame names is there: its image, make, CI. Compose: test_compose.py."""
 
 import os
 import re
@@ -6,96 +6,22 @@ import shlex
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 import yaml
 
 from tests.needed import needed
-from voice.cli import app
-from voice.config import ENVIRONMENT, ServerConfig
+from tests.test_compose import parsed
+from voice.config import ServerConfig
 
 ROOT = Path(__file__).parent.parent
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
-FIXED_IN_THE_IMAGE = {"KAIWA_HOST", "KAIWA_PORT", "RAG_INDEX_PATH"}
-"""Where it listens inside, and where the volume lies."""
-
-
-def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
-    """A `kaiwa` command's name and parameters, as its own parser takes them or refuses them."""
-    assert words[0] == "kaiwa"
-    root: Any = typer.main.get_command(app)
-    command = root.commands[words[1]]
-    return words[1], command.make_context(words[1], words[2:]).params
 
 
 def dockerfile(instruction: str) -> list[str]:
     lines = DOCKERFILE.replace("\\\n", " ").splitlines()
     return [line.partition(" ")[2] for line in lines if line.startswith(f"{instruction} ")]
-
-
-# --- compose --------------------------------------------------------------------------------------
-
-
-def test_compose_passes_every_setting_of_the_environment_and_no_other() -> None:
-    for name, service in SERVICES.items():
-        assert set(service["environment"]) | FIXED_IN_THE_IMAGE == set(ENVIRONMENT), name
-        for variable, value in service["environment"].items():
-            assert value.startswith(f"${{{variable}:"), "from the variable of the same name"
-
-
-def test_every_variable_that_compose_asks_for_is_a_setting() -> None:
-    text = (ROOT / "docker-compose.yml").read_text("utf-8")
-    assert set(re.findall(r"\$\{(\w+)", text)) <= set(ENVIRONMENT)
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_every_command_of_compose_is_one(name: str) -> None:
-    if "command" in SERVICES[name]:
-        parsed(SERVICES[name]["command"])
-
-
-def test_documents_that_are_mounted_are_what_ingest_reads() -> None:
-    service = SERVICES["ingest"]
-    command, params = parsed(service["command"])
-    mounted = [volume.split(":")[1] for volume in service["volumes"]]
-    assert command == "ingest" and [str(path) for path in params["paths"]] == ["/documents"]
-    assert "/documents" in mounted
-    # Whoever mounts documents and does not read them promises what is not kept.
-    for other in SERVICES.values():
-        if other is not service:
-            assert not any("/documents" in volume for volume in other.get("volumes", ()))
-
-
-def test_server_and_ingest_share_the_index_of_the_image() -> None:
-    (index,) = re.findall(r"RAG_INDEX_PATH=(\S+)", DOCKERFILE)
-    for name in ("kaiwa", "ingest"):
-        mounts = dict(volume.split(":")[:2] for volume in SERVICES[name]["volumes"])
-        assert Path(index).is_relative_to(mounts["index"])
-    assert "index" in COMPOSE["volumes"]
-
-
-def test_every_published_port_is_the_one_that_is_served() -> None:
-    default = str(ServerConfig().port)
-    for name, service in SERVICES.items():
-        for published in service.get("ports", ()):
-            assert published.startswith("127.0.0.1:"), f"{name} is open to others"
-            assert published.rsplit(":", 1)[1] == default
-    assert dockerfile("EXPOSE") == [default]
-    assert f"127.0.0.1:{default}/health" in DOCKERFILE
-
-
-def test_every_command_in_composes_comments_names_a_service() -> None:
-    text = (ROOT / "docker-compose.yml").read_text("utf-8")
-    assert re.findall(r"docker compose run --rm (\w+)", text) == ["ingest"]
-    (line,) = re.findall(r"run --rm ingest (kaiwa [^)]+?) drops", text)
-    assert parsed(shlex.split(line))[0] == "ingest"
-    profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
-    assert set(re.findall(r"--profile (\w+) up", text)) <= profiles
 
 
 # --- the image ------------------------------------------------------------------------------------
@@ -107,17 +33,48 @@ def test_the_image_holds_every_package_and_runs_a_command_that_is_one() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     packages = {name.partition(".")[0] for name in settings["tool"]["setuptools"]["packages"]}
     assert packages <= set(copied)
-    (command,) = dockerfile("CMD")[-1:]
-    assert parsed(yaml.safe_load(command))[0] == "serve"
+    serve, watch = (yaml.safe_load(command) for command in dockerfile("CMD"))
+    assert parsed(serve)[0] == "serve" == parsed(shlex.split(watch[3]))[0]
+    assert [Path(folder).name for folder in watch[4:]] == [
+        "voice",
+        "rag",
+        "providers",
+        "mocks",
+        "web",
+    ]
+    port = str(ServerConfig().port)
+    assert dockerfile("EXPOSE") == [port] and f"127.0.0.1:{port}/health" in DOCKERFILE
     ingested = re.findall(r"RUN (kaiwa ingest \S+)", DOCKERFILE)
     for line in ingested:
         path = parsed(shlex.split(line))[1]["paths"][0]
         assert (ROOT / Path(path).relative_to("/app")).is_dir()
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_every_service_is_built_from_a_file_that_is_there(name: str) -> None:
-    assert (ROOT / SERVICES[name]["build"]["dockerfile"]).is_file()
+def test_the_wheel_carries_every_file_that_the_program_reads() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    packed = {
+        path.relative_to(ROOT)
+        for package, patterns in settings["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    for needed_file in (
+        "voice/profiles/production.yaml",
+        "voice/prompts/agent/current",
+        "providers/tiny_en/model.int8.onnx",
+        "providers/tiny_en/tokens.txt",
+        "rag/samples",
+        "web/index.html",
+    ):
+        assert (ROOT / needed_file).exists()
+        assert any(path.is_relative_to(needed_file) for path in packed), needed_file
+    packages = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for folder in ("voice", "rag", "providers", "mocks")
+        for path in (ROOT / folder).rglob("*.py")
+        if "__pycache__" not in path.parts
+    }
+    assert packages <= set(settings["packages"])
 
 
 # --- make and CI ----------------------------------------------------------------------------------
@@ -154,6 +111,28 @@ def test_make_run_indexes_the_samples_where_the_server_reads_unless_an_index_is_
     subprocess.run(["make", "run", "-o", ".venv/bin/uv"], cwd=tmp_path, check=True)
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls == [*filter(None, [words]), "serve"]
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("up", "docker compose up -d --build"),
+        ("down", "docker compose down"),
+        ("logs", "docker compose logs -f backend"),
+        ("lint", ".venv/bin/hadolint docker/Dockerfile docker/*/Dockerfile"),
+        ("format", ".venv/bin/ruff format ."),
+        ("typecheck", ".venv/bin/mypy"),
+        ("test", ".venv/bin/pytest"),
+        ("coverage", ".venv/bin/coverage run -m pytest"),
+    ],
+)
+def test_make_has_a_target_for_it(target: str, command: str) -> None:
+    words = ["make", "--no-print-directory", "-n", "-o", ".venv/bin/uv", target]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert command in done.stdout.splitlines()
+    pages = "".join((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/deploy.md"))
+    for named in re.findall(r"^(?:.* )?make ([a-z]+)", pages, re.MULTILINE):
+        assert recipe(named), named
 
 
 def test_tests_run_in_an_environment_that_holds_what_the_lock_names_and_nothing_else() -> None:

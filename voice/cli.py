@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from providers.base import ProviderError
-from voice.config import Config, load
+from voice.config import Config, Problem, load
 from voice.errors import KaiwaError
+from voice.mocks_command import mocks
+from voice.models_command import app as models_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +38,7 @@ amounts to.""",
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 app.add_typer(config_app, name="config")
+app.add_typer(models_app, name="models")
 
 console = Console()
 complaints = Console(stderr=True)
@@ -55,14 +58,17 @@ def _config(
 ) -> Config:
     written = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     environment = {**written, **os.environ}
-    from voice.build import problems  # here, so that --help is there at once
+    from voice import makers, templates  # here, so that --help is there at once
+
+    def judge(found: Config) -> list[Problem]:
+        return [*makers.problems(found), *templates.problems(found)]
 
     return load(
         profile=profile,
         file=file,
         environment=environment,
         overrides=overrides,
-        judge=problems,
+        judge=judge,
     )
 
 
@@ -79,16 +85,23 @@ def serve(
 
     Ctrl-C or SIGTERM lets answers end first; a second one stops at once.
     """
-    chosen = _config(profile, config, {("server", "host"): host, ("server", "port"): port})
+
+    def read() -> Config:
+        return _config(profile, config, {("server", "host"): host, ("server", "port"): port})
+
+    chosen = read()
     from voice.server import run
 
-    raise typer.Exit(run(chosen))
+    raise typer.Exit(run(chosen, reread=read))
 
 
 @app.command()
 def ingest(
     paths: Annotated[
         list[str] | None, typer.Argument(help="Files and folders: md, txt, html, pdf, docx.")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="The same as PATHS, for scripts; repeatable.")
     ] = None,
     index: Annotated[
         str | None, typer.Option(help="Folder of the index; default: RAG_INDEX_PATH, data/index.")
@@ -110,6 +123,7 @@ def ingest(
     Documents of other folders stay in the index; files that are gone leave it. A running server
     answers from the new index as soon as it has loaded it, without a restart.
     """
+    paths = [*(paths or []), *(source or [])]
     if sum((fresh, remove, list_all)) > 1:
         raise typer.BadParameter("--fresh, --remove and --list exclude each other")
     if not list_all and not paths:
@@ -120,7 +134,7 @@ def ingest(
     from voice import ingest_command as command
 
     folder = command.index_folder(chosen.rag.index if index is None else index)
-    given = command.given_paths(paths or [])
+    given = command.given_paths(paths)
     if list_all:
         command.show_list(folder, console)
         return
@@ -215,11 +229,51 @@ def bench(
         raise KaiwaError(str(error)) from None
 
 
+@app.command("bench-stt")
+def bench_stt(
+    callers: Annotated[str, typer.Option(help="Callers at a time; several make a sweep.")] = (
+        "1,10,25,50"
+    ),
+    seconds: Annotated[float, typer.Option(help="For each count.")] = 10.0,
+    wav: Annotated[str, typer.Option(help="What callers say; empty: speech made here.")] = "",
+    profile: Profile = None,
+    config: ConfigFile = None,
+) -> None:
+    """Measure how many callers the configured recogniser follows in real time, without a server.
+
+    A count is held while no utterance is lost and 95 % of finals come within 150 ms. The event
+    loop's lag is this machine's, too: compare it with that of one caller.
+    """
+    chosen = _config(profile, config)
+    from voice.bench.config import BenchError
+    from voice.bench_stt_command import run_bench_stt
+
+    try:
+        run_bench_stt(chosen, list(_numbers(callers)), seconds, wav, console)
+    except BenchError as error:
+        raise KaiwaError(str(error)) from None
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise KaiwaError(f"--callers: must be numbers like 1,10,25, got {text!r}") from None
+
+
+app.command()(mocks)
+
+
+@app.command()
+def doctor(profile: Profile = None, config: ConfigFile = None) -> None:
+    """Look whether everything works that the profile needs, and say what to do.
+
+    Asks each provider one small request. Exit status 1 if something needed does not work.
+    """
+    chosen = _config(profile, config)
+    from voice.doctor_command import run_doctor
+
+    raise typer.Exit(run_doctor(chosen, console))
 
 
 @config_app.command("check")

@@ -17,7 +17,11 @@ from voice.cli import app
 from voice.errors import KaiwaError
 
 COMMANDS = {
-    (): ("serve", "ingest", "ask", "bench", "config"),
+    (): ("serve", "ingest", "ask", "bench", "config", "models", "mocks", "doctor"),
+    ("models",): ("list", "pull", "verify"),
+    ("models", "pull"): ("--force", "--models-dir"),
+    ("mocks",): ("--host", "--llm-port", "--jitter-ms", "--stt-dialect", "--fault"),
+    ("doctor",): ("--profile", "--config"),
     ("serve",): ("--profile", "--config", "--host", "--port"),
     ("ingest",): ("paths", "--index"),
     ("ask",): ("question", "--speak-to", "--profile"),

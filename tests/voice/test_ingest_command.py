@@ -66,6 +66,12 @@ def test_a_second_ingest_keeps_the_first_and_fresh_does_not(folders: Path) -> No
     assert listed() == ["hours.md", "readme.md"]
 
 
+def test_sources_may_be_named_by_an_option_as_scripts_like_it(folders: Path) -> None:
+    assert kaiwa("ingest", "--source", "a", "--source", "b/hours.md", "--index", "index")[0] == 0
+    assert listed() == ["hours.md", "readme.md"]
+    assert kaiwa("ingest", "--list", "--source", "a", "--index", "index")[0] != 0
+
+
 def test_a_folder_is_removed_by_its_path_or_its_name(folders: Path) -> None:
     kaiwa("ingest", "a", "b", "--index", "index")
     status, output, _ = kaiwa("ingest", "--remove", "a", "hours.md", "--index", "index")

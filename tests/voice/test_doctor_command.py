@@ -1,0 +1,275 @@
+"""`kaiwa doctor`: every part is asked for real, and each failure comes with what to do."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mocks.serve import KINDS, Options, environment, serving
+from tests.providers import tiny_voice
+from tests.served import Served, written
+from voice import checkup_machine
+from voice.checkup import examine
+from voice.checkup_machine import LEAST_BYTES, Finding, Findings, disk_found, port_found
+from voice.config import Config, load
+from voice.model_catalogue import find
+from voice.model_store import ModelStore
+
+
+@contextmanager
+def listening() -> Iterator[int]:
+    """A port that takes connections and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def config(profile: str = "embedded", variables: dict[str, str] | None = None) -> Config:
+    overrides: dict[tuple[str, str], Any] = {("server", "port"): 0}
+    return load(profile=profile, environment=variables or {}, overrides=overrides)
+
+
+def found(config: Config, limit_s: float = 10.0) -> dict[str, Finding]:
+    return {finding.what: finding for finding in asyncio.run(examine(config, limit_s=limit_s))}
+
+
+def bad(findings: dict[str, Finding]) -> list[str]:
+    return [what for what, finding in findings.items() if finding.mark == "✗"]
+
+
+def test_a_bare_machine_is_well_and_lacks_only_an_index(here: Path) -> None:
+    findings = found(config())
+    assert bad(findings) == []
+    assert {what for what, one in findings.items() if one.mark == "✓"} >= {
+        "settings", "vad: silero", "stt: pocketsphinx", "llm: extractive", "tts: espeak",
+        "embedder: lexical", "port", "disk",
+    }  # fmt: skip
+    assert findings["index"].mark == "!" and "kaiwa ingest" in findings["index"].remedy
+    assert findings["models: stt"].mark == "–"
+    assert "kaiwa models list stt" in findings["models: stt"].remedy
+
+
+def test_production_with_every_server_there_is_well(here: Path) -> None:
+    async def main() -> Findings:
+        options = Options(ports=dict.fromkeys(KINDS, 0))
+        async with serving(KINDS, options) as running:
+            return await examine(config("production", environment(running, options)))
+
+    findings = {finding.what: finding for finding in asyncio.run(main())}
+    assert bad(findings) == []
+    for what in ("stt: sherpa-server", "llm: openai", "tts: fish", "embedder: tei"):
+        assert findings[what].mark == "✓" and "answered in" in findings[what].found
+    assert findings["reranker: tei"].mark == "✓"
+    assert findings["tts: espeak (stands in)"].mark == "✓"
+
+
+NOWHERE = {
+    "LLM_ENDPOINT": "http://127.0.0.1:{}",
+    "LLM_MODEL": "x",
+    "STT_ENDPOINT": "ws://127.0.0.1:{}",
+    "TTS_ENDPOINT": "http://127.0.0.1:{}",
+    "EMBEDDING_ENDPOINT": "http://127.0.0.1:{}",
+    "RERANKER_ENDPOINT": "http://127.0.0.1:{}",
+}
+
+
+def test_each_server_that_is_not_there_is_told_with_its_variable(here: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        variables = {name: value.format(port) for name, value in NOWHERE.items()}
+        findings = found(config("production", variables))
+    assert bad(findings) == ["stt: sherpa-server", "llm: openai", "tts: fish", "embedder: tei"]
+    for what, variable in zip(bad(findings), ("STT", "LLM", "TTS", "EMBEDDING"), strict=True):
+        told = findings[what]
+        assert f"{variable}_ENDPOINT" in told.found + told.remedy, told
+        assert told.remedy, told
+    assert findings["reranker: tei"].mark == "!", "answers are found without"
+    for what in ("stt: pocketsphinx", "llm: extractive", "tts: espeak"):
+        assert findings[f"{what} (stands in)"].mark == "✓"
+
+
+def test_servers_that_never_answer_hold_nothing_up(here: Path) -> None:
+    with listening() as port:
+        variables = {name: value.format(port) for name, value in NOWHERE.items()}
+        begun = time.monotonic()
+        findings = found(config("production", variables), limit_s=1.5)
+        took_s = time.monotonic() - begun
+    assert took_s < 6, "side by side, and each within its time"
+    assert findings["llm: openai"].mark == "✗"
+    assert findings["tts: espeak (stands in)"].mark == "✓"
+
+
+def test_a_missing_package_is_told_and_not_raised(here: Path) -> None:
+    variables = {"EMBEDDING_PROVIDER": "sentence-transformers", "EMBEDDING_MODEL": "nowhere"}
+    findings = found(config(variables=variables))
+    assert bad(findings) == ["embedder: sentence-transformers"]
+
+
+def test_an_index_of_another_embedder_is_told_with_the_command_that_rebuilds_it(
+    here: Path,
+) -> None:
+    (here / "hours.md").write_text("# Hours\n\nWe open at nine.\n", "utf-8")
+    kaiwa("ingest", "hours.md")
+    assert found(config())["index"].found == "1 documents, 1 passages in data/index"
+    findings = found(config(variables={"EMBEDDING_PROVIDER": "mock"}))
+    assert bad(findings) == ["index"] and "kaiwa ingest" in findings["index"].remedy
+    next(here.glob("data/index/*/vectors.faiss")).write_bytes(b"")
+    assert bad(found(config())) == ["index"]
+
+
+def kaiwa(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "voice.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parent.parent.parent),
+            "COLUMNS": "200",
+            "NO_COLOR": "1",
+            **env,
+        },
+    )
+
+
+def test_a_model_that_was_cut_short_is_told_with_what_mends_it(here: Path) -> None:
+    tiny = find("tiny-en")
+    assert tiny is not None
+    ModelStore(Path("models")).pull(tiny, progress=lambda source: lambda done, total: None)
+    findings = found(config())
+    assert findings["stt: sherpa"].mark == findings["models: stt"].mark == "✓"
+    assert "models/stt/tiny-en" in findings["models: stt"].found
+    Path("models/stt/tiny-en/tokens.txt").write_text("")
+    findings = found(config())
+    assert set(bad(findings)) == {"stt: sherpa", "model tiny-en"}
+    assert "pull --force tiny-en" in findings["model tiny-en"].remedy
+
+
+def test_a_voice_in_a_folder_of_its_own_is_found(here: Path) -> None:
+    (here / "models" / "tts" / "tiny").mkdir(parents=True)
+    tiny_voice.write(here / "models" / "tts" / "tiny")
+    findings = found(config())
+    assert findings["tts: sherpa"].mark == "✓", findings["tts: sherpa"]
+    assert findings["espeak-ng"].mark == "✓", "asked too: it could stand in"
+
+
+# --- the machine ----------------------------------------------------------------------------------
+
+
+def on_port(port: int) -> Finding:
+    overrides = {("server", "port"): port}
+    return port_found(load(environment={}, overrides=overrides))[0]
+
+
+def test_a_taken_port_is_told_with_another() -> None:
+    with listening() as port:
+        told = on_port(port)
+    assert told.mark == "✗" and f"KAIWA_PORT={port + 1}" in told.remedy
+    assert on_port(port).mark == "✓"
+
+
+def test_a_kaiwa_that_serves_already_is_no_fault(tmp_path: Path) -> None:
+    served = Served(written(tmp_path, {}))
+    try:
+        told = on_port(int(served.url.rpartition(":")[2].rstrip("/")))
+    finally:
+        served.stop()
+    assert told.mark == "!" and "Kaiwa" in told.found
+
+
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 10, LEAST_BYTES - 1))
+    assert {finding.mark for finding in disk_found(config())} == {"✗"}
+
+
+def program(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    path = folder / "bin" / "nvidia-smi"
+    path.parent.mkdir()
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+
+
+def test_a_gpu_is_named_and_what_can_use_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(here, monkeypatch, "echo 'NVIDIA H200, 143771 MiB, 570.86'")
+    told = found(config())["GPU"]
+    assert told.mark == "✓" and "H200" in told.found
+    assert "faiss" in told.found and "onnxruntime" in told.found
+
+
+def test_a_driver_that_hangs_is_ended(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(here, monkeypatch, f"echo $$ > {here}/pid; exec sleep 600")
+    monkeypatch.setattr(checkup_machine, "SMI_LIMIT_S", 1.0)
+    told = asyncio.run(checkup_machine.gpu_found(config()))[0]
+    assert told.mark == "–" and "nothing for 1 s" in told.found and told.remedy
+    pid = (here / "pid").read_text().strip()
+    state = Path(f"/proc/{pid}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_the_exit_status_is_1_where_something_needed_does_not_work(here: Path) -> None:
+    well = kaiwa("doctor", KAIWA_PORT="0")
+    assert well.returncode == 0, well.stdout + well.stderr
+    assert "Everything that this profile needs works" in well.stdout
+    with listening() as port:
+        ill = kaiwa("doctor", KAIWA_PORT=str(port))
+    assert ill.returncode == 1 and f"Does not work: port {port}" in ill.stdout
+    assert "Traceback" not in ill.stderr and "warning" not in ill.stderr
+
+
+HANGING = """
+import sys, threading
+from rich.console import Console
+from voice import checkup_machine
+from voice.config import load
+from voice.doctor_command import run_doctor
+import asyncio
+async def stuck(config):
+    await asyncio.to_thread(threading.Event().wait)
+import voice.checkup
+voice.checkup.gpu_found = stuck
+config = load(environment={"STT_PROVIDER": "pocketsphinx"}, overrides={("server", "port"): 0})
+sys.exit(run_doctor(config, Console(width=200), limit_s=3.0))
+"""
+"""A check whose thread never ends."""
+
+
+def test_what_hangs_does_not_keep_the_command(here: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no answer within 3 s" in done.stdout and "Everything" in done.stdout
+
+
+def test_wrong_settings_are_told_before_anything_is_asked(here: Path) -> None:
+    done = kaiwa("doctor", "--profile", "production")
+    assert done.returncode == 2 and "LLM_ENDPOINT" in done.stderr
