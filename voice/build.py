@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from providers.base import Provider, ProviderError
+from providers.base import Provider, ProviderError, Slot
 from rag.retrieve import IndexRetriever
 from voice.chain_llm import ChainLLM
 from voice.chain_stt import ChainSTT
@@ -16,6 +16,7 @@ from voice.clauses import ClauseSplitter
 from voice.config import Config
 from voice.errors import ConfigError
 from voice.makers import chosen, make_all, problems
+from voice.patience import Patience
 from voice.providers import Providers
 
 log = structlog.get_logger()
@@ -116,11 +117,23 @@ def make(config: Config, slot: str) -> Any:
         case "stt":
             return ChainSTT(made, now=now, attempt_s=section.attempt_limit_s)
         case "llm":
-            limit_s = section.attempt_limit_s
-            return ChainLLM(made, now=now, attempt_s=limit_s, continues=_continues)
+            return ChainLLM(
+                made,
+                now=now,
+                patience=Patience(
+                    Slot.LLM, "token", section.first_token_limit_s, section.token_limit_s
+                ),
+                attempt_s=section.attempt_limit_s,
+                continues=_continues,
+            )
         case "tts":
             return ChainTTS(
-                made, now=now, attempt_s=section.attempt_limit_s, next_s=section.audio_limit_s
+                made,
+                now=now,
+                patience=Patience(
+                    Slot.TTS, "audio", section.first_audio_limit_s, section.audio_limit_s
+                ),
+                attempt_s=section.attempt_limit_s,
             )
     return first
 

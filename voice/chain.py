@@ -48,6 +48,12 @@ class Link(Generic[P]):
         self.breaker.succeeded()
         self.problem, self._doubted_until = "", 0.0
 
+    def recovered(self, now: float) -> None:
+        """A small request of the watch succeeded, which callers' larger ones need not do."""
+        self.problem = ""
+        if self.breaker.state(now) is not State.CLOSED:
+            self.succeeded()
+
     def failed(self, error: ProviderError, now: float) -> None:
         self.breaker.failed(now)
         self.problem, self._doubted_until = error.message, now + DOUBT_S
@@ -60,6 +66,9 @@ class Chain(Generic[P]):
         providers: At least one, the preferred one first.
         now: A monotonic clock, in seconds.
     """
+
+    keeps_time = True
+    """The limits are kept link by link: one over all of them would cut the last one's short."""
 
     def __init__(self, providers: Sequence[P], *, now: Callable[[], float]) -> None:
         self.links = tuple(Link(provider) for provider in providers)

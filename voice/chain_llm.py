@@ -15,7 +15,7 @@ from providers.base import (
     ToolCallDelta,
 )
 from voice.chain import Chain, Link
-from voice.patience import Patience, in_time
+from voice.patience import Limit, Patience, within
 from voice.prompt import Seam, continued
 
 LIMIT = "llm.attempt_limit_s"
@@ -23,6 +23,7 @@ LIMIT = "llm.attempt_limit_s"
 
 class ChainLLM(Chain[LLM]):
     """Args:
+    patience: For one that nobody can take over from.
     attempt_s: How long one that others can take over from may keep us waiting for its first
         token, or for the next.
     continues: Which of them can go on where another broke off, rather than only begin anew.
@@ -33,11 +34,12 @@ class ChainLLM(Chain[LLM]):
         providers: Sequence[LLM],
         *,
         now: Callable[[], float],
+        patience: Patience,
         attempt_s: float,
         continues: Callable[[LLM], bool],
     ) -> None:
         super().__init__(providers, now=now)
-        self._patience = Patience(Slot.LLM, "token", attempt_s, attempt_s)
+        self._patience, self._attempt_s = patience, attempt_s
         self._continues = continues
 
     async def stream(self, request: LLMRequest) -> AsyncGenerator[LLMEvent, None]:
@@ -45,11 +47,10 @@ class ChainLLM(Chain[LLM]):
         tried: list[Link[LLM]] = []
         failure: ProviderError | None = None
         while (link := self.next_after(tried)) is not None:
-            alone = self.is_last(link, tried)
             tried.append(link)
             if said and not self._continues(link.provider):
                 continue
-            events = self._attempt(link, request, said, alone=alone)
+            events = self._attempt(link, request, said, tried)
             try:
                 async with aclosing(events):
                     async for event in events:
@@ -64,21 +65,28 @@ class ChainLLM(Chain[LLM]):
         raise failure or self.nobody()
 
     async def _attempt(
-        self, link: Link[LLM], request: LLMRequest, said: str, *, alone: bool
+        self, link: Link[LLM], request: LLMRequest, said: str, tried: list[Link[LLM]]
     ) -> AsyncGenerator[LLMEvent, None]:
         seam = Seam(said) if said else None
         if seam is not None:
             request = msgspec.structs.replace(request, messages=continued(request.messages, said))
-        events = link.provider.stream(request)
-        if not alone:
-            events = in_time(events, self._patience, link.info.provider, setting=LIMIT)
-        begun = False
+        begun, speaks = False, bool(said)
+
+        def limit() -> Limit:
+            others = [one for one in self.order() if one not in tried]
+            if any(self._continues(one.provider) or not speaks for one in others):
+                return self._attempt_s, LIMIT
+            return self._patience.limit(begun=begun)
+
+        stream = link.provider.stream(request)
+        events = within(stream, limit, Slot.LLM, "token", link.info.provider)
         with self.asking(link):
             async with aclosing(events):
                 async for event in events:
                     if not begun:
                         begun = True
                         self.served_by(link)
+                    speaks = speaks or isinstance(event, TextDelta)
                     if seam is not None and isinstance(event, TextDelta):
                         event = TextDelta(seam.feed(event.text))
                         if not event.text:

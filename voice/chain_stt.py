@@ -18,6 +18,7 @@ from providers.base import (
     SttSink,
     SttStream,
 )
+from voice.backlog import Backlog
 from voice.chain import Chain, Link
 
 MOST_BYTES = 60 * LISTEN_RATE_HZ * 2
@@ -71,10 +72,12 @@ class ChainSttStream:
         """One for each link, for as long as the call lasts: recognisers learn the voice."""
         self._takes: dict[int, _Take] = {}
         self._current: _Take | None = None
+        self._backlog = Backlog()
 
     # --- Protocol ---------------------------------------------------------------------------------
 
     def begin(self, utterance: int) -> None:
+        self.abandon()
         take = self._current = self._takes[utterance] = _Take(utterance)
         self._hand_on(take, None)
 
@@ -82,6 +85,7 @@ class ChainSttStream:
         take = self._current
         if take is None:
             return
+        self._backlog.arrive(len(pcm) / 2 / LISTEN_RATE_HZ, self._chain.now())
         if len(take.audio) + len(pcm) <= MOST_BYTES:
             take.audio += pcm
         else:
@@ -132,9 +136,15 @@ class ChainSttStream:
             return
         take.tried.append(link)
         link.breaker.enter(self._chain.now())
-        take.stream = self._stream(link)
+        try:
+            take.stream = self._stream(link)
+        except ProviderError as error:  # it could not be started
+            take.stream = None
+            self._chain.fail(link, error)
+            return self._hand_on(take, error)
         take.stream.begin(take.utterance)
         if take.audio:
+            self._backlog.arrive(len(take.audio) / 2 / LISTEN_RATE_HZ, self._chain.now())
             take.stream.feed(bytes(take.audio))
         if take.ended:
             take.stream.end()
@@ -167,8 +177,10 @@ class ChainSttStream:
 
     def _wait(self, take: _Take) -> None:
         if not self._chain.is_last(take.link, take.tried):
+            # What came faster than it was spoken takes its time to be heard.
+            limit_s = self._chain.attempt_s + self._backlog.left_s(self._chain.now())
             loop = asyncio.get_running_loop()
-            take.timer = loop.call_later(self._chain.attempt_s, self._too_late, take, take.link)
+            take.timer = loop.call_later(limit_s, self._too_late, take, take.link)
 
     def _too_late(self, take: _Take, link: Link[STT]) -> None:
         limit_s = self._chain.attempt_s

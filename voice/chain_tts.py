@@ -7,7 +7,7 @@ import numpy as np
 
 from providers.base import TTS, ProviderError, Slot, SpeechAudio, SpeechEvent
 from voice.chain import Chain, Link
-from voice.patience import Patience, in_time
+from voice.patience import Limit, Patience, within
 from voice.resample import Resampler
 
 LIMIT = "tts.attempt_limit_s"
@@ -15,8 +15,8 @@ LIMIT = "tts.attempt_limit_s"
 
 class ChainTTS(Chain[TTS]):
     """Args:
+    patience: For one that nobody can take over from, and for all but the first sound.
     attempt_s: How long one that others can take over from may keep us waiting for its first sound.
-    next_s: And for the next.
     """
 
     def __init__(
@@ -24,11 +24,11 @@ class ChainTTS(Chain[TTS]):
         providers: Sequence[TTS],
         *,
         now: Callable[[], float],
+        patience: Patience,
         attempt_s: float,
-        next_s: float,
     ) -> None:
         super().__init__(providers, now=now)
-        self._patience = Patience(Slot.TTS, "audio", attempt_s, next_s)
+        self._patience, self._attempt_s = patience, attempt_s
 
     @property
     def rate_hz(self) -> int:
@@ -44,26 +44,40 @@ class ChainTTS(Chain[TTS]):
         tried: list[Link[TTS]] = []
         failure: ProviderError | None = None
         while (link := self.next_after(tried)) is not None:
-            alone = self.is_last(link, tried)
+            stream = link.provider.stream(text, voice=voice, language=language, speed=speed)
+            events = self._attempt(link, stream, alone=self.is_last(link, tried))
             tried.append(link)
-            events = link.provider.stream(text, voice=voice, language=language, speed=speed)
-            if not alone:
-                events = in_time(events, self._patience, link.info.provider, setting=LIMIT)
             sounded = False
             try:
-                with self.asking(link):
-                    async with aclosing(self._converted(link, events)) as converted:
-                        async for event in converted:
-                            if not sounded and isinstance(event, SpeechAudio):
-                                sounded = True
-                                self.served_by(link)
-                            yield event
+                async with aclosing(events):
+                    async for event in events:
+                        sounded = sounded or _is_sound(event)
+                        yield event
                 return
             except ProviderError as error:
                 failure = error
                 if sounded and self.next_after(tried) is not None:
                     return
         raise failure or self.nobody()
+
+    async def _attempt(
+        self, link: Link[TTS], stream: AsyncGenerator[SpeechEvent, None], *, alone: bool
+    ) -> AsyncGenerator[SpeechEvent, None]:
+        sounded = False
+
+        def limit() -> Limit:
+            if alone or sounded:
+                return self._patience.limit(begun=sounded)
+            return self._attempt_s, LIMIT
+
+        events = within(stream, limit, Slot.TTS, "audio", link.info.provider)
+        with self.asking(link):
+            async with aclosing(self._converted(link, events)) as converted:
+                async for event in converted:
+                    if not sounded and _is_sound(event):
+                        sounded = True
+                        self.served_by(link)
+                    yield event
 
     async def _converted(
         self, link: Link[TTS], events: AsyncGenerator[SpeechEvent, None]
@@ -77,6 +91,10 @@ class ChainTTS(Chain[TTS]):
                 yield event
         if resampler is not None:
             yield SpeechAudio(resampler.flush().tobytes())
+
+
+def _is_sound(event: SpeechEvent) -> bool:
+    return isinstance(event, SpeechAudio) and bool(event.pcm)
 
 
 def _resampled(resampler: Resampler, pcm: bytes) -> bytes:

@@ -67,6 +67,8 @@ class StartReply(Struct, frozen=True):
     """Answer."""
 
     turn: int
+    lost: bool = False
+    """There is nothing to answer: the recogniser lost it, so ask for it again."""
 
 
 class SkipReply(Struct, frozen=True):

@@ -40,6 +40,10 @@ MOST_HOTWORDS = 100
 """Every one makes the search longer."""
 
 
+LONGEST_HOTWORD = 40
+"""What is longer is a sentence about what will be said, as others' recognisers take it."""
+
+
 class Floor:
     """Args:
     outbox: For the sound; events go by `send`, which numbers them.
@@ -95,7 +99,6 @@ class Floor:
             ended=self._answer_ended,
         )
         self._backlog, self._unsettled = Backlog(), 0
-        self._lost_turn = 0
         self.options: ReplyOptions | None = None
         """Of the answer that the client asked for and that has not begun."""
 
@@ -162,10 +165,9 @@ class Floor:
                     self.utterances.understood(command.turn, command.text)
                 case events.Misheard():
                     self._unsettled -= 1
-                    self._lost_turn = command.turn
                     self.utterances.misheard(command.turn)
                 case events.StartReply():
-                    self._start_reply(command.turn, at)
+                    self._start_reply(command.turn, at, lost=command.lost)
                 case events.SkipReply():
                     self.close_turn(command.turn, _skipped(command, commands), at)
         if self.options is not None and not self.turns.reply_pending:
@@ -224,11 +226,12 @@ class Floor:
         transcription = self.settings.audio.input.transcription
         prompt = transcription.prompt if transcription is not None else ""
         named = (" ".join(part.split()) for part in re.split("[,、，\n]", prompt))
-        return Expected(self.language(), tuple(filter(None, named))[:MOST_HOTWORDS])
+        hotwords = tuple(word for word in named if 0 < len(word) <= LONGEST_HOTWORD)
+        return Expected(self.language(), hotwords[:MOST_HOTWORDS])
 
     # --- the answer -------------------------------------------------------------------------------
 
-    def _start_reply(self, turn: int, at: float) -> None:
+    def _start_reply(self, turn: int, at: float, *, lost: bool) -> None:
         options, self.options = self.options or ReplyOptions(self.settings), None
         language = self.language()
         self.answers.begin(
@@ -237,7 +240,7 @@ class Floor:
             item_id=self.utterances.item_id(turn),
             language=language,
             at=at,
-            say=misheard(language) if turn == self._lost_turn else "",
+            say=misheard(language) if lost else "",
         )
 
     def void_request(self, reason: str, outcome: Outcome, at: float) -> None:

@@ -73,7 +73,7 @@ class _Watched:
             log.info("provider_recovered", slot=self.slot, provider=self.provider.info.provider)
         self._problem = ""
         if self.link is not None:
-            self.link.succeeded()
+            self.link.recovered(self._now())
 
     def failed(self, error: ProviderError) -> None:
         if self.problem != error.message:
@@ -118,7 +118,7 @@ class Watch:
     def failed(self, slot: str, error: ProviderError) -> None:
         """A call met this just now: no need to wait for the next check."""
         watched = self._by_slot.get(slot, [])
-        if len(watched) == 1:
+        if len(watched) == 1 and watched[0].link is None:
             watched[0].failed(error)
             watched[0].doubted.set()
 

@@ -66,9 +66,6 @@ def _openai(config: Config) -> LLM:
     from providers.llm_openai import OpenAICompatibleLLM
 
     llm = config.llm
-    first_token_s = llm.first_token_limit_s
-    if llm.fallbacks:
-        first_token_s = min(first_token_s, llm.attempt_limit_s)
     return OpenAICompatibleLLM(
         llm.endpoint,
         model=llm.model,
@@ -79,7 +76,7 @@ def _openai(config: Config) -> LLM:
         priority=llm.priority,
         cache_salt=llm.cache_salt,
         retry=Retry(retries=llm.retries),
-        first_token_s=first_token_s,
+        first_token_s=llm.first_token_limit_s,
         token_gap_s=llm.token_limit_s,
     )
 
@@ -312,6 +309,9 @@ def links(config: Config, slot: str) -> list[Config]:
 def _with(config: Config, slot: str, number: int, entry: str | dict[str, Any]) -> Config:
     section = getattr(config, slot)
     given = {"provider": entry} if isinstance(entry, str) else entry
+    if {"endpoint", "endpoints"} & set(given):  # somebody else's: our key is none of theirs
+        own_keys = {"api_key", "cache_salt"} & set(section.__struct_fields__)
+        given = {**dict.fromkeys(own_keys, ""), **given}
     tree = {**msgspec.to_builtins(section), "fallbacks": (), **given}
     try:
         own = msgspec.convert(tree, type(section), strict=False)

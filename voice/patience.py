@@ -1,7 +1,7 @@
 """How long a stream's next event may take, counted only while somebody waits for it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Literal, TypeVar
 
@@ -23,28 +23,53 @@ class Patience(Struct, frozen=True):
     first_s: float
     next_s: float
 
+    def limit(self, *, begun: bool) -> "Limit":
+        if begun:
+            return self.next_s, f"{self.slot}.{self.what}_limit_s"
+        return self.first_s, f"{self.slot}.first_{self.what}_limit_s"
 
-async def in_time(
-    stream: AsyncGenerator[E, None], patience: Patience, provider: str, *, setting: str = ""
+
+Limit = tuple[float, str]
+"""Seconds, and the setting they come from."""
+
+
+async def within(
+    stream: AsyncGenerator[E, None],
+    limit: Callable[[], Limit],
+    slot: Slot,
+    what: str,
+    provider: str,
 ) -> AsyncGenerator[E, None]:
     """The stream's events. Closing this closes the stream.
 
     Args:
-        setting: Where both limits are one other setting: its name, for the error.
+        limit: Asked before each event.
     Raises:
         ProviderError: The next one did not come in time; and whatever the stream raises.
     """
-    slot, what = patience.slot, patience.what
-    limit_s, named = patience.first_s, setting or f"{slot}.first_{what}_limit_s"
     async with aclosing(stream):
         while True:
+            limit_s, setting = limit()
             try:
                 async with asyncio.timeout(limit_s + GRACE_S):
                     event = await anext(stream)
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                message = f"no {what} within {limit_s:g} s ({named})"
+                message = f"no {what} within {limit_s:g} s ({setting})"
                 raise ProviderError(slot, provider, Fault.TIMEOUT, message) from None
             yield event
-            limit_s, named = patience.next_s, setting or f"{slot}.{what}_limit_s"
+
+
+async def in_time(
+    stream: AsyncGenerator[E, None], patience: Patience, provider: str
+) -> AsyncGenerator[E, None]:
+    """`within` the first limit, and from event to event within the next one."""
+    begun = False
+    events = within(
+        stream, lambda: patience.limit(begun=begun), patience.slot, patience.what, provider
+    )
+    async with aclosing(events):
+        async for event in events:
+            begun = True
+            yield event

@@ -11,6 +11,7 @@ there. Cancelling the task closes both streams, down to their HTTP responses.
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -38,6 +39,12 @@ from voice.phrases import apology, hold
 from voice.settings import Settings
 
 SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…")
+
+FIRST_CJK = "\u2e80"
+"""From here on, scripts that put no spaces between words."""
+NO_MORE_HOLDS = 1000
+
+E = TypeVar("E")
 
 
 class Retrieved(Struct, frozen=True):
@@ -211,7 +218,7 @@ class Reply:
     async def _tokens(self, request: LLMRequest) -> AsyncGenerator[str, None]:
         """The words as the model gives them; whatever else it gives is posted or kept."""
         thought = False
-        stream = in_time(self._llm.stream(request), self._task.tokens, self._llm.info.provider)
+        stream = _timed(self._llm, self._llm.stream(request), self._task.tokens)
         async with contextlib.aclosing(stream) as events:
             async for event in events:
                 if not thought:
@@ -320,12 +327,15 @@ class Reply:
                     return await self._clauses.get()
             except TimeoutError:
                 self._holds += 1
-                await self._speak_clause(self._apart(words), speaking, holds=True)
+                try:
+                    await self._speak_clause(self._apart(words), speaking, holds=True)
+                except ProviderError:  # the answer may still find a voice
+                    self._holds = NO_MORE_HOLDS
 
     def _apart(self, clause: str) -> str:
         """With a space in front, where words that broke a silence are said before or after it."""
         before, after = self._said[-1:], clause[:1]
-        spaced = before.isascii() and after.isascii()
+        spaced = before < FIRST_CJK and after < FIRST_CJK
         joined = before and after and not before.isspace() and not after.isspace()
         return f" {clause}" if self._holds and spaced and joined else clause
 
@@ -336,7 +346,7 @@ class Reply:
         self._sound(speaking.convert(self._gap()))  # heard while the voice makes the next clause
         from_chars, from_ms = 0, self._sound_ms
         stream = self._tts.stream(clause, voice=out.voice, language=task.language, speed=out.speed)
-        async with contextlib.aclosing(in_time(stream, task.audio, provider)) as events:
+        async with contextlib.aclosing(_timed(self._tts, stream, task.audio)) as events:
             async for event in events:
                 if not begun:
                     begun = True
@@ -381,3 +391,12 @@ class Reply:
         self._said += text
         self._post(Said(self._turn, text, holds))
         return before
+
+
+def _timed(
+    provider: LLM | TTS, stream: AsyncGenerator[E, None], patience: Patience
+) -> AsyncGenerator[E, None]:
+    """A chain keeps the time of each of its links."""
+    if getattr(provider, "keeps_time", False):
+        return stream
+    return in_time(stream, patience, provider.info.provider)

@@ -151,6 +151,7 @@ class TurnTaker:
         self._open: Utterance | None = None
         self._waiting: list[Utterance] = []
         self._wanted: int | None = None
+        self._wanted_lost = False
         self._asked = False
         """The client itself asked for the answer: it must get one, whatever was said."""
         self._unanswered: int | None = None
@@ -400,15 +401,17 @@ class TurnTaker:
             done = self._waiting.pop(0)
             lost = done.failed and not done.text
             orders.append(Misheard(done.turn) if lost else Understood(done.turn, done.text))
-            if not done.text and self.rules.automatic and not (lost and done.wants_reply):
+            wants = done.wants_reply or (lost and self._asked)
+            if not done.text and (lost or self.rules.automatic) and not (lost and wants):
                 orders.append(SkipReply(done.turn, no_speech=True))
-            elif done.wants_reply:
+            elif wants:
                 orders += self._drop_wanted()  # what was said before it is answered with it
-                self._wanted = done.turn
+                self._wanted, self._wanted_lost = done.turn, lost
             else:
                 orders += self._leave(done.turn)
         if self._asked and self._wanted is None and not self._waiting:
             self._wanted, self._unanswered = self._unanswered or self.new_turn(), None
+            self._wanted_lost = False
         return orders + self._start_reply() if self._reply_is_due else orders
 
     @property
@@ -426,7 +429,7 @@ class TurnTaker:
             orders.append(SkipReply(turn, no_speech=False))
             turn = self.new_turn()
         self.replying, self._last_reply = True, turn
-        return [*orders, StartReply(turn)]
+        return [*orders, StartReply(turn, lost=self._wanted_lost)]
 
     def _expect_none(self) -> None:
         """What is being waited for will not be answered."""

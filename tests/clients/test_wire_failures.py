@@ -10,7 +10,7 @@ from tests.clients.wire_client import VAD, calling
 
 FAULTS = [
     {"slot": "stt", "kind": "fail", "request": 1, "times": 2},
-    {"slot": "tts", "kind": "fail", "request": 1},
+    {"slot": "tts", "kind": "fail", "request": 2},
 ]
 
 
@@ -33,6 +33,8 @@ def test_a_lost_utterance_and_a_lost_voice_are_told_and_got_over(
             assert failed["content_index"] == 0
             assert failed["error"]["type"] and failed["error"]["message"]
             assert None not in failed["error"].values()
+            asked_again = await client.until("response.done")
+            assert asked_again["response"]["status"] == "completed"
             await client.ask("good morning")
             done = await client.until("response.done")
             assert done["response"]["status"] == "failed"

@@ -12,6 +12,7 @@ from mocks.tts import ToneTTS
 from providers.base import Fault, LLMRequest, Provider, ProviderError, Slot
 from voice.chain_llm import ChainLLM
 from voice.health import CHECK_AGAIN_S, CHECK_EVERY_S, Watch, without_addresses
+from voice.patience import Patience
 
 DOWN = ScriptedFault(kind="fail", request=0, fault=Fault.UNREACHABLE, message="connection refused")
 
@@ -84,7 +85,11 @@ def test_a_check_that_hangs_or_breaks_does_not_end_the_watch() -> None:
 
 def chained(*providers: Any) -> ChainLLM:
     return ChainLLM(
-        providers, now=lambda: asyncio.get_running_loop().time(), attempt_s=2, continues=bool
+        providers,
+        now=lambda: asyncio.get_running_loop().time(),
+        patience=Patience(Slot.LLM, "token", 10.0, 5.0),
+        attempt_s=2,
+        continues=bool,
     )
 
 

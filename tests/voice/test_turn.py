@@ -291,7 +291,7 @@ def test_a_final_that_does_not_come_is_replaced_by_the_last_partial() -> None:
 
 
 def test_a_final_that_does_not_come_after_no_partial_is_misheard_and_asked_for_again() -> None:
-    assert committed().wait(3.0).times() == [(4.0, Misheard(1)), (4.0, StartReply(1))]
+    assert committed().wait(3.0).times() == [(4.0, Misheard(1)), (4.0, StartReply(1, lost=True))]
 
 
 def test_a_failed_recognition_keeps_what_was_heard() -> None:
@@ -305,7 +305,7 @@ def test_a_failure_after_the_final_takes_no_word_back() -> None:
 
 
 def test_a_failure_before_any_word_is_misheard() -> None:
-    assert committed().fails(1).take() == [Misheard(1), StartReply(1)]
+    assert committed().fails(1).take() == [Misheard(1), StartReply(1, lost=True)]
 
 
 def test_what_is_misheard_while_the_caller_speaks_on_is_not_talked_over() -> None:
