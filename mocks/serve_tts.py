@@ -10,6 +10,7 @@ import hmac
 import random
 import socket
 import struct
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
@@ -58,7 +59,7 @@ class TtsFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.request == 0 or self.request <= request < self.request + self.times
 
 
-class TtsServer:
+class TtsServer(ABC):
     """What both have.
 
     Args:
@@ -160,8 +161,9 @@ class TtsServer:
         response: web.StreamResponse = await handler(request)
         return response
 
+    @abstractmethod
     def _failure(self, status: int, message: str, retry_after: str = "") -> web.Response:
-        raise NotImplementedError
+        """In the words of this server."""
 
     async def _state(self, _: web.Request) -> web.Response:
         counts = ("requests", "running", "finished", "aborted", "connections")

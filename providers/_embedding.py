@@ -7,6 +7,7 @@ an ingest's passages   batches, three in flight, tried again for a minute where 
 
 import asyncio
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
@@ -29,7 +30,7 @@ _RETRY = Retry(retries=7, first_pause_s=0.25, longest_pause_s=15.0)
 _CHECKED = "check"
 
 
-class RemoteEmbedder:
+class RemoteEmbedder(ABC):
     """The part of an embedder that does not know its server's language."""
 
     def __init__(
@@ -108,13 +109,13 @@ class RemoteEmbedder:
 
     # --- what a server's language adds
 
+    @abstractmethod
     async def _identify(self) -> None:
         """Raises ProviderError unless the server is there and has the right model."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _ask(self, texts: list[str], *, is_query: bool) -> list[list[float]]:
         """As many lists of numbers as texts, in their order, unchecked."""
-        raise NotImplementedError
 
     # --- asking
 

@@ -55,7 +55,7 @@ class ChainLLM(Chain[LLM]):
                 async with aclosing(events):
                     async for event in events:
                         if isinstance(event, ToolCallDelta):
-                            tried = list(self.links)  # half a call cannot be gone on with
+                            tried[:] = self.links  # half a call cannot be gone on with
                         elif isinstance(event, TextDelta):
                             said += event.text
                         yield event

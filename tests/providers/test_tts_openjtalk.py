@@ -12,10 +12,17 @@ import pytest
 from providers._openjtalk_voice import LEAD_S, TAIL_S, shares, trimmed
 from providers.base import ProviderError, SpeechAudio, SpeechEvent, WordTiming
 from providers.tts_openjtalk import RATE_HZ, OpenJTalkTTS
+from tests.needed import missing
 
 TEXT = "営業時間は午前9時から、午後8時までです。"
 HAS_ENGINE = importlib.util.find_spec("pyopenjtalk") is not None
-with_engine = pytest.mark.skipif(not HAS_ENGINE, reason="the extra `japanese` is not installed")
+with_engine = pytest.mark.usefixtures("engine")
+
+
+@pytest.fixture
+def engine() -> None:
+    if not HAS_ENGINE:
+        missing("the extra `japanese` is not installed")
 
 
 def with_voice(work: Callable[[OpenJTalkTTS], Awaitable[Any]]) -> Any:

@@ -435,3 +435,11 @@ def test_a_small_request_that_succeeds_does_not_make_up_for_large_ones_that_fail
         assert not link.breaker.admits(now())
 
     run_virtual(scenario())
+
+
+def test_one_in_the_middle_of_a_call_is_given_its_own_time_since_nobody_can_go_on() -> None:
+    call = Reply(tool_calls=(ToolCall("call_1", "look_up", '{"a": 1}'),))
+    first = EchoLLM([call], faults=[ScriptedFault(kind="slow", item=1, factor=400)])
+    first.token_ms = 10
+    _, took_s = seconds(said(llm(first, EchoLLM())))
+    assert took_s > 2.5
