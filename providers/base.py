@@ -59,6 +59,8 @@ class ProviderError(Exception):
         self.provider = provider
         self.fault = fault
         self.message = message
+        self.was_told = False
+        """Whether it is in the log and the metrics already."""
 
     @property
     def retryable(self) -> bool:
@@ -90,7 +92,12 @@ class Provider(Protocol):
         """
 
     async def check(self) -> None:
-        """One real, small request: returns if it succeeded, raises ProviderError if not."""
+        """One real, small request: returns if it succeeded, raises ProviderError if not.
+
+        Made now and then, see `voice.health`. A provider may have two attributes besides:
+        `ping`, an `async def ping(self) -> None` that raises ProviderError where the server is dead
+        and costs it nothing, asked once a second; and `check_every_s`, where a check costs money.
+        """
 
     async def aclose(self) -> None:
         """Give everything back, within 2 s. Idempotent."""

@@ -58,7 +58,8 @@ class Answer:
         once and asks for the next response, which is refused while this one is open; and one that
         the caller cut is none."""
         self._ended: Ended | None = None
-        self._holding = False
+        self._answers_from_ms: float | None = None
+        """Where its own sound begins: behind what was said into a silence before it."""
 
     @property
     def active(self) -> bool:
@@ -82,14 +83,15 @@ class Answer:
             case Phrased():
                 self.timeline.stamp(Stamp.FIRST_CLAUSE, at)
             case Said():
-                self._holding = fact.holds
+                if not fact.holds and self._answers_from_ms is None:
+                    self._answers_from_ms = self.playout.duration_ms
                 self.text += fact.text
                 return self.response.say(fact.text)
             case Marked():
                 self.playout.mark(fact.chars, fact.at_ms)
                 self._marks.append((fact.chars, round(fact.at_ms)))
             case Sounded():
-                if not self._holding:
+                if self._answers_from_ms is not None:
                     self.timeline.stamp(Stamp.TTS_FIRST_AUDIO, at)
                 self.playout.push(fact.pcm)
                 return self._speech_marks()
@@ -140,7 +142,7 @@ class Answer:
     def frames(self, now: float) -> list[Frame]:
         """What is due; the caller of this sends it at once."""
         frames = self.playout.due(now)
-        if frames and not self._holding:
+        if frames and self._is_answer(self.playout.sent_ms):
             self.timeline.stamp(Stamp.TTS_START, now)
         return frames
 
@@ -186,9 +188,12 @@ class Answer:
 
     # --- heard ------------------------------------------------------------------------------------
 
+    def _is_answer(self, upto_ms: float) -> bool:
+        return self._answers_from_ms is not None and upto_ms > self._answers_from_ms
+
     def report(self, played_ms: float, now: float) -> None:
         self.playout.report(played_ms, now)
-        if played_ms > 0:
+        if self._is_answer(played_ms):
             self.timeline.stamp(Stamp.HEARD, now)
         if self._conversation.is_cut(self.item_id):  # the client knows better than the estimate
             heard_ms = self.playout.heard_ms(now)

@@ -13,6 +13,7 @@ import structlog
 from providers.base import LLMRequest, Slot, Tool
 from voice import metrics, reply, settings, wire
 from voice.answer import Answer
+from voice.chain import CALL
 from voice.config import Config
 from voice.conversation import Conversation
 from voice.ids import Ids
@@ -174,6 +175,7 @@ class Answers:
         )
 
     async def _run(self, work: reply.Reply, turn: int) -> None:
+        CALL.set({"session": self._name, "turn": turn})  # in this task's own context
         try:
             await work.run()
         except Exception as error:  # our bug: it ends this answer, not the call

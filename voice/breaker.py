@@ -3,6 +3,8 @@
 closed ──5 failures in 30 s──▶ open ──10 s──▶ half-open ──one probe succeeds──▶ closed
                                 ▲                 │
                                 └────it fails─────┘
+
+A request that began before it opened and ends later says nothing new: only the probe's end counts.
 """
 
 from collections import deque
@@ -19,6 +21,10 @@ class State(StrEnum):
     HALF_OPEN = "half-open"
 
 
+Ticket = int
+"""A request that was entered; it ends once."""
+
+
 class Breaker:
     """Told of every request's end; all times are of one monotonic clock, in seconds."""
 
@@ -28,7 +34,8 @@ class Breaker:
         self._within_s, self._pause_s = within_s, pause_s
         self._failed_at: deque[float] = deque(maxlen=failures)
         self._opened_at: float | None = None
-        self._probing = False
+        self._entered = 0
+        self._probe: Ticket | None = None
 
     def state(self, now: float) -> State:
         if self._opened_at is None:
@@ -38,23 +45,38 @@ class Breaker:
     def admits(self, now: float) -> bool:
         """Whether a request may be made now; `enter` makes it."""
         state = self.state(now)
-        return state is State.CLOSED or (state is State.HALF_OPEN and not self._probing)
+        return state is State.CLOSED or (state is State.HALF_OPEN and self._probe is None)
 
-    def enter(self, now: float) -> None:
+    def enter(self, now: float) -> Ticket:
         """A request begins; exactly one of the three below ends it."""
-        self._probing = self.state(now) is State.HALF_OPEN
+        self._entered += 1
+        if self.state(now) is State.HALF_OPEN:
+            self._probe = self._entered
+        return self._entered
 
-    def succeeded(self) -> None:
+    def succeeded(self, ticket: Ticket) -> None:
+        if self._opened_at is None or ticket == self._probe:
+            self.close()
+
+    def failed(self, ticket: Ticket, now: float) -> None:
+        if self._opened_at is None or ticket == self._probe:
+            self.count(now)
+
+    def abandoned(self, ticket: Ticket) -> None:
+        """Nobody waited for its end."""
+        if ticket == self._probe:
+            self._probe = None
+
+    # --- by somebody who asks besides, and whose word counts at any time --------------------------
+
+    def close(self) -> None:
         self._failed_at.clear()
-        self._opened_at, self._probing = None, False
+        self._opened_at, self._probe = None, None
 
-    def failed(self, now: float) -> None:
+    def count(self, now: float) -> None:
+        """One more failure."""
         self._failed_at.append(now)
         full = len(self._failed_at) == self._failed_at.maxlen
         if self._opened_at is not None or (full and now - self._failed_at[0] <= self._within_s):
             self._opened_at = now
-        self._probing = False
-
-    def abandoned(self) -> None:
-        """Nobody waited for its end."""
-        self._probing = False
+        self._probe = None

@@ -4,17 +4,20 @@
     ends     succeeded, failed (the next one takes over) or abandoned (the caller cut in)
 
 A caller's request is the dearest probe there is, so the health watch asks as well: its successes
-close a breaker, its failures open it, before anybody has to wait for them.
+close a breaker, its failures open it, before anybody has to wait for them. A small request may
+succeed where callers' larger ones fail, though: its success counts only when theirs are long past.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
 from providers.base import Fault, Provider, ProviderError, ProviderInfo
-from voice.breaker import Breaker, State
+from voice.breaker import PAUSE_S, Breaker, State, Ticket
 
 P = TypeVar("P", bound=Provider)
 
@@ -24,7 +27,20 @@ clause, and to find out would cost that clause the time limit."""
 RECENT_S = 10.0
 """So long after a fallback it is still told of."""
 
+CALL: ContextVar[dict[str, Any]] = ContextVar("call")
+"""The session, and the turn, whose request this is: for the log. Read on a request's own path only;
+work that many calls share may have been begun in any of them."""
+
 log = structlog.get_logger()
+
+
+@contextmanager
+def of_call(call: dict[str, Any]) -> Iterator[None]:
+    before = CALL.set(call)
+    try:
+        yield
+    finally:
+        CALL.reset(before)
 
 
 class Link(Generic[P]):
@@ -33,8 +49,10 @@ class Link(Generic[P]):
     def __init__(self, provider: P) -> None:
         self.provider = provider
         self.breaker = Breaker()
+        self.started = False
         self.problem = ""
         """Of the last request; empty: it succeeded."""
+        self._failed_at = -PAUSE_S
         self._doubted_until = 0.0
 
     @property
@@ -44,18 +62,39 @@ class Link(Generic[P]):
     def is_doubted(self, now: float) -> bool:
         return now < self._doubted_until
 
-    def succeeded(self) -> None:
-        self.breaker.succeeded()
+    async def start(self) -> None:
+        """Idempotent.
+
+        Raises:
+            ProviderError: It cannot serve yet.
+        """
+        if not self.started:
+            await self.provider.start()
+            self.started = True
+
+    # --- callers' requests ------------------------------------------------------------------------
+
+    def succeeded(self, ticket: Ticket) -> None:
+        self.breaker.succeeded(ticket)
         self.problem, self._doubted_until = "", 0.0
 
-    def recovered(self, now: float) -> None:
-        """A small request of the watch succeeded, which callers' larger ones need not do."""
-        self.problem = ""
-        if self.breaker.state(now) is not State.CLOSED:
-            self.succeeded()
+    def failed(self, error: ProviderError, ticket: Ticket, now: float) -> None:
+        self.breaker.failed(ticket, now)
+        self._failed_at = now
+        self._doubt(error, now)
 
-    def failed(self, error: ProviderError, now: float) -> None:
-        self.breaker.failed(now)
+    # --- the watch's ------------------------------------------------------------------------------
+
+    def check_succeeded(self, now: float) -> None:
+        if now - self._failed_at >= PAUSE_S:
+            self.breaker.close()
+            self.problem, self._doubted_until = "", 0.0
+
+    def check_failed(self, error: ProviderError, now: float) -> None:
+        self.breaker.count(now)
+        self._doubt(error, now)
+
+    def _doubt(self, error: ProviderError, now: float) -> None:
         self.problem, self._doubted_until = error.message, now + DOUBT_S
 
 
@@ -87,23 +126,25 @@ class Chain(Generic[P]):
         return self._fell_back_at is not None and self.now() - self._fell_back_at < RECENT_S
 
     async def start(self) -> None:
-        """Starts all of them; a fallback that has to load first would come too late.
+        """Starts all of them, side by side: a fallback that has to load first would come too late.
+
+        The watch goes on with those that cannot start yet.
 
         Raises:
             ProviderError: Of the one that failed last, if none can serve.
         """
-        failure: ProviderError | None = None
-        ready = 0
-        for link in self.links:
-            try:
-                await link.provider.start()
-                ready += 1
-            except ProviderError as error:
-                failure = error
-                link.failed(error, self.now())
-                log.warning("provider_not_there_yet", error=str(error))
-        if failure is not None and not ready:
-            raise failure
+        failures = [f for f in await asyncio.gather(*map(self._start, self.links)) if f is not None]
+        if len(failures) == len(self.links):
+            raise failures[-1]
+
+    async def _start(self, link: Link[P]) -> ProviderError | None:
+        try:
+            await link.start()
+        except ProviderError as error:
+            link.check_failed(error, self.now())
+            log.warning("provider_not_there_yet", error=str(error))
+            return error
+        return None
 
     async def check(self) -> None:
         """Of the first one that can serve; the watch asks each link by itself."""
@@ -142,20 +183,21 @@ class Chain(Generic[P]):
     @contextmanager
     def asking(self, link: Link[P]) -> Iterator[None]:
         """One request: its end is told to the link; a cancelled one ends without a verdict."""
-        now = self.now()
-        link.breaker.enter(now)
+        ticket = link.breaker.enter(self.now())
         try:
             yield
         except ProviderError as error:
-            self.fail(link, error)
+            self.fail(link, ticket, error)
             raise
         except BaseException:
-            link.breaker.abandoned()
+            link.breaker.abandoned(ticket)
             raise
-        link.succeeded()
+        link.succeeded(ticket)
 
-    def fail(self, link: Link[P], error: ProviderError) -> None:
-        link.failed(error, self.now())
+    def fail(self, link: Link[P], ticket: Ticket, error: ProviderError) -> None:
+        link.failed(error, ticket, self.now())
+        error.was_told = True
+        log.warning("provider_failed", error=str(error), fault=error.fault.value, **CALL.get({}))
         self.on_failed(link, error)
 
     def served_by(self, link: Link[P]) -> None:
@@ -170,6 +212,7 @@ class Chain(Generic[P]):
                 provider=first.info.provider,
                 to=link.info.provider,
                 problem=first.problem,
+                **CALL.get({}),
             )
 
     def nobody(self) -> ProviderError:

@@ -19,7 +19,8 @@ from providers.base import (
     SttStream,
 )
 from voice.backlog import Backlog
-from voice.chain import Chain, Link
+from voice.breaker import Ticket
+from voice.chain import CALL, Chain, Link, of_call
 
 MOST_BYTES = 60 * LISTEN_RATE_HZ * 2
 """Kept of one utterance, to be heard again; a turn is no longer."""
@@ -52,6 +53,8 @@ class _Take:
         """Whether `audio` is all of it."""
         self.ended = False
         self.tried: list[Link[STT]] = []
+        self.ticket: Ticket = 0
+        """Of its request to the last one tried."""
         self.stream: SttStream | None = None
         self.timer: asyncio.TimerHandle | None = None
 
@@ -68,6 +71,7 @@ class ChainSttStream:
     ) -> None:
         self._chain, self._sink = chain, sink
         self._language, self._hotwords = language, hotwords
+        self._call = CALL.get({})
         self._streams: dict[Link[STT], SttStream] = {}
         """One for each link, for as long as the call lasts: recognisers learn the voice."""
         self._takes: dict[int, _Take] = {}
@@ -108,7 +112,7 @@ class ChainSttStream:
             return
         del self._takes[take.utterance]
         take.stream.abandon()
-        take.link.breaker.abandoned()
+        take.link.breaker.abandoned(take.ticket)
         self._put_back(take)
 
     def close(self) -> None:
@@ -116,7 +120,7 @@ class ChainSttStream:
             if take.timer is not None:
                 take.timer.cancel()
             if take.stream is not None:
-                take.link.breaker.abandoned()
+                take.link.breaker.abandoned(take.ticket)
                 take.stream.close()
         self._takes.clear()
         self._current = None
@@ -135,19 +139,19 @@ class ChainSttStream:
             self._sink(SttFailure(utterance=take.utterance, error=error))
             return
         take.tried.append(link)
-        link.breaker.enter(self._chain.now())
+        take.ticket = link.breaker.enter(self._chain.now())
         try:
-            take.stream = self._stream(link)
+            stream = take.stream = self._stream(link)
         except ProviderError as error:  # it could not be started
             take.stream = None
-            self._chain.fail(link, error)
+            self._chain.fail(link, take.ticket, error)
             return self._hand_on(take, error)
-        take.stream.begin(take.utterance)
-        if take.audio:
+        stream.begin(take.utterance)
+        if take.audio and take.stream is stream:
             self._backlog.arrive(len(take.audio) / 2 / LISTEN_RATE_HZ, self._chain.now())
-            take.stream.feed(bytes(take.audio))
-        if take.ended:
-            take.stream.end()
+            stream.feed(bytes(take.audio))
+        if take.ended and take.stream is stream:  # else it failed already, and another has it
+            stream.end()
             self._wait(take)
 
     def _stream(self, link: Link[STT]) -> SttStream:
@@ -196,13 +200,15 @@ class ChainSttStream:
             if fact.is_final:
                 self._over(take)
                 del self._takes[take.utterance]
-                link.succeeded()
-                self._chain.served_by(link)
+                link.succeeded(take.ticket)
+                with of_call(self._call):
+                    self._chain.served_by(link)
             self._sink(fact)
             return
-        self._chain.fail(link, fact.error)
         self._over(take)
-        self._hand_on(take, fact.error)
+        with of_call(self._call):
+            self._chain.fail(link, take.ticket, fact.error)
+            self._hand_on(take, fact.error)
 
     def _over(self, take: _Take) -> None:
         if take.timer is not None:

@@ -14,7 +14,7 @@ import structlog
 from providers.base import Provider, ProviderError, Retriever
 from voice import logs, metrics
 from voice.answers import Outbox
-from voice.chain import Chain, Link
+from voice.chain import CALL, Chain, Link
 from voice.config import LOOPBACK, Config
 from voice.errors import ConfigError
 from voice.health import Health, Watch
@@ -87,7 +87,6 @@ class Desk:
         """Somebody else took over, and the caller may have noticed nothing."""
         labels = (error.slot.value, error.provider, error.fault.value)
         metrics.PROVIDER_ERRORS.labels(*labels).inc()
-        log.warning("provider_failed", error=str(error), fault=error.fault.value)
         self.watch.link_failed(link)
 
     @property
@@ -117,8 +116,10 @@ class Desk:
             raise Refusal(503, "server_busy", "All lines are busy; please call again shortly.")
 
     def new_session(self, outbox: Outbox) -> Session:
+        session_id = f"sess_{secrets.token_hex(8)}"
+        CALL.set({"session": session_id})  # in the connection's own task
         session = Session(
-            f"sess_{secrets.token_hex(8)}",
+            session_id,
             config=self.prompt.into(self.config, date.today()),
             providers=self._providers,
             outbox=outbox,

@@ -22,6 +22,8 @@ PING_EVERY_S = 1.0
 CHECK_AGAIN_S = 2.0
 """After a failure: a repair is seen soon."""
 CHECK_LIMIT_S = 10.0
+START_LIMIT_S = 120.0
+"""For what could not be started with the server, and has to load a model now."""
 
 log = structlog.get_logger()
 
@@ -68,12 +70,21 @@ class _Watched:
     def problem(self) -> str:
         return self._problem if self.link is None else self.link.problem
 
+    async def start(self) -> None:
+        if self.link is not None:
+            await self.link.start()
+
+    @property
+    def is_started(self) -> bool:
+        return self.link is None or self.link.started
+
     def succeeded(self) -> None:
-        if self.problem:
-            log.info("provider_recovered", slot=self.slot, provider=self.provider.info.provider)
+        had_problem = bool(self.problem)
         self._problem = ""
         if self.link is not None:
-            self.link.recovered(self._now())
+            self.link.check_succeeded(self._now())
+        if had_problem and not self.problem:
+            log.info("provider_recovered", slot=self.slot, provider=self.provider.info.provider)
 
     def failed(self, error: ProviderError) -> None:
         if self.problem != error.message:
@@ -81,7 +92,7 @@ class _Watched:
             log.warning("provider_unhealthy", slot=self.slot, provider=name, problem=problem)
         self._problem = error.message
         if self.link is not None:
-            self.link.failed(error, self._now())
+            self.link.check_failed(error, self._now())
 
     @property
     def status(self) -> ProviderStatus:
@@ -140,7 +151,10 @@ class Watch:
 
     async def _ask_again(self, watched: _Watched) -> None:
         while True:
-            await self._ask(watched, watched.provider.check)
+            if not watched.is_started:
+                await self._ask(watched, watched.start, START_LIMIT_S)
+            if watched.is_started:
+                await self._ask(watched, watched.provider.check)
             if not watched.problem:
                 watched.doubted.clear()
                 await self._ask_lightly(watched)
@@ -151,7 +165,7 @@ class Watch:
         """Until the next real request is due, or something seems wrong."""
         ping = getattr(watched.provider, "ping", None)
         loop = asyncio.get_running_loop()
-        until = loop.time() + CHECK_EVERY_S
+        until = loop.time() + getattr(watched.provider, "check_every_s", CHECK_EVERY_S)
         while (left_s := until - loop.time()) > 0 and not watched.problem:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left_s, PING_EVERY_S) if ping else left_s):
@@ -161,16 +175,21 @@ class Watch:
             if ping is not None:
                 await self._ask(watched, ping)
 
-    async def _ask(self, watched: _Watched, request: Callable[[], Awaitable[None]]) -> None:
+    async def _ask(
+        self,
+        watched: _Watched,
+        request: Callable[[], Awaitable[None]],
+        limit_s: float = CHECK_LIMIT_S,
+    ) -> None:
         info = watched.provider.info
         slot = Slot(watched.slot)
         try:
-            async with asyncio.timeout(CHECK_LIMIT_S):
+            async with asyncio.timeout(limit_s):
                 await request()
         except ProviderError as error:
             problem = error
         except TimeoutError:
-            message = f"a small request took longer than {CHECK_LIMIT_S:g} s"
+            message = f"a small request took longer than {limit_s:g} s"
             problem = ProviderError(slot, info.provider, Fault.TIMEOUT, message)
         except Exception as error:  # a check of ours that breaks must not end the watch
             log.exception("check_broke", slot=watched.slot)
@@ -184,7 +203,10 @@ class Watch:
     def statuses(self) -> dict[str, ProviderStatus]:
         statuses = {}
         for slot, provider in self._providers.items():
-            first, *others = [watched.status for watched in self._by_slot[slot]]
+            watched = self._by_slot[slot]
+            if isinstance(provider, Chain):  # in the order they are asked in now
+                watched = sorted(watched, key=lambda one: provider.links.index(one.link))
+            first, *others = [one.status for one in watched]
             count = getattr(provider, "fallback_count", 0)
             statuses[slot] = msgspec.structs.replace(
                 first, fallback_count=count, fallbacks=tuple(others)

@@ -162,9 +162,11 @@ class Session:
         self._send(wire.Error(error=body))
 
     def _provider_failed(self, error: ProviderError) -> None:
-        metrics.PROVIDER_ERRORS.labels(error.slot.value, error.provider, error.fault.value).inc()
         self._on_failed(error.slot.value, error)
-        self._log.warning("provider_failed", error=str(error), fault=error.fault.value)
+        if not error.was_told:
+            labels = (error.slot.value, error.provider, error.fault.value)
+            metrics.PROVIDER_ERRORS.labels(*labels).inc()
+            self._log.warning("provider_failed", error=str(error), fault=error.fault.value)
 
     def _send(self, event: wire.ServerEvent) -> None:
         event.event_id = self._ids.new("event")

@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+import structlog
 
 from mocks.clock import now, run_virtual
 from mocks.faults import LAST, ScriptedFault
@@ -25,7 +26,7 @@ from providers.base import (
     WordTiming,
 )
 from voice.breaker import FAILURES, PAUSE_S
-from voice.chain import DOUBT_S
+from voice.chain import DOUBT_S, of_call
 from voice.chain_llm import ChainLLM
 from voice.chain_stt import ChainSTT
 from voice.chain_tts import ChainTTS
@@ -228,7 +229,8 @@ def test_where_nobody_could_go_on_a_clause_that_breaks_off_is_an_error() -> None
 
     async def scenario() -> None:
         for _ in range(FAILURES):  # opens the second one's breaker
-            chain.fail(chain.links[1], ProviderError(*_OF_TTS))
+            ticket = chain.links[1].breaker.enter(now())
+            chain.fail(chain.links[1], ticket, ProviderError(*_OF_TTS))
         with pytest.raises(ProviderError, match="scripted"):
             await sound_s(chain, "The first clause of the answer,")
 
@@ -427,12 +429,76 @@ def test_a_small_request_that_succeeds_does_not_make_up_for_large_ones_that_fail
     link = chain.links[0]
 
     async def scenario() -> None:
-        for _ in range(FAILURES - 1):
-            link.failed(error, now())
-            link.recovered(now())
-            assert not link.problem
-        link.failed(error, now())
+        for _ in range(FAILURES):
+            link.failed(error, link.breaker.enter(now()), now())
+            link.check_succeeded(now())
+            assert link.problem == "no token"
+        await asyncio.sleep(PAUSE_S - 0.1)
+        link.check_succeeded(now())
         assert not link.breaker.admits(now())
+        await asyncio.sleep(0.2)
+        link.check_succeeded(now())
+        assert link.breaker.admits(now()) and not link.problem
+
+    run_virtual(scenario())
+
+
+def test_what_only_small_requests_found_wrong_one_of_them_takes_back_at_once() -> None:
+    link = llm(EchoLLM(), EchoLLM()).links[0]
+    for second in range(FAILURES):
+        link.check_failed(ProviderError(Slot.LLM, "echo", Fault.UNREACHABLE, "refused"), second)
+    assert not link.breaker.admits(FAILURES)
+    link.check_succeeded(FAILURES)
+    assert link.breaker.admits(FAILURES) and not link.problem
+
+
+def test_a_chain_starts_if_one_can_and_the_others_are_known_not_to_have() -> None:
+    class Absent(EchoLLM):
+        async def start(self) -> None:
+            raise ProviderError(Slot.LLM, "echo", Fault.UNREACHABLE, "not there yet")
+
+    chain = llm(Absent(), EchoLLM())
+    run_virtual(chain.start())
+    assert [link.started for link in chain.links] == [False, True]
+    assert chain.links[0].problem == "not there yet"
+    with pytest.raises(ProviderError, match="not there yet"):
+        run_virtual(llm(Absent(), Absent()).start())
+
+
+def test_the_log_names_the_call_whose_answer_another_gives() -> None:
+    async def scenario() -> None:
+        with of_call({"session": "sess_7", "turn": 3}):
+            await said(llm(EchoLLM(faults=[DOWN]), EchoLLM()))
+
+    with structlog.testing.capture_logs() as lines:
+        run_virtual(scenario())
+    told = {line["event"]: (line.get("session"), line.get("turn")) for line in lines}
+    assert told == {"provider_failed": ("sess_7", 3), "fell_back": ("sess_7", 3)}
+
+
+def test_a_recogniser_that_fails_while_it_is_being_told_is_passed_over_once() -> None:
+    class Prompt(EchoSTT):
+        """Fails in the middle of `begin`."""
+
+        def open(self, sink: Any, **kind: Any) -> Any:
+            stream, begin = super().open(sink, **kind), None
+            begin = stream.begin
+
+            def failing(utterance: int) -> None:
+                begin(utterance)
+                error = ProviderError(Slot.STT, "echo", Fault.CRASHED, "gone")
+                sink(SttFailure(utterance=utterance, error=error))
+
+            stream.begin = failing  # type: ignore[method-assign]
+            return stream
+
+    async def scenario() -> None:
+        second = EchoSTT(text="heard once")
+        caller = Caller(EchoSTT(faults=[ScriptedFault(kind="fail", item=1)]), Prompt(), second)
+        caller.say(1)
+        await asyncio.sleep(2.0)
+        assert caller.finals == {1: "heard once"} and caller.lost == []
+        caller.stream.close()
 
     run_virtual(scenario())
 

@@ -148,6 +148,65 @@ def test_a_death_in_silence_is_told_within_two_seconds_where_a_ping_costs_nothin
     run_virtual(scenario())
 
 
+def test_one_that_could_not_be_started_with_the_server_is_started_once_it_can() -> None:
+    class Late(EchoLLM):
+        starts = 0
+        there = False
+
+        async def start(self) -> None:
+            self.starts += 1
+            if not self.there:
+                raise ProviderError(Slot.LLM, "echo", Fault.REFUSED, "no model in models/llm")
+
+    async def scenario() -> None:
+        late = Late()
+        chain = chained(late, EchoLLM())
+        await chain.start()
+        watched = watch(chain)
+        watched.start()
+        await asyncio.sleep(5)
+        assert "no model" in watched.statuses()["llm"].problem
+        late.there = True
+        await asyncio.sleep(CHECK_AGAIN_S + 0.1)
+        assert watched.statuses()["llm"].healthy
+        begun = late.starts
+        await asyncio.sleep(CHECK_EVERY_S)
+        assert late.starts == begun
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
+def test_a_model_that_was_switched_to_is_shown_first() -> None:
+    first, second = EchoLLM(), EchoLLM(["x"])
+    chain = chained(first, second)
+    watched = watch(chain)
+    chain.prefer(second)
+    second_link = chain.links[0]
+    second_link.problem = "slow"
+    status = watched.statuses()["llm"]
+    assert status.problem == "slow" and status.fallbacks[0].problem == ""
+
+
+def test_one_whose_checks_cost_money_is_asked_as_often_as_it_says() -> None:
+    class Paid(EchoLLM):
+        check_every_s = 300.0
+        checks = 0
+
+        async def check(self) -> None:
+            self.checks += 1
+
+    async def scenario() -> None:
+        paid = Paid()
+        watched = watch(paid)
+        watched.start()
+        await asyncio.sleep(700)
+        assert paid.checks == 3
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
 @pytest.mark.parametrize("endpoint", ["http://10.0.0.7:8000/v1", "ws://stt.internal:6006"])
 def test_strangers_learn_that_something_is_wrong_and_not_where(endpoint: str) -> None:
     body: dict[str, Any] = {

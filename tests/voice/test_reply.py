@@ -5,14 +5,19 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
+from mocks.clock import now
 from mocks.faults import LAST, ScriptedFault
 from mocks.llm import EchoLLM, Reply
 from mocks.retriever import ScriptedRetriever
 from mocks.tts import ToneTTS
-from providers.base import Fault, Passage, SpeechAudio, ToolCall
+from providers.base import Fault, Passage, Slot, SpeechAudio, ToolCall
 from tests.driving import PLAIN, Call, converse
-from voice.config import AgentConfig, Config, LlmConfig, TtsConfig
+from voice.chain_llm import ChainLLM
+from voice.config import AgentConfig, Config, LlmConfig, PlayoutConfig, TtsConfig
+from voice.metrics import PROVIDER_ERRORS
+from voice.patience import Patience
 from voice.phrases import HOLD, apology
 
 ANSWER = "We are open from nine until eight. On Sundays we are closed, and on holidays too."
@@ -323,6 +328,14 @@ def test_a_slow_model_leaves_nobody_in_silence_for_three_seconds() -> None:
     assert timeline["tts_start_ms"] > 8000, "the figure is of the answer, not of the word before"
 
 
+def test_an_answer_that_waits_behind_a_word_into_the_silence_starts_with_its_own_sound() -> None:
+    call = held(EchoLLM(["Nine to eight."], first_token_ms=2100))
+    hold_ms = len(HOLD["en"][0]) * 65
+    hold_began_ms = 1000 * (call.frames[0].at - 1.0)
+    timeline = call.one("kaiwa.turn.timeline").event
+    assert timeline["tts_start_ms"] > hold_began_ms + hold_ms - PlayoutConfig().lead_ms - 40
+
+
 def test_a_model_that_stops_in_mid_answer_is_waited_for_with_a_word() -> None:
     call = held(EchoLLM([ANSWER], faults=[fault("stall", 9)]))
     said = f"We are open from nine until eight. {HOLD['en'][0]} {SORRY}"
@@ -349,3 +362,29 @@ def test_a_caller_may_cut_in_on_the_word_that_breaks_the_silence() -> None:
     call = converse(scenario, llm=EchoLLM(["late", "Second."], first_token_ms=2500), config=PLAIN)
     assert call.outcomes() == ["interrupted", "completed"]
     assert call.history()[-1][1].endswith("Second.")
+
+
+def test_a_chains_failure_is_one_log_line_and_one_count_though_the_answer_fails_by_it() -> None:
+    class Alone(ChainLLM):
+        running = 0
+
+    chain = Alone(
+        [EchoLLM(faults=[fault("fail")])],
+        now=now,
+        patience=Patience(Slot.LLM, "token", 10.0, 5.0),
+        attempt_s=2.0,
+        continues=bool,
+    )
+    counted = PROVIDER_ERRORS.labels("llm", "echo", "broken")
+    before = counted._value.get()
+
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(5.0)
+
+    with structlog.testing.capture_logs() as lines:
+        call = converse(scenario, llm=chain)
+    assert call.done()[0] == ("failed", "llm_broken")
+    told = [line for line in lines if line["event"] == "provider_failed"]
+    assert [line["turn"] for line in told] == [1] and told[0]["session"]
+    assert counted._value.get() == before, "by the desk, which the chain tells"
