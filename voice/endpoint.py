@@ -3,7 +3,7 @@
 Silence is samples, so a burst of late packets neither ends a turn nor stretches it. But samples
 come in frames, and waiting for the frame that carries the last needed sample costs up to a frame
 on every turn. So the clock may run ahead of the audio, by at most one frame, while every whole
-chunk that has come was judged silent:
+chunk that has come was judged silent, the last one perhaps excepted: it may wait for a batch.
 
     audio    |-- frame --|-- frame --|-- frame --|  . . . next frame on its way
     judged   |---- chunk ----|---- chunk ----|
@@ -12,6 +12,9 @@ chunk that has come was judged silent:
 
 from providers.base import LISTEN_RATE_HZ, VAD_CHUNK_SAMPLES
 
+UNJUDGED_SAMPLES = 2 * VAD_CHUNK_SAMPLES
+"""Less than this may be unjudged: a chunk that VAD is at, and a part of the next one. Who begins to
+speak in there is heard as if 50 ms later: as an interruption."""
 MAX_AHEAD_S = 0.12
 """Clients send 10 to 100 ms frames; further ahead than that a missing frame is a stall."""
 
@@ -36,14 +39,14 @@ class AudioClock:
         self.judged = max(self.judged, sample)
 
     @property
-    def _all_judged(self) -> bool:
-        return self.position - self.judged < VAD_CHUNK_SAMPLES
+    def _is_judged(self) -> bool:
+        return self.position - self.judged < UNJUDGED_SAMPLES
 
     def when(self, sample: int) -> float | None:
         """Loop time at which `sample` is reached; None while only more audio can tell."""
         if self.judged >= sample:
             return self.arrived_at
-        if not self._all_judged:
+        if not self._is_judged:
             return None
         ahead_s = max(0, sample - self.position) / LISTEN_RATE_HZ
         return self.arrived_at + ahead_s if ahead_s <= self._frame_s else None

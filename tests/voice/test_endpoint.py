@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice.endpoint import MAX_AHEAD_S, AudioClock, samples
+from voice.endpoint import MAX_AHEAD_S, UNJUDGED_SAMPLES, AudioClock, samples
 
 FRAME = 320
 """20 ms."""
@@ -43,12 +43,18 @@ def test_a_very_long_frame_does_not_let_the_clock_run_a_second_ahead() -> None:
     assert clock.when(16000 + samples(MAX_AHEAD_S * 1000) + 1) is None
 
 
-def test_while_vad_lags_behind_by_a_chunk_nothing_ahead_of_it_is_reached() -> None:
-    clock = clock_at(50, judged=16000 - 512)
-    assert clock.when(16000 - 511) is None
-    assert not clock.reached(16000 - 511, 100.0)
-    clock.judge(16000 - 511)
-    assert clock.reached(16000 - 511, 1.0)
+def test_a_chunk_that_vad_is_just_at_holds_the_end_of_the_turn_up_by_nothing() -> None:
+    clock = clock_at(50, judged=16000 - UNJUDGED_SAMPLES + 1)
+    assert clock.reached(16000 + 160, 1.01)
+
+
+def test_while_vad_lags_behind_by_more_nothing_ahead_of_it_is_reached() -> None:
+    clock = clock_at(50, judged=16000 - UNJUDGED_SAMPLES)
+    ahead = 16000 - UNJUDGED_SAMPLES + 1
+    assert clock.when(ahead) is None
+    assert not clock.reached(ahead, 100.0)
+    clock.judge(ahead)
+    assert clock.reached(ahead, 1.0)
 
 
 def test_a_burst_moves_the_clock_by_its_samples_and_not_by_its_delay() -> None:
