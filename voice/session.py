@@ -81,6 +81,7 @@ class Session:
         self._inbox: deque[tuple[float, Any]] = deque()
         self._pumping = self._broken = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self.closed = False
 
     # --- in ---------------------------------------------------------------------------------------
@@ -180,13 +181,18 @@ class Session:
             self._floor.carry_out(self._turns.tick(at), at)
 
     def _set_timer(self) -> None:
+        turn_due, sound_due = self._turns.deadline(), self._answers.next_due()
+        if turn_due is None or sound_due is None:
+            due = turn_due if sound_due is None else sound_due
+        else:
+            due = min(turn_due, sound_due)
         if self._timer is not None:
+            if due is not None and self._timer_at <= due:
+                return  # it comes early and is set anew then: most deadlines move on and on
             self._timer.cancel()
             self._timer = None
-        wanted = (self._turns.deadline(), self._answers.next_due())
-        due = min((at for at in wanted if at is not None), default=None)
         if due is not None and not self.closed:
-            delay = max(0.0, due - self._now())
+            delay, self._timer_at = max(0.0, due - self._now()), due
             self._timer = asyncio.get_running_loop().call_later(delay, self._timer_due, due)
 
     def _timer_due(self, due: float) -> None:

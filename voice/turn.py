@@ -23,6 +23,7 @@ where the caller may not interrupt, the next one waits for the end of the last.
 """
 
 from enum import Enum
+from math import inf
 
 from msgspec import Struct
 
@@ -273,19 +274,23 @@ class TurnTaker:
 
     def deadline(self) -> float | None:
         """Loop time at which `tick` has something to do; None: only a fact can bring that."""
-        due: list[float | None] = []
+        due = inf
+        if self.caller is not Caller.SILENT and self.rules.automatic:
+            due = self.clock.arrived_at + self.rules.stall_s
         if self.caller is Caller.PAUSING:
-            due.append(self.clock.when(self._silence_ends()))
+            due = min(due, self._when(self._silence_ends()))
             if self._live is not None:
-                due.append(self.clock.when(self._final_wanted_at()))
-        if self.rules.automatic and self.caller is not Caller.SILENT:
-            due.append(self.clock.arrived_at + self.rules.stall_s)
+                due = min(due, self._when(self._final_wanted_at()))
         for utterance in self._waiting:
             assert utterance.committed_at is not None
-            due.append(utterance.committed_at + self.rules.final_limit_s)
+            due = min(due, utterance.committed_at + self.rules.final_limit_s)
         if self._reply_is_due:
-            due.append(self.clock.arrived_at)
-        return min((at for at in due if at is not None), default=None)
+            due = min(due, self.clock.arrived_at)
+        return None if due == inf else due
+
+    def _when(self, sample: int) -> float:
+        at = self.clock.when(sample)
+        return inf if at is None else at
 
     def tick(self, now: float) -> list[Command]:
         """What time alone has made due."""
