@@ -1,10 +1,17 @@
 """A caller's utterances over a pool of workers: what the recognisers in processes share."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
+from providers._worker_job import Job, Result
 from providers._worker_wire import Failed, Final, Partial
-from providers._workers import Job, Result, WorkerPool
+from providers._workers import WorkerPool
 from providers.base import Fault, Hypothesis, ProviderError, SttFailure, SttSink
+
+CHECK_LIMIT_S = 5
+
+MakeError = Callable[[Fault, str], ProviderError]
+"""The provider's own error of a fault and a text."""
 
 
 class JobStream:
@@ -14,14 +21,11 @@ class JobStream:
         self,
         pool: WorkerPool,
         sink: SttSink,
-        error: Callable[[Fault, str], ProviderError],
+        error: MakeError,
         *,
         language: str = "",
         hotwords: Sequence[str] = (),
     ) -> None:
-        """Args:
-        error: Makes the provider's own error of a fault and a text.
-        """
         self._pool = pool
         self._sink: SttSink | None = sink
         self._error = error
@@ -90,3 +94,38 @@ class JobStream:
             case Failed(_, reason):
                 error = self._error(Fault.CRASHED, f"utterance lost ({reason}); say it again")
                 self._sink(SttFailure(utterance, error))
+
+
+async def check(open_stream: Callable[[SttSink], JobStream], error: MakeError) -> None:
+    """A fifth of a second of silence, to its final. Raises ProviderError if none comes."""
+    done: asyncio.Future[Hypothesis | SttFailure] = asyncio.get_running_loop().create_future()
+
+    def sink(result: Hypothesis | SttFailure) -> None:
+        if not done.done() and (isinstance(result, SttFailure) or result.is_final):
+            done.set_result(result)
+
+    stream = open_stream(sink)
+    try:
+        stream.begin(1)
+        stream.feed(bytes(6400))
+        stream.end()
+        async with asyncio.timeout(CHECK_LIMIT_S):
+            result = await done
+    except TimeoutError:
+        text = f"no answer within {CHECK_LIMIT_S} s; more callers than the machine can follow"
+        raise error(Fault.TIMEOUT, text) from None
+    finally:
+        stream.close()
+    if isinstance(result, SttFailure):
+        raise result.error
+
+
+def ping(pool: WorkerPool | None, error: MakeError) -> None:
+    """Asks nobody: a worker that lives says so by itself. Raises ProviderError if none does."""
+    trouble = "it is not running; call start()" if pool is None else pool.trouble
+    if trouble:
+        raise error(
+            Fault.CRASHED,
+            f"{trouble}; if it does not come back, look for worker_died in the log, and whether "
+            "the machine has memory to spare",
+        )

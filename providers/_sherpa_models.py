@@ -14,25 +14,23 @@ told; so that is found out before. Metadata names: sherpa-onnx 2.0, csrc/online-
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
+
+from providers._onnx_metadata import ModelError, read_metadata
+from providers._sherpa_symbols import describe_symbols, read_symbols
+
+__all__ = ["Kind", "ModelError", "SherpaModel", "find_model"]
 
 FRAME_MS = 10
 TONE_LEAD_MS = 300
 PARAFORMER_FRAMES = (61, 60)
 """Window and shift, fixed in csrc/online-recognizer-paraformer-impl.h."""
 WENET_CHUNK = 16
-PIECE = "\u2581"
 _PRECISION = re.compile(r"[.-](int8|fp16|float16|uint8|quant)$")
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-
-
-class ModelError(ValueError):
-    """There is no model that can be used; the text says what was found and what is needed."""
 
 
 class Kind(StrEnum):
@@ -123,7 +121,7 @@ def find_model(folder: Path, *, prefers_int8: bool = True) -> SherpaModel:
             "tokens": str(tokens),
             "files": {part: str(path) for part, path in parts.items()},
             **described,
-            **_describe_symbols(symbols, folder),
+            **describe_symbols(symbols, folder),
         },
         SherpaModel,
     )
@@ -250,118 +248,3 @@ def _number(metadata: Mapping[str, str], key: str, path: Path) -> int:
 
 def _timing(window: int, shift: int) -> dict[str, int]:
     return {"window_ms": window * FRAME_MS, "shift_ms": shift * FRAME_MS}
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """`metadata_props` of an ONNX file, without reading the weights.
-
-    Raises:
-        ModelError: If it is no ONNX file, or not all of it is there.
-    Source: onnx.proto: ModelProto.graph = 7, .metadata_props = 14; StringStringEntryProto.
-    """
-    metadata = {}
-    has_graph = False
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        try:
-            while file.tell() < size:
-                field, body = _next_field(file, size, {14})
-                has_graph = has_graph or field == 7
-                if field == 14:
-                    entry = dict(_entries(body))
-                    metadata[entry.get(1, "")] = entry.get(2, "")
-        except EOFError:
-            raise ModelError(f"{path} is cut short ({size} bytes); download it again") from None
-        except (ValueError, UnicodeDecodeError):
-            has_graph = False
-    if not has_graph:
-        raise ModelError(
-            f"{path} is no ONNX file ({size} bytes); a Git LFS pointer or an error page in its "
-            "place? Download it again"
-        )
-    return metadata
-
-
-def _next_field(file: BinaryIO, size: int, wanted: set[int]) -> tuple[int, bytes]:
-    """Number and, if it is wanted, content of the next field of a message; skips the others."""
-    tag = _varint(file)
-    field, wire_type = tag >> 3, tag & 7
-    if field == 0 or wire_type not in (0, 1, 2, 5):
-        raise ValueError(f"tag {tag}")
-    if wire_type == 0:
-        _varint(file)
-        return field, b""
-    length = _varint(file) if wire_type == 2 else {1: 8, 5: 4}[wire_type]
-    if file.tell() + length > size:
-        raise EOFError
-    if field in wanted:
-        return field, file.read(length)
-    file.seek(length, 1)
-    return field, b""
-
-
-def _entries(body: bytes) -> Iterable[tuple[int, str]]:
-    start = 0
-    while start + 2 <= len(body):
-        field, length, shift = body[start] >> 3, 0, 0
-        start += 1
-        while True:
-            byte = body[start]
-            length |= (byte & 127) << shift
-            start, shift = start + 1, shift + 7
-            if byte < 128:
-                break
-        yield field, body[start : start + length].decode()
-        start += length
-
-
-def _varint(file: BinaryIO) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            raise EOFError
-        value |= (byte[0] & 127) << shift
-        if byte[0] < 128:
-            return value
-    raise ValueError("a number without an end")
-
-
-# --- symbols ---
-
-
-def read_symbols(path: Path) -> list[str]:
-    """The symbols of a tokens.txt, by their ids.
-
-    Raises:
-        ModelError: If a line is not a symbol and a number.
-    """
-    symbols: dict[int, str] = {}
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise ModelError(f"{path} is not UTF-8; download it again") from None
-    for number, line in enumerate(text.split("\n"), 1):
-        symbol, _, index = line.rstrip("\r").rpartition(" ")
-        if not line.strip():
-            continue
-        if not index.isdecimal():
-            raise ModelError(f"{path}, line {number}: expected 'SYMBOL NUMBER', got {line[:40]!r}")
-        symbols[int(index)] = symbol or " "
-    if not symbols:
-        raise ModelError(f"{path} is empty; download it again")
-    return [symbols[index] for index in sorted(symbols)]
-
-
-def _describe_symbols(symbols: list[str], folder: Path) -> dict[str, object]:
-    words = "".join(s for s in symbols if not (s.startswith("<") and s.endswith(">")))
-    has_pieces = any(len(s) > 1 and s.startswith(PIECE) for s in symbols)
-    unit = "cjkchar"
-    if has_pieces:
-        unit = "cjkchar+bpe" if _CJK.search(words) else "bpe"
-    vocab = folder / "bpe.vocab"
-    return {
-        "is_upper": words.isupper(),
-        "modeling_unit": unit,
-        "bpe_vocab": str(vocab) if vocab.is_file() else "",
-    }

@@ -11,7 +11,9 @@ import msgspec
 import numpy as np
 import sherpa_onnx
 
-from providers._sherpa_models import PIECE, Kind, ModelError, SherpaModel, read_symbols
+from providers._onnx_metadata import ModelError
+from providers._sherpa_models import Kind, SherpaModel
+from providers._sherpa_symbols import PIECE, read_symbols
 from providers._worker_batch import RefusedError, serve
 from providers._worker_wire import Begin
 
@@ -39,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recogniser:
-    """Implements `providers._worker_batch.BatchRecogniser`."""
+    """Implements `providers._batches.BatchRecogniser`."""
 
     def __init__(self, recognizer: Any, settings: Settings) -> None:
         self._recognizer = recognizer
@@ -81,7 +83,7 @@ class Recogniser:
 
 
 class Utterance:
-    """Implements `providers._worker_batch.Utterance`."""
+    """Implements `providers._batches.Utterance`."""
 
     def __init__(self, recogniser: Recogniser, stream: Any) -> None:
         self._recogniser = recogniser

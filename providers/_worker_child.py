@@ -8,6 +8,8 @@ Between two steps all that has arrived is read. Then, a step at a time and in th
     2  jobs under way, in turns; one that was sent faster than it was spoken is one of them
     3  a job that has no model yet, if one must be loaded for it
     4  nothing to do for QUIET_S: load ahead
+
+A step is short, so that the word due every BEAT_S that this process is well comes between two.
 """
 
 import contextlib
@@ -15,10 +17,13 @@ import os
 import select
 import signal
 import sys
+import time
 from typing import Protocol
 
 from providers._worker_wire import (
+    BEAT_S,
     Abandon,
+    Beat,
     Begin,
     End,
     Failed,
@@ -85,6 +90,8 @@ class _Job:
         """None until its first step: the job before it may leave it a model."""
         self.pcm = bytearray()
         self.ended = False
+        self.is_replay = message.is_replay
+        """Until it has caught up."""
         self.said = ""
         self.unreported_bytes = 0
 
@@ -130,17 +137,22 @@ class _Worker:
         self._out = out
         self._unpacker = Unpacker()
         self._jobs: dict[int, _Job] = {}
+        self._sent_at = 0.0
 
     def run(self) -> None:
         self._send(Ready())
         while self._read(wait=not any(job.has_work for job in self._jobs.values())):
             self._step()
+            self._beat()
 
     def _read(self, wait: bool) -> bool:
         """Take in what has arrived; False at the end of stdin."""
         if wait and not self._jobs:
             while self._recogniser.wants_rest and not _is_readable(QUIET_S):
                 self._recogniser.rest()
+                self._beat()
+        while wait and not _is_readable(BEAT_S):
+            self._beat()
         while wait or _is_readable(0):
             piece = os.read(0, READ_BYTES)
             if not piece:
@@ -205,6 +217,9 @@ class _Worker:
     def _report(self, number: int, job: _Job, recognition: Recognition, fed_bytes: int) -> None:
         """A partial every 100 ms of audio at most, and only when it says something new."""
         job.unreported_bytes += fed_bytes
+        job.is_replay = job.is_replay and bool(job.pcm)
+        if job.is_replay:
+            return
         if job.unreported_bytes >= STEP_BYTES:
             job.unreported_bytes = 0
             text = recognition.text()
@@ -212,7 +227,12 @@ class _Worker:
                 job.said = text
                 self._send(Partial(number, text))
 
+    def _beat(self) -> None:
+        if time.monotonic() - self._sent_at >= BEAT_S:
+            self._send(Beat())
+
     def _send(self, message: FromWorker) -> None:
+        self._sent_at = time.monotonic()
         try:
             send(self._out, message)
         except BrokenPipeError:

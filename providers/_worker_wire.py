@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import msgspec
 
 _LENGTH = struct.Struct("<I")
+BEAT_S = 0.5
+"""A worker that lives and does not hang says something so often, `Beat` if nothing else."""
 MAX_MESSAGE_BYTES = 16 << 20
 """Far above the largest replay; a longer one means that the stream is no protocol of ours."""
 
@@ -25,6 +27,8 @@ class Begin(msgspec.Struct, frozen=True, tag="begin", array_like=True):
     careful: bool = False
     """It was with a worker that died: decode it by itself, and say so before with Trying."""
     hotwords: tuple[str, ...] = ()
+    is_replay: bool = False
+    """It was with another worker: what that one said of it already need not be said again."""
 
 
 class Feed(msgspec.Struct, frozen=True, tag="feed", array_like=True):

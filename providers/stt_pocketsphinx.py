@@ -1,19 +1,10 @@
 """pocketsphinx: English, streaming, its model in its wheel. In worker processes of its own."""
 
-import asyncio
 from collections.abc import Sequence
 
-from providers._job_stream import JobStream
+from providers._job_stream import JobStream, check, ping
 from providers._workers import WorkerPool, WorkersError
-from providers.base import (
-    Fault,
-    Hypothesis,
-    ProviderError,
-    ProviderInfo,
-    Slot,
-    SttFailure,
-    SttSink,
-)
+from providers.base import Fault, ProviderError, ProviderInfo, Slot, SttSink
 
 MODULE = "providers._pocketsphinx_worker"
 SPEAKS = frozenset({"en"})
@@ -42,33 +33,16 @@ class PocketsphinxSTT:
             raise _error(Fault.CRASHED, f"{error}; reinstall pocketsphinx") from error
 
     async def check(self) -> None:
-        done: asyncio.Future[Hypothesis | SttFailure] = asyncio.get_running_loop().create_future()
+        await check(self.open, _error)
 
-        def sink(result: Hypothesis | SttFailure) -> None:
-            if not done.done() and (isinstance(result, SttFailure) or result.is_final):
-                done.set_result(result)
-
-        stream = self.open(sink)
-        try:
-            stream.begin(1)
-            stream.feed(bytes(6400))
-            stream.end()
-            async with asyncio.timeout(5):
-                result = await done
-        except TimeoutError:
-            raise _error(
-                Fault.TIMEOUT, "no answer within 5 s; more callers than the CPU can follow"
-            ) from None
-        finally:
-            stream.close()
-        if isinstance(result, SttFailure):
-            raise result.error
+    async def ping(self) -> None:
+        ping(self.pool, _error)
 
     async def aclose(self) -> None:
         await self.pool.aclose()
 
     def open(self, sink: SttSink, *, language: str = "", hotwords: Sequence[str] = ()) -> JobStream:
-        if not self.pool.pids:
+        if not self.pool.is_open:
             raise _error(Fault.CRASHED, "not running; call start() before open()")
         return JobStream(self.pool, sink, _error, language=language)
 

@@ -8,19 +8,11 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from providers._job_stream import JobStream
+from providers._job_stream import JobStream, check, ping
 from providers._sherpa_models import ModelError, SherpaModel, find_model
-from providers._worker_batch import BEAT_S
+from providers._worker_wire import BEAT_S
 from providers._workers import WorkerPool, WorkersError
-from providers.base import (
-    Fault,
-    Hypothesis,
-    ProviderError,
-    ProviderInfo,
-    Slot,
-    SttFailure,
-    SttSink,
-)
+from providers.base import Fault, ProviderError, ProviderInfo, Slot, SttSink
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +22,6 @@ PLACES = 512
 """Utterances under way at a time; further ones wait. A machine is too slow long before."""
 START_LIMIT_S = 120
 """A large model from a slow disk, onto a GPU."""
-CHECK_LIMIT_S = 5
 
 
 class SherpaSTT:
@@ -113,28 +104,10 @@ class SherpaSTT:
             self._model, self.pool = model, pool
 
     async def check(self) -> None:
-        done: asyncio.Future[Hypothesis | SttFailure] = asyncio.get_running_loop().create_future()
+        await check(self.open, _error)
 
-        def sink(result: Hypothesis | SttFailure) -> None:
-            if not done.done() and (isinstance(result, SttFailure) or result.is_final):
-                done.set_result(result)
-
-        stream = self.open(sink)
-        try:
-            stream.begin(1)
-            stream.feed(bytes(6400))
-            stream.end()
-            async with asyncio.timeout(CHECK_LIMIT_S):
-                result = await done
-        except TimeoutError:
-            raise _error(
-                Fault.TIMEOUT,
-                f"no answer within {CHECK_LIMIT_S} s; more callers than the machine can follow",
-            ) from None
-        finally:
-            stream.close()
-        if isinstance(result, SttFailure):
-            raise result.error
+    async def ping(self) -> None:
+        ping(self.pool, _error)
 
     async def aclose(self) -> None:
         pool, self.pool = self.pool, None

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from providers._sherpa_models import Kind, ModelError, find_model, read_metadata, read_symbols
+from providers._onnx_metadata import read_metadata
+from providers._sherpa_models import Kind, ModelError, find_model
+from providers._sherpa_symbols import read_symbols
 from tests.providers import tiny_models
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import os
+import signal
 import subprocess
 import wave
 from pathlib import Path
@@ -202,6 +203,32 @@ def test_check_succeeds_when_running_and_says_what_to_do_when_not() -> None:
         await stt.aclose()
 
     asyncio.run(run())
+
+
+def test_pings_succeed_while_it_decodes_and_tell_a_death_within_two_seconds() -> None:
+    async def run() -> ProviderError:
+        stt = await started()
+        call = Call(stt)
+        call.stream.begin(1)
+        call.stream.feed(np.random.default_rng(1).integers(-900, 900, 64_000, "<i2").tobytes())
+        call.stream.end()
+        final = asyncio.ensure_future(call.until(1, final=True))
+        while not final.done():
+            await stt.ping()
+            await asyncio.sleep(0.02)
+        os.kill(stt.pool.pids[0], signal.SIGKILL)
+        told = None
+        async with asyncio.timeout(2):
+            while told is None:
+                try:
+                    await stt.ping()
+                    await asyncio.sleep(0.01)
+                except ProviderError as error:
+                    told = error
+        await stt.aclose()
+        return told
+
+    assert "worker_died" in str(asyncio.run(run()))
 
 
 def test_odd_bytes_are_refused_by_name() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from providers._worker_batch import PARTIAL_S
+from providers._batches import PARTIAL_S
 from providers._workers import WorkerPool
 from providers.base import Fault, Hypothesis, ProviderError, SttFailure
 from providers.stt_sherpa import SherpaSTT, holds_model
@@ -283,6 +283,76 @@ def test_a_worker_that_hangs_is_found_killed_and_replaced(tiny: Path) -> None:
     hurt, took, restarts = asyncio.run(heard_with(tiny, stop, hang_limit_s=1.2))
     assert restarts == 1 and max(took) < 5
     assert [results[-1] for results in hurt] == [results[-1] for results in unhurt]
+
+
+async def pinged_until(stt: SherpaSTT, is_well: bool) -> ProviderError | None:
+    """As the watch does, only oftener."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await stt.ping()
+            except ProviderError as error:
+                if not is_well:
+                    return error
+            else:
+                if is_well:
+                    return None
+            await asyncio.sleep(0.01)
+
+
+def test_an_idle_death_is_told_by_the_next_ping_and_repaired_without_anybody_asking(
+    tiny: Path,
+) -> None:
+    async def run() -> tuple[ProviderError | None, float, int]:
+        loop = asyncio.get_running_loop()
+        async with started(tiny) as stt:
+            await stt.ping()
+            os.kill(pool_of(stt).pids[0], signal.SIGKILL)
+            at = loop.time()
+            told = await pinged_until(stt, False)
+            took = loop.time() - at
+            await pinged_until(stt, True)
+            await stt.check()
+            return told, took, pool_of(stt).restarts
+
+    told, took, restarts = asyncio.run(run())
+    assert told is not None and told.fault is Fault.CRASHED and "memory" in str(told)
+    assert took < 1 and restarts == 1
+
+
+def test_a_worker_that_hangs_is_told_by_a_ping(tiny: Path) -> None:
+    async def run() -> ProviderError | None:
+        async with started(tiny, hang_limit_s=3) as stt:
+            os.kill(pool_of(stt).pids[0], signal.SIGSTOP)
+            return await pinged_until(stt, False)
+
+    assert "has said nothing for" in str(asyncio.run(run()))
+
+
+def test_a_ping_of_one_that_is_not_running_says_what_to_do(tiny: Path) -> None:
+    with pytest.raises(ProviderError, match=r"not running; call start\(\)"):
+        asyncio.run(SherpaSTT(tiny).ping())
+
+
+def test_pings_succeed_while_it_is_busy_with_our_own_requests(tiny: Path) -> None:
+    """Twenty callers send half a minute each at once; the worker decodes for seconds."""
+    pcm = speech(30, 5)
+
+    async def run() -> int:
+        async with started(tiny) as stt:
+            calls = [Call(stt) for _ in range(20)]
+            for call in calls:
+                call.say(1, pcm)
+            finals = asyncio.gather(*[call.final(1) for call in calls])
+            pings = 0
+            while not finals.done():
+                await stt.ping()
+                pings += 1
+                await asyncio.sleep(0.05)
+            await finals
+            return pings
+
+    assert asyncio.run(run()) >= 3
 
 
 def test_an_idle_worker_is_not_taken_for_hanging(tiny: Path) -> None:

@@ -5,34 +5,29 @@ import contextlib
 import hashlib
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import uvloop
 
-from providers._worker_child import NEARLY_BYTES, STEP_BYTES, _Worker
-from providers._worker_wire import (
-    Begin,
-    End,
-    Failed,
-    Feed,
-    Final,
-    Partial,
-    ToWorker,
-    Unpacker,
-    from_worker,
-    pack,
-    to_worker,
-)
-from providers._workers import ATTEMPTS, KEEP_S, Job, Result, WorkerPool, WorkersError
+from providers import _worker
+from providers._worker_job import Result
+from providers._worker_wire import Failed, Final
+from providers._workers import ATTEMPTS, WorkerPool, WorkersError
 from tests.providers.batch_worker import POISON
-from tests.providers.echo_worker import Echo
 
 MODULE = "providers._pocketsphinx_worker"
 ECHO = "tests.providers.echo_worker"
 BATCH = "tests.providers.batch_worker"
+SCRIPTED = "tests.providers.scripted_worker"
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+on_both_loops = pytest.mark.parametrize("on_loop", [asyncio.run, uvloop.run])
 
 
 class Sink:
@@ -56,30 +51,36 @@ async def running(module: str = MODULE, **options: Any):  # type: ignore[no-unty
         await pool.aclose()
 
 
+async def until(is_it: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not is_it():  # noqa: ASYNC110  a process's state has no event
+            await asyncio.sleep(0.005)
+
+
+async def echoed(pool: WorkerPool) -> Result:
+    """One job without audio, to its end."""
+    sink = Sink()
+    pool.end(pool.begin(sink))
+    async with asyncio.timeout(20):
+        await sink.done.wait()
+    return sink.results[-1]
+
+
+def scripted(folder: Path, *lives: str) -> dict[str, Any]:
+    (folder / "lives").write_text(" ".join(lives))
+    return {"module": SCRIPTED, "arguments": [str(folder)]}
+
+
+def starts(folder: Path) -> list[float]:
+    return [float(at) for at in (folder / "starts").read_text().split()]
+
+
 def gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
     return False
-
-
-def test_messages_survive_any_cutting_of_the_pipe() -> None:
-    sent: list[ToWorker] = [Begin(1, "en", "m"), Feed(1, bytes(range(256)) * 9), End(1)]
-    stream = b"".join(pack(message) for message in sent)
-    for size in (1, 3, 7, 1000, len(stream)):
-        unpacker = Unpacker()
-        got = [
-            to_worker.decode(body)
-            for start in range(0, len(stream), size)
-            for body in unpacker.feed(stream[start : start + size])
-        ]
-        assert got == sent
-
-
-def test_an_absurd_length_is_an_error_not_a_wait() -> None:
-    with pytest.raises(ValueError, match="something else"):
-        list(Unpacker().feed(b"\xff\xff\xff\xff"))
 
 
 def test_a_crash_in_mid_utterance_is_survived_within_seconds() -> None:
@@ -120,7 +121,6 @@ def test_after_a_crash_every_byte_is_heard_once_and_in_order(
     async def run() -> tuple[list[Result], int]:
         async with running(ECHO) as pool:
             sinks = [Sink(), Sink()]
-            process = pool._workers[0].process
             crashing = pool.begin(sinks[0], memory=f"die {tmp_path} {at}")
             bystander = pool.begin(sinks[1])
             for start in range(0, len(pcm), 6400):
@@ -129,7 +129,7 @@ def test_after_a_crash_every_byte_is_heard_once_and_in_order(
             if at == "end":
                 pool.end(crashing)
             async with asyncio.timeout(20):
-                await process.wait()
+                await until(lambda: pool.restarts == 1)
                 pool.feed(crashing, after)  # while there is no worker
                 pool.end(crashing)
                 pool.end(bystander)
@@ -233,9 +233,10 @@ def test_one_utterance_that_kills_its_worker_takes_no_other_with_it() -> None:
     assert heard == {str(32_000 + len(POISON))}
 
 
-def test_a_stopped_worker_is_found_by_its_silence_and_its_jobs_go_on() -> None:
+@pytest.mark.parametrize("module", [ECHO, BATCH])
+def test_a_stopped_worker_is_found_by_its_silence_and_its_jobs_go_on(module: str) -> None:
     async def run() -> tuple[Result, int]:
-        async with running(BATCH, hang_limit_s=1) as pool:
+        async with running(module, hang_limit_s=1) as pool:
             sink = Sink()
             job = pool.begin(sink)
             pool.feed(job, bytes(16_000))
@@ -246,7 +247,18 @@ def test_a_stopped_worker_is_found_by_its_silence_and_its_jobs_go_on() -> None:
                 await sink.done.wait()
             return sink.results[-1], pool.restarts
 
-    assert asyncio.run(run()) == (Final(1, "32000"), 1)
+    result, restarts = asyncio.run(run())
+    assert isinstance(result, Final) and result.text.split()[0] == "32000" and restarts == 1
+
+
+@pytest.mark.parametrize("module", [ECHO, BATCH])
+def test_one_with_nothing_to_do_is_not_taken_for_a_stopped_one(module: str) -> None:
+    async def run() -> tuple[int, str]:
+        async with running(module, hang_limit_s=1) as pool:
+            await asyncio.sleep(2)
+            return pool.restarts, pool.trouble
+
+    assert asyncio.run(run()) == (0, "")
 
 
 def test_closing_the_pool_leaves_no_process() -> None:
@@ -259,37 +271,12 @@ def test_closing_the_pool_leaves_no_process() -> None:
     assert all(gone(pid) for pid in asyncio.run(run()))
 
 
-def test_a_worker_ends_when_its_stdin_does() -> None:
-    async def run() -> int:
-        async with running() as pool:
-            process = pool._workers[0].process
-            process.stdin.close()
-            async with asyncio.timeout(5):
-                return int(await process.wait())
-
-    assert asyncio.run(run()) == 0
-
-
-def test_audio_sent_at_once_takes_turns_with_speech_and_what_is_nearly_through_goes_first() -> None:
-    minute, spoken, nearly = 1, 2, 3
-    reader, writer = os.pipe()
-    worker = _Worker(Echo(), writer)
-    messages: list[ToWorker] = [
-        *(Begin(minute), Feed(minute, bytes(60 * 32_000)), End(minute)),
-        *(Begin(spoken), Feed(spoken, bytes(STEP_BYTES))),
-        *(Begin(nearly), Feed(nearly, bytes(NEARLY_BYTES)), End(nearly)),
-    ]
-    for message in messages:
-        worker._receive(pack(message)[4:])
-    for _ in range(NEARLY_BYTES // STEP_BYTES + 2):
-        worker._step()
-    os.close(writer)
-    with open(reader, "rb") as stream:
-        sent = [from_worker.decode(body) for body in Unpacker().feed(stream.read())]
-    assert Partial(spoken, str(STEP_BYTES)) in sent
-    finals = [at for at, message in enumerate(sent) if isinstance(message, Final)]
-    early = [message for message in sent[: finals[0]] if isinstance(message, Partial)]
-    assert {message.job for message in early} == {nearly}
+@pytest.mark.parametrize("module", [MODULE, ECHO, BATCH])
+def test_a_worker_ends_when_its_stdin_does(module: str) -> None:
+    worker = subprocess.run(
+        [sys.executable, "-m", module, "4"], input=b"", capture_output=True, timeout=20
+    )
+    assert worker.returncode == 0, worker.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -325,18 +312,6 @@ def test_a_module_that_cannot_start_is_reported_with_its_own_words() -> None:
         asyncio.run(run())
 
 
-def test_audio_beyond_the_limit_is_dropped_oldest_first_and_counted() -> None:
-    job = Job(1, lambda result: None, "", "")
-    assert job.keep(bytes(KEEP_S * 32_000)) == 0
-    assert job.keep(b"\x01\x01" * 100) == 200
-    pieces = []
-    while (message := job.next_message()) is not None:
-        pieces += [to_worker.decode(body) for body in Unpacker().feed(message)]
-    pcm = b"".join(piece.pcm for piece in pieces if isinstance(piece, Feed))
-    assert len(pcm) == KEEP_S * 32_000 and pcm.endswith(b"\x01\x01" * 100)
-    assert job.keep(bytes(400)) == 0  # what was sent already is not lost
-
-
 def test_feeding_a_minute_at_once_does_not_hold_the_loop() -> None:
     async def run() -> float:
         async with running() as pool:
@@ -350,3 +325,281 @@ def test_feeding_a_minute_at_once_does_not_hold_the_loop() -> None:
             return took / 60
 
     assert asyncio.run(run()) < 0.002
+
+
+# --- starting, restarting, closing ---
+
+
+def test_a_worker_that_hangs_while_it_starts_again_is_killed_and_the_next_one_serves(
+    tmp_path: Path,
+) -> None:
+    """ready ─▶ killed ─▶ started, silent ── start_limit_s ──▶ killed ─▶ started ─▶ final"""
+
+    async def run() -> tuple[Result, int]:
+        script = scripted(tmp_path, "serve", "hang")
+        async with running(**script, start_limit_s=2) as pool:
+            os.kill(pool.pids[0], signal.SIGKILL)
+            await until(lambda: not pool.alive)
+            await until(lambda: len(starts(tmp_path)) == 2)
+            await until(lambda: len(starts(tmp_path)) == 3)
+            return await echoed(pool), pool.restarts
+
+    result, restarts = asyncio.run(run())
+    assert isinstance(result, Final) and restarts == 2
+
+
+def test_a_worker_that_hangs_in_its_first_start_is_an_error_that_says_how_long(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        script = scripted(tmp_path, "hang")
+        with pytest.raises(WorkersError, match=r"did not start within 1 s"):
+            await WorkerPool(**script, count=1, start_limit_s=1).start()
+
+    asyncio.run(run())
+
+
+def test_a_worker_killed_from_outside_is_told_as_that(tmp_path: Path) -> None:
+    async def run() -> None:
+        await WorkerPool(**scripted(tmp_path, "killed"), count=1).start()
+
+    with pytest.raises(WorkersError, match=r"ended by SIGKILL, as the system does when memory"):
+        asyncio.run(run())
+
+
+def test_a_machine_without_memory_is_not_asked_faster_and_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ready, killed at once ─▶ pause ─▶ ready, killed at once ─▶ pause … each time loaded anew
+
+    Loading takes 0.3 s, longer than the life that counts as long here: it is no part of a life.
+    """
+    monkeypatch.setattr(_worker, "LONG_LIFE_S", 0.25)
+    monkeypatch.setattr(_worker, "RESTART_S", 0.1)
+
+    async def run() -> None:
+        async with running(**scripted(tmp_path, *["brief"] * 5)) as pool:
+            await until(lambda: pool.alive and pool.restarts == 5)
+            assert isinstance(await echoed(pool), Final)
+
+    asyncio.run(run())
+    at = starts(tmp_path)
+    gaps = [b - a for a, b in zip(at[:-1], at[1:], strict=True)]
+    assert min(gaps) >= 0.39 and gaps[4] >= 0.3 + 0.1 * 4
+
+
+def test_a_dead_worker_whose_output_somebody_else_holds_open_is_replaced(tmp_path: Path) -> None:
+    async def run() -> Result:
+        async with running(**scripted(tmp_path, "held"), hang_limit_s=1) as pool:
+            try:
+                os.kill(pool.pids[0], signal.SIGKILL)
+                sink = Sink()
+                pool.end(pool.begin(sink))
+                async with asyncio.timeout(10):
+                    await sink.done.wait()
+            finally:
+                os.kill(int((tmp_path / "holder").read_text()), signal.SIGKILL)
+            await asyncio.sleep(0.05)  # for the pipe to be given back
+            return sink.results[-1]
+
+    assert isinstance(asyncio.run(run()), Final)
+
+
+def test_a_machine_that_has_no_process_to_give_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spawn = asyncio.create_subprocess_exec
+    refusals: list[Exception] = [BlockingIOError(11, "no more processes"), MemoryError()]
+
+    async def refuse(*args: Any, **options: Any) -> Any:
+        if refusals:
+            raise refusals.pop(0)
+        return await spawn(*args, **options)
+
+    async def run() -> tuple[list[Result], int]:
+        async with running(ECHO) as pool:
+            monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+            os.kill(pool.pids[0], signal.SIGKILL)
+            await until(lambda: not pool.alive)
+            lost = await echoed(pool)
+            await until(lambda: pool.alive)
+            return [lost, await echoed(pool)], pool.restarts
+
+    (lost, found), restarts = asyncio.run(run())
+    assert isinstance(lost, Failed) and "no more processes" in lost.reason
+    assert isinstance(found, Final) and restarts == 3
+
+
+@on_both_loops
+def test_closed_at_any_moment_of_its_start_it_leaves_nothing(on_loop: Run) -> None:
+    """start ─▶ 1, 2, 3 … turns of the loop ─▶ aclose: the start ends with an error, at once"""
+
+    async def run() -> None:
+        descriptors = len(os.listdir("/proc/self/fd"))
+        for turns in range(1, 12):
+            pool = WorkerPool(ECHO, count=2)
+            start = asyncio.create_task(pool.start())
+            for _ in range(turns):
+                await asyncio.sleep(0.0 if turns < 6 else 0.004)
+            await pool.aclose()
+            async with asyncio.timeout(2):
+                try:
+                    await start  # on a fast machine, the last ones are through
+                except WorkersError as error:
+                    assert "closed while it started" in str(error)
+                else:
+                    assert turns > 6
+            assert pool.pids == [] and not pool.is_open
+            assert len(asyncio.all_tasks()) == 1
+            await until(lambda: children() == [])  # uvloop reaps a moment later
+        assert len(os.listdir("/proc/self/fd")) <= descriptors + 2  # the loop's own, once
+
+    on_loop(run())
+
+
+@on_both_loops
+def test_a_start_that_is_cancelled_leaves_nothing_and_may_be_tried_again(
+    on_loop: Run, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        pool = WorkerPool(**scripted(tmp_path, "hang"), count=1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await pool.start()
+        assert children() == [] and not pool.is_open
+        await pool.start()
+        assert isinstance(await echoed(pool), Final)
+        await pool.aclose()
+
+    on_loop(run())
+
+
+def test_what_waits_for_a_final_when_the_pool_is_closed_is_told() -> None:
+    async def run() -> list[list[Result]]:
+        pool = WorkerPool(ECHO, count=1, places=1)
+        await pool.start()
+        served, waiting, late = Sink(), Sink(), Sink()
+        pool.begin(served)
+        pool.begin(waiting)
+        await pool.aclose()
+        pool.end(pool.begin(late))
+        assert late.results == []  # not before begin() has returned
+        await asyncio.sleep(0)
+        return [sink.results for sink in (served, waiting, late)]
+
+    served, waiting, late = asyncio.run(run())
+    assert served == [Failed(1, "the recogniser was closed")]
+    assert waiting == [Failed(2, "the recogniser was closed")]
+    assert late == [Failed(3, "the recogniser is closed")]
+
+
+@on_both_loops
+def test_deaths_leave_no_descriptor_no_task_and_no_zombie(
+    on_loop: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_worker, "RESTART_S", 0.01)
+
+    async def run() -> None:
+        async with running(ECHO) as pool:
+            await echoed(pool)
+            before = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+            for deaths in range(1, 9):
+                job = pool.begin(Sink())
+                pool.feed(job, noise(20, 1))  # more than the pipe takes: somebody waits for it
+                os.kill(pool.pids[0], signal.SIGKILL)
+                await until(lambda deaths=deaths: pool.restarts == deaths and pool.alive)  # type: ignore[misc]
+                pool.abandon(job)
+            await echoed(pool)
+            assert (len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())) == before
+            assert children() == pool.pids
+
+    on_loop(run())
+
+
+@on_both_loops
+def test_a_worker_inherits_nothing_of_the_server(on_loop: Run, tmp_path: Path) -> None:
+    """A pipe of another worker's in it, and that one would not notice that the server died."""
+
+    async def run() -> None:
+        with (tmp_path / "secret").open("w"):
+            pool = WorkerPool(ECHO, count=2)
+            await pool.start()
+            await until(lambda: pool.alive == 2)
+            held = [held_by(pid) for pid in pool.pids]
+            await pool.aclose()
+        assert not held[0] & held[1], held
+        assert all(len(files) == 3 for files in held), held
+
+    on_loop(run())
+
+
+def held_by(pid: int) -> set[str]:
+    """What is open in a process, /dev/null and the like left out."""
+    names = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    return {name for name in names if not name.startswith("/dev/")} - handed_down()
+
+
+def handed_down() -> set[str]:
+    """What this process was itself given for its children, by whoever runs the tests."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # listdir's own
+            if os.get_inheritable(int(fd)):
+                found.add(os.readlink(f"/proc/self/fd/{fd}"))
+    return found
+
+
+def children() -> list[int]:
+    """Of this process, zombies too."""
+    pid = os.getpid()
+    found: list[int] = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError):  # it ended while we looked
+            listed = Path(f"/proc/{pid}/task/{thread}/children")
+            found += map(int, listed.read_text().split())
+    return found
+
+
+# --- whether one can serve ---
+
+
+def test_an_idle_death_is_trouble_at_once_and_none_once_it_is_repaired() -> None:
+    async def run() -> tuple[str, int]:
+        async with running(ECHO) as pool:
+            assert pool.trouble == ""
+            os.kill(pool.pids[0], signal.SIGKILL)
+            async with asyncio.timeout(1):
+                await until(lambda: pool.trouble)
+            trouble = str(pool.trouble)
+            await until(lambda: not pool.trouble)
+            return trouble, pool.restarts
+
+    trouble, restarts = asyncio.run(run())
+    assert "SIGKILL" in trouble or "being started" in trouble
+    assert restarts == 1
+
+
+def test_a_silent_worker_is_trouble_before_it_is_killed() -> None:
+    async def run() -> str:
+        async with running(ECHO, hang_limit_s=4) as pool:
+            os.kill(pool.pids[0], signal.SIGSTOP)
+            async with asyncio.timeout(4):
+                await until(lambda: pool.trouble)
+            assert pool.alive == 1
+            return str(pool.trouble)
+
+    assert "has said nothing for" in asyncio.run(run())
+
+
+def test_one_of_two_workers_dead_is_no_trouble() -> None:
+    async def run() -> str:
+        pool = WorkerPool(ECHO, count=2)
+        await pool.start()
+        await until(lambda: pool.alive == 2)
+        os.kill(pool.pids[0], signal.SIGKILL)
+        await until(lambda: pool.alive == 1)
+        trouble = pool.trouble
+        await pool.aclose()
+        return trouble + pool.trouble
+
+    assert asyncio.run(run()) == "it is not running"

@@ -54,6 +54,16 @@ def test_each_figure_counts_from_where_its_meaning_says() -> None:
     )
 
 
+@pytest.mark.parametrize(("silence_ms", "wait_ms"), [(300, 200.0), (600.0, -100.0), (None, None)])
+def test_the_wait_for_the_final_is_what_the_silence_does_not_explain(
+    silence_ms: float | None, wait_ms: float | None
+) -> None:
+    found = turn_figures(turn(), caller=0, opened_at=0.0, silence_ms=silence_ms)
+    assert (found.final_ms, found.final_wait_ms) == (500.0, wait_ms)
+    lost = turn_figures(turn(final=None), caller=0, opened_at=0.0, silence_ms=silence_ms)
+    assert lost.final_wait_ms is None
+
+
 def test_barge_in_stop_counts_from_the_first_interrupting_frame() -> None:
     player = Player(0.06)
     player.stop(12.95)

@@ -68,7 +68,9 @@ class ScriptedServer:
                     refusal = {"message": "unknown include", "event_id": event["event_id"]}
                     await send("error", error=refusal)
                 elif event["type"] == "session.update":
-                    await send("session.updated", session={})
+                    detection = {"type": "server_vad", "silence_duration_ms": ENDPOINT_MS}
+                    session = {"audio": {"input": {"turn_detection": detection}}}
+                    await send("session.updated", session=session)
                 elif event["type"] == "conversation.item.truncate":
                     self.truncations.append(event["audio_end_ms"])
                 elif _is_loud(event["audio"]):
@@ -168,7 +170,9 @@ def test_a_run_measures_what_a_scripted_server_does(tmp_path: Path) -> None:
     # A busy machine adds to every figure and takes from none.
     assert report.known == KnownDelays(endpoint_ms=ENDPOINT_MS, llm_first_token_ms=THINKING_MS)
     assert step.figures["added_ms"].p50 >= 99
-    assert step.figures["final_ms"].p50 >= ENDPOINT_MS - 1
+    final, wait = step.figures["final_ms"], step.figures["final_wait_ms"]
+    assert final.p50 >= ENDPOINT_MS - 1
+    assert wait.p50 == pytest.approx(final.p50 - ENDPOINT_MS)
     assert step.figures["partial_ms"].p50 >= 800 + ENDPOINT_MS - 25
     assert all(0 <= ms < 1_000 for ms in _values(report, "speech_started_ms"))
     assert len(_values(report, "barge_in_stop_ms")) == 2

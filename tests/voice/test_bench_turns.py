@@ -251,3 +251,21 @@ def test_a_player_has_heard_nothing_before_it_starts_and_nothing_after_it_stops(
     player.add(0.3, 1.0)
     assert player.heard(5.0) == pytest.approx(0.2)
     assert not player.is_playing(0.3)
+
+
+@pytest.mark.parametrize(
+    ("session", "silence_ms"),
+    [
+        ({"audio": {"input": {"turn_detection": {"silence_duration_ms": 300}}}}, 300),
+        ({"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}}, None),
+        ({"audio": {"input": {"turn_detection": None}}}, None),
+        ({"audio": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_server_may_tell_how_much_silence_ends_a_turn(
+    session: dict[str, Any], silence_ms: float | None
+) -> None:
+    told = {"type": "session.updated", "session": session}
+    assert msgspec.convert(told, ServerEvent).silence_ms == silence_ms
+    assert ServerEvent("session.updated").silence_ms is None

@@ -112,6 +112,8 @@ class Line(asyncio.Protocol):
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self.caller: Caller | None = None
+        self.silence_ms: float | None = None
+        """That ends a turn, as the server tells."""
         self.lags = array("f")
         """Seconds each frame of the window was late."""
 
@@ -212,6 +214,8 @@ class Line(asyncio.Protocol):
             return
         if self._hanging_up:
             return
+        if event.silence_ms is not None:
+            self.silence_ms = event.silence_ms
         if self.caller is not None:
             for answer in self.caller.receive(event, now):
                 self._send(answer)

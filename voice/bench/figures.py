@@ -11,6 +11,7 @@ from voice.bench.turns import Outcome, Turn
 MEANINGS = {
     "partial_ms": "first frame of speech → first partial transcript",
     "final_ms": "end of speech → final transcript",
+    "final_wait_ms": "end of the silence that ends a turn → final transcript; below 0: before it",
     "tts_start_ms": "end of speech → first audio of the answer",
     "added_ms": "tts_start minus the delays known beforehand",
     "response_done_ms": "end of speech → response.done of an answer nobody cut off",
@@ -31,6 +32,7 @@ class TurnFigures(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     partial_ms: float | None = None
     final_ms: float | None = None
+    final_wait_ms: float | None = None
     tts_start_ms: float | None = None
     added_ms: float | None = None
     response_done_ms: float | None = None
@@ -49,15 +51,25 @@ class TurnFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The server's own account, where it gives one."""
 
 
-def turn_figures(turn: Turn, *, caller: int, opened_at: float) -> TurnFigures:
-    """Figures of a turn that is over; `added_ms` comes later (`with_added`)."""
+def turn_figures(
+    turn: Turn, *, caller: int, opened_at: float, silence_ms: float | None = None
+) -> TurnFigures:
+    """Figures of a turn that is over; `added_ms` comes later (`with_added`).
+
+    Args:
+        silence_ms: After the end of speech, for a turn to be over; None: the server tells of none.
+    """
+    final_ms = _ms(turn.end, turn.final)
     return TurnFigures(
         caller=caller,
         number=turn.number,
         at_s=round(turn.onset - opened_at, 4),
         outcome=turn.outcome or Outcome.LOST,
         partial_ms=_ms(turn.onset, turn.partial),
-        final_ms=_ms(turn.end, turn.final),
+        final_ms=final_ms,
+        final_wait_ms=(
+            None if final_ms is None or silence_ms is None else round(final_ms - silence_ms, 3)
+        ),
         tts_start_ms=_ms(turn.end, turn.first_audio),
         response_done_ms=_ms(turn.end, turn.done) if turn.outcome is Outcome.COMPLETED else None,
         speech_started_ms=_ms(turn.onset, turn.speech_started),

@@ -53,6 +53,22 @@ class _Error(msgspec.Struct, frozen=True):
     event_id: str | None = None
 
 
+class _TurnDetection(msgspec.Struct, frozen=True):
+    silence_duration_ms: float | None = None
+
+
+class _Input(msgspec.Struct, frozen=True):
+    turn_detection: _TurnDetection | None = None
+
+
+class _Audio(msgspec.Struct, frozen=True):
+    input: _Input | None = None
+
+
+class _Session(msgspec.Struct, frozen=True):
+    audio: _Audio | None = None
+
+
 class ServerEvent(msgspec.Struct, frozen=True):
     """The fields of a server event that matter here; all others are skipped."""
 
@@ -62,8 +78,16 @@ class ServerEvent(msgspec.Struct, frozen=True):
     delta: str | None = None
     text: str | None = None
     response: _Response | None = None
+    session: _Session | None = None
     error: _Error | None = None
     spans: tuple[Span, ...] = ()
+
+    @property
+    def silence_ms(self) -> float | None:
+        """Of an event about the session: how long a caller must be silent to have ended."""
+        audio = self.session.audio if self.session is not None else None
+        detection = audio.input.turn_detection if audio is not None and audio.input else None
+        return detection.silence_duration_ms if detection is not None else None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

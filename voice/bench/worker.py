@@ -193,19 +193,24 @@ class Generator:
                 group.create_task(line.hang_up())
 
     def result(self) -> Result:
-        callers = [(number, line.caller) for number, line in self._lines if line.caller is not None]
+        lines = sorted(self._lines, key=lambda pair: pair[0])
+        callers = [
+            (number, line.caller, line.silence_ms)
+            for number, line in lines
+            if line.caller is not None
+        ]
         return Result(
             turns=tuple(
-                turn_figures(turn, caller=number, opened_at=self._opened_at)
-                for number, caller in sorted(callers, key=lambda pair: pair[0])
+                turn_figures(turn, caller=number, opened_at=self._opened_at, silence_ms=silence_ms)
+                for number, caller, silence_ms in callers
                 for turn in caller.turns
                 if turn.measured
             ),
             lags_ms=tuple(round(lag * 1000, 2) for _, line in self._lines for lag in line.lags),
-            errors=sum(caller.error_count for _, caller in callers),
-            error_texts=tuple(text for _, caller in callers for text in caller.errors)[:20],
-            unasked=sum(caller.unasked_responses for _, caller in callers),
-            closed=tuple(caller.closed_with for _, caller in callers if caller.closed_with),
+            errors=sum(caller.error_count for _, caller, _ in callers),
+            error_texts=tuple(text for _, caller, _ in callers for text in caller.errors)[:20],
+            unasked=sum(caller.unasked_responses for _, caller, _ in callers),
+            closed=tuple(caller.closed_with for _, caller, _ in callers if caller.closed_with),
         )
 
 

@@ -1,0 +1,45 @@
+"""A worker whose lives are written beforehand: each start takes the next line of FOLDER/lives.
+
+    serve    an echo worker
+    hang     never gets ready
+    killed   is killed while it loads
+    brief    gets ready after 0.3 s of loading, and is killed at once
+    held     an echo worker, whose output another process holds open, FOLDER/holder
+
+Behind the last line all serve. Every start leaves its moment, seconds, in FOLDER/starts.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from providers._worker_child import send, serve, settle_in
+from providers._worker_wire import Ready
+from tests.providers.echo_worker import Echo
+
+
+def live(folder: Path) -> None:
+    lives = (folder / "lives").read_text().split()
+    with (folder / "starts").open("a") as starts:
+        starts.write(f"{time.monotonic()}\n")
+    count = len((folder / "starts").read_text().split())
+    match lives[count - 1] if count <= len(lives) else "serve":
+        case "hang":
+            signal.pause()
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "brief":
+            time.sleep(0.3)
+            send(settle_in(), Ready())
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "held" if holder := os.fork():
+            (folder / "holder").write_text(str(holder))
+        case "held":
+            signal.pause()
+    serve(Echo())
+
+
+if __name__ == "__main__":
+    live(Path(sys.argv[2]))

@@ -1,0 +1,32 @@
+"""How long a worker that died is left dead."""
+
+import pytest
+
+from providers._worker import LONG_LIFE_S, RESTART_MOST_S, Pauses
+
+AN_HOUR_S = 3600.0
+
+
+def pauses(*lives: float) -> list[float]:
+    found = Pauses()
+    return [found.after(lived_s) for lived_s in lives]
+
+
+def test_after_a_long_life_there_is_none() -> None:
+    assert pauses(AN_HOUR_S, LONG_LIFE_S) == [0, 0]
+
+
+@pytest.mark.parametrize("lived_s", [0.0, 0.1, 6.0, 20.0])
+def test_while_lives_are_short_it_grows_to_its_limit(lived_s: float) -> None:
+    """6 s and 20 s: a machine without memory, which kills it whenever there is much to do."""
+    found = pauses(AN_HOUR_S, *[lived_s] * 10)
+    assert found == [0, 0.5, 0.5, 0.5, 1, 2, 4, 8, *[RESTART_MOST_S] * 3]
+
+
+def test_a_long_life_lets_it_begin_again() -> None:
+    assert pauses(*[0.0] * 6, LONG_LIFE_S, 1.0)[-2:] == [0, 0.5]
+
+
+def test_ten_years_of_deaths_are_no_number_too_large() -> None:
+    found = Pauses()
+    assert {found.after(0.0) for _ in range(20_000)} == {0.5, 1, 2, 4, 8, RESTART_MOST_S}
