@@ -4,7 +4,7 @@ When nothing is ready, time jumps to the next timer. What decides, each time the
 
     something ready                          run it, time stands
     an executor job or `held()` outstanding  wait for it really, time stands (so it takes none)
-    a socket or pipe watched                 sleep really, time passes at real speed
+    a socket or pipe watched                 as `Sockets` says
     a timer                                  jump to it
     nothing at all                           DeadlockError, with the tasks that wait
 
@@ -15,9 +15,11 @@ the time you wait for it. Time starts at 0.0 and is `loop.time()`; `time.monoton
 import asyncio
 import contextlib
 import selectors
+import sys
 import time
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
+from enum import Enum
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -28,6 +30,35 @@ PATIENCE_S = 60.0
 """Real seconds an executor job may take before the run is given up."""
 CLEANUP_S = 10.0
 """Virtual seconds that cancelled tasks have to end after the main one did."""
+TICK_S = 0.02
+"""The longest jump past sockets: what a packet that is late all the same can cost."""
+CREEP_S = 1e-6
+"""What a round of the loop takes where sockets wake it: who waits for a moment that has just come,
+by a rounding error, would wait for ever where time stands still."""
+ACK_S = 0.1
+"""Real seconds in which what can be sent will be: longer than an acknowledgement is held back."""
+_SIOCOUTQNSD = 0x894B
+
+
+class Sockets(Enum):
+    """Where the other ends of the loop's sockets are, and so what time does while one is watched.
+
+    What one end of a loopback connection writes lies in the other end's buffer before the write
+    returns. So where both ends are ours and no socket is ready, none will be before the next timer,
+    and time may jump there.
+
+    One thing is on the kernel's own clock: after ten small segments it waits for an
+    acknowledgement, which the other end may hold back for 40 ms. Bytes that were written and not
+    sent show that; to look for them takes time.
+    """
+
+    ELSEWHERE = "elsewhere"
+    """In threads or processes: the loop sleeps really, time passes at real speed."""
+    OURS = "ours"
+    """On this loop: time jumps, `TICK_S` at a time."""
+    OURS_CHATTY = "ours, chatty"
+    """The same, where one end sends much in small pieces and hears little: what it could not send
+    yet is waited for."""
 
 
 class DeadlockError(RuntimeError):
@@ -41,10 +72,13 @@ class TimeLimitError(RuntimeError):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """The event loop behind `run_virtual`."""
 
-    def __init__(self, limit_s: float = 7200.0) -> None:
+    def __init__(self, limit_s: float = 7200.0, sockets: Sockets = Sockets.ELSEWHERE) -> None:
         self._now = 0.0
         self._held = 0
         self._limit_s = limit_s
+        self._sockets = sockets
+        self._stuck: set[int] = set()
+        """Files whose other end once did not read; they are not waited for again."""
         self.failed_tasks: list[asyncio.Task[Any]] = []
         """Ended with an exception, in order; whether somebody fetched it is asked at the end."""
         self.callback_errors: list[BaseException] = []
@@ -77,30 +111,40 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def sleep(self, timeout: float | None, wait: Callable[[float | None], list[Any]]) -> list[Any]:
         """What the selector does when the loop wants to sleep; `wait` is the real `select`."""
+        ours = self._sockets is not Sockets.ELSEWHERE
         ready = wait(0)
         if ready or (timeout is not None and timeout <= 0):
+            self._now += CREEP_S if ours else 0.0
             return ready
         if self._held:
             ready = wait(PATIENCE_S)
             if not ready:
                 raise DeadlockError(self._story(f"executor job not done in {PATIENCE_S:.0f} s"))
             return ready
-        if self._watches_files():
+        if not ours and self._watches_files():
             began = time.monotonic()
             ready = wait(timeout)
             self._advance(time.monotonic() - began)
             return ready
+        if self._sockets is Sockets.OURS_CHATTY and (unsent := self._unsent() - self._stuck):
+            if ready := wait(ACK_S):
+                return ready
+            self._stuck |= unsent
         if timeout is None:
             ready = wait(GRACE_S)
             if not ready:
                 raise DeadlockError(self._story("nothing is ready and no timer is set"))
             return ready
-        self._advance(timeout)
+        self._advance(min(timeout, TICK_S) if ours else timeout)
         return []
 
     def _watches_files(self) -> bool:
         own_pipe = 1
         return len(self._selector.get_map()) > own_pipe  # type: ignore[attr-defined]
+
+    def _unsent(self) -> set[int]:
+        files = self._selector.get_map()  # type: ignore[attr-defined]
+        return {file for file in files if _has_unsent(file)}
 
     def _advance(self, seconds: float) -> None:
         self._now += seconds
@@ -123,19 +167,37 @@ class _VirtualSelector(selectors.DefaultSelector):
         return self._loop.sleep(timeout, super().select)
 
 
-def run_virtual(coro: Coroutine[Any, Any, T], *, limit_s: float = 7200.0) -> T:
+def _has_unsent(file: int) -> bool:
+    """Whether something was written to a TCP socket and is not on its way, where that is told."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        return any(fcntl.ioctl(file, _SIOCOUTQNSD, bytes(4)))
+    except OSError:  # no TCP socket
+        return False
+
+
+def run_virtual(
+    coro: Coroutine[Any, Any, T],
+    *,
+    limit_s: float = 7200.0,
+    sockets: Sockets = Sockets.ELSEWHERE,
+) -> T:
     """Runs `coro` in virtual time, as `asyncio.run` would in real time.
 
     Tasks left over are cancelled and awaited.
 
     Args:
         limit_s: Virtual seconds after which it is given up.
+        sockets: Where the other ends of those that are opened in it are.
     Raises:
         DeadlockError: If everything waits for something that cannot come.
         TimeLimitError: If the limit passed.
         ExceptionGroup: If a task or callback failed and nobody fetched its exception.
     """
-    loop = VirtualLoop(limit_s)
+    loop = VirtualLoop(limit_s, sockets)
     try:
         asyncio.set_event_loop(loop)
         try:
@@ -157,6 +219,16 @@ def run_virtual(coro: Coroutine[Any, Any, T], *, limit_s: float = 7200.0) -> T:
 def now() -> float:
     """Seconds on the running loop's clock, virtual or real."""
     return asyncio.get_running_loop().time()
+
+
+async def until(is_so: Callable[[], Any], limit_s: float) -> bool:
+    """Whether it became so within the limit; looked at every `TICK_S`."""
+    by = now() + limit_s
+    while not is_so():
+        if now() >= by:
+            return False
+        await asyncio.sleep(TICK_S)
+    return True
 
 
 @contextlib.contextmanager

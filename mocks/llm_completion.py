@@ -9,7 +9,7 @@ from aiohttp import web
 
 from mocks.llm import ReasoningDelta
 from mocks.llm_dialects import Wording, error
-from mocks.wire_faults import FaultyWriter
+from mocks.wire_faults import FaultyWriter, hang_up
 from providers.base import Fault, Finish, LLMEvent, LLMRequest, Message, ProviderError
 
 STATUS = {Fault.REFUSED: 400, Fault.OVERLOADED: 503, Fault.TIMEOUT: 504}
@@ -125,10 +125,3 @@ class Completion:
             await self._writer.write(response, data[start : start + size])
             if pacing.split_bytes:
                 await asyncio.sleep(pacing.drip_ms / 1000)
-
-
-def hang_up(request: web.Request) -> web.StreamResponse:
-    """Ends the connection without an answer, or in the middle of one."""
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()

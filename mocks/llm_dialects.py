@@ -12,6 +12,8 @@
                 the last message must not be the assistant's
     strict      422 for every field it does not know, stream_options too; content in parts
 
+Each that is somebody's own server says by a path without a key that it lives; services do not.
+
 Sources: vLLM vllm/entrypoints/openai; docs.anthropic.com/en/api/openai-sdk; openrouter.ai/docs/api
 streaming and errors; googleapis/python-genai 2868, open-webui/computer 224 (Gemini); ollama/ollama
 openai/openai.go; decolua/9router 560 (OpenAI's refusals). Checked against none of the services.
@@ -48,17 +50,28 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     lists_models: bool = True
     reasoning_field: str = "reasoning"
     """Empty: it is not sent."""
+    liveness: str = ""
+    """Path; empty: none."""
+    owner: str = ""
+    """Of its models, as its list has it."""
 
 
 DIALECTS: Mapping[str, Dialect] = {
-    "vllm": Dialect(),
+    "vllm": Dialect(liveness="/health", owner="vllm"),
     "openai": Dialect(
         name="openai",
         role="at once",
         takes=_COMMON | {"max_completion_tokens", "stream_options", "reasoning_effort"},
         reasoning_field="",
     ),
-    "ollama": Dialect(name="ollama", role="each", whole_calls=True, index="zero"),
+    "ollama": Dialect(
+        name="ollama",
+        role="each",
+        whole_calls=True,
+        index="zero",
+        liveness="/api/version",
+        owner="library",
+    ),
     "openrouter": Dialect(name="openrouter", role="each", usage="with choice", comments=2),
     "gemini": Dialect(
         name="gemini",
@@ -71,7 +84,7 @@ DIALECTS: Mapping[str, Dialect] = {
         reasoning_field="",
     ),
     "anthropic": Dialect(name="anthropic", usage="never", lists_models=False, reasoning_field=""),
-    "strict": Dialect(name="strict", takes=_COMMON, usage="never"),
+    "strict": Dialect(name="strict", takes=_COMMON, usage="never", liveness="/health"),
 }
 
 

@@ -7,7 +7,8 @@
     embedding  8081  text-embeddings-inference, or vLLM's /v1/embeddings
     reranker   8082  text-embeddings-inference's /rerank
 
-State of each: GET /mock/state. `kaiwa mocks` starts them.
+State of each: GET /mock/state; those of HTTP take other faults by PUT /mock/faults. Each says by
+its real server's own path that it lives, which is a ping, not a request. `kaiwa mocks` starts them.
 """
 
 import asyncio

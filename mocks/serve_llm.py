@@ -5,7 +5,6 @@ finish_reason, one with `usage` and no choices, `[DONE]`; errors in mid-stream w
 """
 
 import asyncio
-import hmac
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -13,10 +12,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from mocks.http_server import HttpServer, nothing_to_say
 from mocks.llm import EchoLLM, ReasoningDelta
-from mocks.llm_completion import STATUS, Asked, Completion, Pacing, hang_up
+from mocks.llm_completion import STATUS, Asked, Completion, Pacing
 from mocks.llm_dialects import DIALECTS, Name, Wording, error, refusal
-from mocks.wire_faults import FaultyWriter, WireFault, WireFaults, begin
+from mocks.wire_faults import FaultyWriter, WireFault, WireFaults, begin, hang_up
 from providers.base import LLMEvent, ProviderError, TextDelta
 
 
@@ -33,7 +33,7 @@ class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
     times: int = 1
 
 
-class LLMServer:
+class LLMServer(HttpServer[WireFault]):
     """Args:
     llm: What is said, when, and with which faults. A `fail` before the first token is an HTTP
         status, later an error in the stream; a `cut` closes the connection.
@@ -48,6 +48,7 @@ class LLMServer:
     drip_ms: Pause between those pieces.
     keep_alive_comments: Whether a comment goes before every event.
     lists_models: Whether there is a list of models.
+    liveness: Path by which it says that it lives, such as LocalAI's /readyz; None: the dialect's.
     """
 
     def __init__(
@@ -66,21 +67,17 @@ class LLMServer:
         drip_ms: float = 0.0,
         keep_alive_comments: bool = False,
         lists_models: bool = True,
+        liveness: str | None = None,
     ) -> None:
+        super().__init__(WireFault, api_key=api_key)
         self.llm = llm or EchoLLM()
         self.faults = WireFaults(faults)
-        self.requests = 0
-        self.running = 0
-        """Completions begun and not over, faulty ones included."""
-        self.aborted = 0
-        """Ended by the client before their end."""
         self.bodies: list[bytes] = []
         """Of the last hundred requests."""
         self._dialect = DIALECTS[dialect]
         self._model = model
         self._offered = (model, *more_models)
         self._answers = tuple(answers)
-        self._api_key = api_key
         self._reasoning_field = reasoning_field or self._dialect.reasoning_field
         self._pacing = Pacing(
             newline=newline,
@@ -88,105 +85,39 @@ class LLMServer:
             drip_ms=drip_ms,
             comments=keep_alive_comments,
         )
-        root = self._dialect.root
-        app = web.Application(middlewares=[self._guard])
-        app.router.add_post(root + "/chat/completions", self._complete)
-        app.router.add_get("/health", self._health)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/mock/state", self._state)
-        app.router.add_put("/mock/faults", self._put_faults)
+        root, router = self._dialect.root, self._app.router
+        router.add_post(root + "/chat/completions", self._counted(self._answer))
+        router.add_get("/metrics", self._metrics)
         if lists_models:
-            app.router.add_get(root + "/models", self._models)
-        # Without handler_cancellation an abandoned request would run on until its next write.
-        self._runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0
-        )
-        self._site: web.TCPSite | None = None
-        self._address = ("127.0.0.1", 0)
-        self.url = ""
+            router.add_get(root + "/models", self._models)
+        if path := self._dialect.liveness if liveness is None else liveness:
+            self._add_liveness(path, _version if path == "/api/version" else nothing_to_say)
 
     @property
     def endpoint(self) -> str:
         """What to set LLM_ENDPOINT to."""
         return self.url + self._dialect.root
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        await self._runner.setup()
-        await self._listen(host, port)
-        address = self._runner.addresses[0]
-        self._address = (address[0], address[1])
-        self.url = f"http://{address[0]}:{address[1]}"
+    def _is_open(self, path: str) -> bool:
+        return not path.startswith(self._dialect.root)
 
-    async def aclose(self) -> None:
-        await self._runner.cleanup()
+    def _set_faults(self, *faults: WireFault) -> None:
+        self.faults.set(*faults)
 
-    async def __aenter__(self) -> "LLMServer":
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def inject(self, *faults: WireFault) -> None:
-        """Replaces the faults on the wire, from the next request on; none: all is well again."""
-        refuses = any(fault.kind == "refuse" for fault in faults)
-        self.faults.set(*(fault for fault in faults if fault.kind != "refuse"))
-        if refuses and self._site is not None:
-            site, self._site = self._site, None
-            await site.stop()
-            self.drop_connections()
-        elif not refuses and self._site is None:
-            await self._listen(*self._address)
-
-    async def _listen(self, host: str, port: int) -> None:
-        self._site = web.TCPSite(self._runner, host, port, reuse_address=True)
-        await self._site.start()
-
-    @property
-    def connections(self) -> int:
-        """Open ones."""
-        server = self._runner.server
-        return len(server.connections) if server is not None else 0
-
-    def drop_connections(self) -> None:
-        """Closes every open connection, idle or not, without a word."""
-        server = self._runner.server
-        for connection in server.connections if server is not None else ():
-            if connection.transport is not None:
-                connection.transport.abort()
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        sent = request.headers.get("Authorization", "")
-        is_guarded = self._api_key and request.path.startswith(self._dialect.root)
-        if is_guarded and not hmac.compare_digest(sent, f"Bearer {self._api_key}"):
-            return web.json_response({"error": "Unauthorized"}, status=401)
-        response: web.StreamResponse = await handler(request)
-        return response
+    def _lasting_fault(self) -> WireFault | None:
+        return self.faults.lasting()
 
     # --- beside the completions -------------------------------------------------------------------
-
-    async def _health(self, _: web.Request) -> web.Response:
-        return web.Response()
 
     async def _models(self, _: web.Request) -> web.Response:
         if not self._dialect.lists_models:
             return self._failure(401, "x-api-key header is required")
-        data = [{"id": name} for name in self._offered]
+        owned = {"owned_by": self._dialect.owner} if self._dialect.owner else {}
+        data = [{"id": name, "object": "model", **owned} for name in self._offered]
         return web.json_response({"object": "list", "data": data})
 
     def state(self) -> dict[str, int]:
-        return {
-            "requests": self.requests,
-            "running": self.running,
-            "finished": self.llm.finished,
-            "aborted": self.aborted,
-            "faults": self.faults.hits,
-            "connections": self.connections,
-        }
-
-    async def _state(self, _: web.Request) -> web.Response:
-        return web.json_response(self.state())
+        return super().state() | {"finished": self.llm.finished, "faults": self.faults.hits}
 
     async def _metrics(self, _: web.Request) -> web.Response:
         """Those of vLLM's that tell whether an abort arrived."""
@@ -197,29 +128,7 @@ class LLMServer:
             f"vllm:request_success_total{label} {self.llm.finished}\n"
         )
 
-    async def _put_faults(self, request: web.Request) -> web.Response:
-        try:
-            faults = msgspec.json.decode(await request.read(), type=list[WireFault])
-        except ValueError as problem:
-            return web.json_response({"error": str(problem)}, status=400)
-        await self.inject(*faults)
-        return web.json_response(self.state())
-
     # --- completions ------------------------------------------------------------------------------
-
-    async def _complete(self, request: web.Request) -> web.StreamResponse:
-        self.requests += 1
-        self.running += 1
-        try:
-            return await self._answer(request)
-        except asyncio.CancelledError:
-            self.aborted += 1
-            raise
-        except ConnectionResetError:  # the client went away, or a fault had it so
-            self.aborted += 1
-            return hang_up(request)
-        finally:
-            self.running -= 1
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
@@ -306,6 +215,10 @@ async def run_llm(
     async with serve_llm(llm, host=host, port=port, **options) as server:
         print(f"llm {server.endpoint}", flush=True)
         await asyncio.Event().wait()
+
+
+async def _version(_: web.Request) -> web.StreamResponse:
+    return web.json_response({"version": "0.13.5"})
 
 
 def _play_scripted(request: web.Request, answer: HttpAnswer) -> web.StreamResponse:

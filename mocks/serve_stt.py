@@ -17,22 +17,24 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from mocks.recognizer import OnlineRecognizer, ScriptedRecognizer
-from mocks.socket_faults import AT_HANDSHAKE, Gone, SocketFault, frame_of, play, reset
+from mocks.socket_faults import AT_HANDSHAKE, Gone, SocketFault, reset
+from mocks.stt_hearing import Hearing, cpp_result
 from providers.base import LISTEN_RATE_HZ
 
 _DONE = "Done"
 _LOOP_INTERVAL_S = 0.01
 _TAIL_S = {"python": 0.3, "c++": 0.8}
+_PLAIN = {"python": HTTPStatus.NOT_FOUND, "c++": HTTPStatus.UPGRADE_REQUIRED}
+"""To a GET that is no handshake: the one looks for a page, the other is websocketpp."""
 _BUSY = "The server is busy. Please retry later."
 
 
@@ -71,6 +73,8 @@ class STTServer:
         self.connections_made = self.connections = 0
         """All so far, and the open ones; refused ones are in neither."""
         self.utterances = self.finished = self.aborted = self.refused = 0
+        self.pings = 0
+        """Connections that ended without audio, and questions without a WebSocket."""
         self._decode_ms, self._final_ms, self._jitter_ms = decode_ms, final_ms, jitter_ms
         self._handshake_ms = handshake_ms
         self._tail = np.zeros(
@@ -80,7 +84,7 @@ class STTServer:
         self._random = random.Random(seed)
         self._in_threads = in_threads
         self._pool: ThreadPoolExecutor | None = None
-        self._ready: asyncio.Queue[tuple[_Hearing, asyncio.Future[None]]] = asyncio.Queue()
+        self._ready: asyncio.Queue[tuple[Hearing, asyncio.Future[None]]] = asyncio.Queue()
         self._decoder: asyncio.Task[None] | None = None
         self._server: Server | None = None
         self._attempts = 0
@@ -136,10 +140,10 @@ class STTServer:
     async def _greet(self, connection: ServerConnection, request: Request) -> Response | None:
         if request.path == "/mock/state":
             return connection.respond(HTTPStatus.OK, msgspec.json.encode(self._state()).decode())
-        if "Sec-WebSocket-Key" not in request.headers:
-            return connection.respond(HTTPStatus.NOT_FOUND, "Speak WebSocket.\n")
-        self._attempts += 1
-        kinds = {fault.kind for fault in self.faults if fault.hits(self._attempts)}
+        is_socket = "Sec-WebSocket-Key" in request.headers
+        self._attempts += is_socket
+        self.pings += not is_socket
+        kinds = {one.kind for one in self.faults if one.hits(self._attempts if is_socket else 0)}
         if "hang" in kinds:
             self._hanging.add(connection)
             await connection.wait_closed()
@@ -147,12 +151,12 @@ class STTServer:
         await self._pause(self._handshake_ms)
         if "error" in kinds:
             return connection.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "scripted fault")
-        if "busy" in kinds or self.connections >= self._most:
-            self.refused += 1
+        if "busy" in kinds or (is_socket and self.connections >= self._most):
+            self.refused += is_socket
             response = connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
             response.headers["Hint"] = "The server is overloaded. Please retry later."
             return response
-        return None
+        return None if is_socket else connection.respond(_PLAIN[self.dialect], "Speak WebSocket.\n")
 
     def _state(self) -> dict[str, int]:
         return {
@@ -162,6 +166,7 @@ class STTServer:
             "utterances": self.utterances,
             "finished": self.finished,
             "aborted": self.aborted,
+            "pings": self.pings,
         }
 
     async def _handle(self, connection: ServerConnection) -> None:
@@ -182,7 +187,7 @@ class STTServer:
     # --- the dialects ---------------------------------------------------------------------------
 
     async def _hear_python(self, connection: ServerConnection) -> None:
-        hearing: _Hearing | None = None
+        hearing: Hearing | None = None
         try:
             while (message := await connection.recv()) != _DONE:
                 if hearing is None:
@@ -204,7 +209,7 @@ class STTServer:
             self._count(hearing)
 
     async def _hear_cpp(self, connection: ServerConnection) -> None:
-        hearing: _Hearing | None = None
+        hearing: Hearing | None = None
         answering: asyncio.Task[None] | None = None
         try:
             async for message in connection:
@@ -224,7 +229,7 @@ class STTServer:
                 await asyncio.wait((answering,))
             self._count(hearing)
 
-    async def _answer_cpp(self, hearing: "_Hearing") -> None:
+    async def _answer_cpp(self, hearing: Hearing) -> None:
         try:
             while True:
                 await asyncio.sleep(_LOOP_INTERVAL_S)
@@ -240,30 +245,33 @@ class STTServer:
                 is_eof = hearing.is_finished and not hearing.is_ready
                 if is_eof:
                     await self._pause(self._final_ms)
-                reply = _cpp_result(hearing)
+                reply = cpp_result(hearing)
                 reply["is_final"] = hearing.end_segment(count_empty=False) or is_eof
                 reply["is_eof"] = is_eof
                 await hearing.reply(reply, is_last=is_eof)
         except (ConnectionClosed, Gone):
             return
 
-    def _begin(self, connection: ServerConnection) -> "_Hearing":
+    def _begin(self, connection: ServerConnection) -> Hearing:
         self.utterances += 1
         faults = [
             fault
             for fault in self.faults
             if fault.kind not in AT_HANDSHAKE and fault.hits(self.utterances)
         ]
-        return _Hearing(self.recognizer, connection, faults)
+        return Hearing(self.recognizer, connection, faults)
 
-    def _count(self, hearing: "_Hearing | None") -> None:
-        if hearing is not None:
-            self.finished += hearing.is_answered
-            self.aborted += not hearing.is_answered
+    def _count(self, hearing: Hearing | None) -> None:
+        """At the end of an utterance, or of a connection without one."""
+        if hearing is None:
+            self.pings += 1
+            return
+        self.finished += hearing.is_answered
+        self.aborted += not hearing.is_answered
 
     # --- decoding -------------------------------------------------------------------------------
 
-    async def _step(self, hearing: "_Hearing") -> None:
+    async def _step(self, hearing: Hearing) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ready.put_nowait((hearing, done))
         await done
@@ -289,99 +297,3 @@ class STTServer:
     async def _pause(self, pause_ms: float) -> None:
         if pause_ms or self._jitter_ms:
             await asyncio.sleep((pause_ms + self._random.uniform(0, self._jitter_ms)) / 1000)
-
-
-class _Hearing:
-    """One utterance of one connection, and what goes wrong with it."""
-
-    def __init__(
-        self, recognizer: OnlineRecognizer, connection: ServerConnection, faults: list[SocketFault]
-    ) -> None:
-        self._recognizer = recognizer
-        self._connection = connection
-        self._faults = faults
-        self._replies = 0
-        self._drip_ms = 0.0
-        self.stream = recognizer.create_stream()
-        self.segment = 0
-        self.factor = 1.0
-        self.is_finished = self.is_answered = self.is_over = False
-        """Heard "Done"; sent the last text; sent "Done!"."""
-        self.heard = asyncio.Event()
-
-    @property
-    def is_ready(self) -> bool:
-        return self._recognizer.is_ready(self.stream)
-
-    @property
-    def text(self) -> str:
-        return self._recognizer.get_result(self.stream)
-
-    def accept(self, message: str | bytes) -> None:
-        """Raises:
-        TypeError: For a text, as numpy does in the Python server.
-        """
-        if isinstance(message, str):
-            raise TypeError(f"audio must come as float32, got {message[:40]!r}")
-        self.stream.accept_waveform(LISTEN_RATE_HZ, np.frombuffer(message, dtype="<f4"))
-        self.heard.set()
-
-    def finish(self, tail: NDArray[np.float32]) -> None:
-        self.stream.accept_waveform(LISTEN_RATE_HZ, tail)
-        self.stream.input_finished()
-        self.is_finished = True
-        self.heard.set()
-
-    def end_segment(self, *, count_empty: bool) -> bool:
-        """Whether the server's endpointing ended a segment here."""
-        if not self._recognizer.is_endpoint(self.stream):
-            return False
-        self.segment += bool(count_empty or self.text)
-        self._recognizer.reset(self.stream)
-        return True
-
-    async def reply(self, message: dict[str, Any] | str, *, is_last: bool = False) -> None:
-        """Raises:
-        Gone: If a fault ended the connection.
-        """
-        text = message if isinstance(message, str) else msgspec.json.encode(message).decode()
-        connection = self._connection
-        number, self._replies = self._replies, self._replies + 1
-        for fault in self._faults:
-            if not fault.strikes(number, is_last=is_last):
-                continue
-            match fault.kind:
-                case "drip":
-                    self._drip_ms = fault.drip_ms
-                case "slow":
-                    self.factor = fault.factor
-                case _:
-                    await play(connection, fault, text)
-                    return
-        if not self._drip_ms:
-            await connection.send(text)
-            self.is_answered |= is_last
-            return
-        for byte in frame_of(text):
-            if connection.transport.is_closing():
-                raise Gone
-            connection.transport.write(bytes([byte]))
-            await asyncio.sleep(self._drip_ms / 1000)
-
-
-def _cpp_result(hearing: _Hearing) -> dict[str, Any]:
-    """`OnlineRecognizerResult::AsJsonString`; times and scores are not known here."""
-    text = hearing.text
-    return {
-        "text": text,
-        "tokens": text.split(),
-        "timestamps": [],
-        "ys_probs": [],
-        "lm_probs": [],
-        "context_scores": [],
-        "segment": hearing.segment,
-        "words": [],
-        "start_time": 0.0,
-        "is_final": False,
-        "is_eof": False,
-    }

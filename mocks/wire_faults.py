@@ -75,6 +75,10 @@ class WireFaults:
         self.hits += fault is not None
         return fault
 
+    def lasting(self) -> WireFault | None:
+        """What every request meets, and so somebody who only asks whether the server lives."""
+        return next((one for one in self._faults if one.request == 0), None)
+
 
 class FaultyWriter:
     """Writes the pieces of one body, and does to them what the fault says.
@@ -128,6 +132,13 @@ async def begin(fault: WireFault | None) -> None:
         await asyncio.Event().wait()
     if fault is not None and fault.kind == "slow":
         await asyncio.sleep(fault.delay_s)
+
+
+def hang_up(request: web.Request) -> web.StreamResponse:
+    """Ends the connection without an answer, or in the middle of one."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
 
 
 def reset(request: web.Request) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rag import store
-from rag.ingest import Report, locked, save
 from rag.types import Document
+from rag.update import Report, locked, roots_of, save
 from rag.walk import is_below
 
 
@@ -43,6 +43,7 @@ def remove(names: Sequence[str], index_dir: Path | str) -> Report:
             embedder=old.manifest.embedder,
             reader=old.manifest.reader,
             chunker=old.manifest.chunker,
+            roots=roots_of(old.manifest.roots, documents),
         )
     return Report(
         removed=tuple(d.source for d in old.documents if d.path in gone),

@@ -9,14 +9,14 @@ fails, the old one goes on answering, `warning` says why, and loading is tried a
 
 An embedder that fails, or takes too much of the time there is, is done without: the words alone
 find what they find. `fallback_count` counts that, and `warning` says so until the embedder answers
-again, which is tried every 5 s. A reranker that fails leaves the order as it was.
+again, which is tried every 5 s. A reranker that fails leaves the order as it was. `on_failed` is
+told of each failure that a search met.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import structlog
@@ -24,12 +24,10 @@ from numpy.typing import NDArray
 
 from providers.base import Embedder, Passage, ProviderError, Reranker
 from rag import store
-from rag.fuse import WORDS, Calibration, calibration_of, fuse, likeness
+from rag.dispensable import Dispensable
+from rag.find import find
+from rag.fuse import Calibration
 
-_CANDIDATES = 64
-"""Chunks each side proposes."""
-_SAMPLE = 256
-"""Chunks from all over the index whose cosines tell what is usual for a question."""
 _RERANKED = 16
 """Passages a reranker is shown: it reads each of them together with the question."""
 _EMBED_SHARE = 0.6
@@ -37,15 +35,10 @@ _EMBED_SHARE = 0.6
 _RERANK_SHARE = 0.95
 """Of the time for a search, when the reranker must have answered."""
 LOOK_EVERY_S = 0.5
-PROBE_EVERY_S = 5.0
-"""An embedder or reranker that failed is asked again, so that the warning goes without a caller."""
 TRY_AGAIN_S = 10.0
 """After loading failed, when the pointer did not move: what failed may pass by itself."""
 _LONGEST_QUESTION = 2000
 """Letters; minutes of speech. What is over does not change what is asked."""
-
-
-T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -72,6 +65,21 @@ class IndexRetriever:
         self.most_passages = most_passages
         """May be changed between two searches."""
         self._reranker = reranker
+        self._embeds = Dispensable(
+            embedder,
+            "documents are searched by their words alone",
+            lambda: embedder.embed(["check"], "query"),
+        )
+        self._reranks: Dispensable | None = None
+        if reranker is not None:
+            self._reranks = Dispensable(
+                reranker,
+                "passages stay in the order of the first search",
+                lambda: reranker.rank("check", [Passage(text="check", source="check")]),
+            )
+        self.on_failed: Callable[[ProviderError], None] = lambda error: None
+        """Called on the event loop for each failure of the embedder or the reranker that a search
+        met; the search goes on without."""
         self._index: store.Contents | None = None
         self._texts: dict[str, str] = {}
         self._stamp: store.Stamp | None = None
@@ -80,13 +88,8 @@ class IndexRetriever:
         self._try_again_at = 0.0
         self._watch: asyncio.Task[None] | None = None
         self._warning = ""
-        self._troubles: dict[str, str] = {}
-        """What the embedder or the reranker does wrong at present, and what is done without it."""
-        self._probe_at = 0.0
         self._limit_s = 1.0
         """Of the last search."""
-        self.fallback_count = 0
-        """Searches that went without the embedder or the reranker."""
         # One thread: FAISS gains nothing from more on short searches, and a search that ran past
         # its limit delays the next one instead of competing with it.
         self._searcher = ThreadPoolExecutor(1, "rag-search", _one_faiss_thread)
@@ -106,9 +109,18 @@ class IndexRetriever:
         return self._index.manifest.version if self._index else ""
 
     @property
+    def fallback_count(self) -> int:
+        """How often a search went without the embedder, or without the reranker."""
+        return sum(one.missed for one in self._dispensables())
+
+    @property
     def warning(self) -> str:
         """Why nothing, or nothing new, is found, and what to do; empty when all is well."""
-        return "; ".join(filter(None, (self._warning, self._empty(), *self._troubles.values())))
+        troubles = (one.trouble for one in self._dispensables())
+        return "; ".join(filter(None, (self._warning, self._empty(), *troubles)))
+
+    def _dispensables(self) -> list[Dispensable]:
+        return [one for one in (self._embeds, self._reranks) if one is not None]
 
     def source_text(self, source: str) -> str | None:
         """A document's plain text, which a passage's `start` and `end` count in, or None."""
@@ -142,66 +154,30 @@ class IndexRetriever:
             if index.manifest.embedder != self._fingerprint():
                 vector = None  # the index will be refused as soon as it is looked at
             # Cancelled by the timeout, a search that has not begun is taken out of the queue.
-            found = await loop.run_in_executor(self._searcher, self._find, index, query, vector)
+            found = await loop.run_in_executor(
+                self._searcher, find, index, query, vector, self._calibration
+            )
             if self._reranker and found:
                 found = await self._reranked(query, found, began + _RERANK_SHARE * limit_s)
             return found[: self.most_passages]
 
     async def _vector(self, query: str, by: float) -> NDArray[np.float32] | None:
         """[1, dimensions], or None where the embedder does not give one in time."""
-        what = "documents are searched by their words alone"
-        return await self._or_without(self._embedder.embed([query], "query"), by, "embedder", what)
+        vector = await self._embeds.ask(self._embedder.embed([query], "query"), by)
+        if isinstance(vector, ProviderError):
+            self.on_failed(vector)
+            return None
+        return vector
 
     async def _reranked(
         self, query: str, found: tuple[Passage, ...], by: float
     ) -> tuple[Passage, ...]:
-        assert self._reranker is not None
-        ranking = self._reranker.rank(query, found[:_RERANKED])
-        what = "passages stay in the order of the first search"
-        ranked = await self._or_without(ranking, by, "reranker", what)
-        return found if ranked is None else ranked
-
-    async def _or_without(self, work: Awaitable[T], by: float, who: str, instead: str) -> T | None:
-        """What the work gives, or None, counted, where it fails or does not end in time."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            async with asyncio.timeout_at(by):
-                result = await work
-        except TimeoutError:
-            why = f"the {who} took longer than {by - began:.2g} s"
-        except ProviderError as error:
-            why = str(error)
-        else:
-            self._troubles.pop(who, None)
-            return result
-        self.fallback_count += 1
-        if who not in self._troubles:
-            self._probe_at = loop.time() + PROBE_EVERY_S
-        self._troubles[who] = f"{why}; until it answers, {instead}"
-        return None
-
-    # --- searching, in its thread
-
-    def _find(
-        self, index: store.Contents, query: str, vector: NDArray[np.float32] | None
-    ) -> tuple[Passage, ...]:
-        count = min(_CANDIDATES, len(index.chunks))
-        by_word = index.lexical.scores(query)
-        candidates = np.sort(np.argpartition(-by_word, count - 1)[:count])
-        if vector is None:
-            calibration = WORDS
-            scores = by_word[candidates]
-        else:
-            calibration = self._calibration or calibration_of(index.manifest.embedder)
-            candidates = np.union1d(index.nearest(vector, count), candidates)
-            cosine = index.rows(candidates) @ vector[0]
-            if calibration.background is not None:
-                usual = index.rows(_spread(len(index.chunks))) @ vector[0]
-                cosine = likeness(cosine, usual, calibration)
-            scores = fuse(by_word[candidates], cosine, calibration)
-        order = [i for i in np.argsort(-scores, kind="stable") if scores[i] >= calibration.floor]
-        return tuple(_passage(index, int(candidates[i]), float(scores[i])) for i in order)
+        assert self._reranker is not None and self._reranks is not None
+        ranked = await self._reranks.ask(self._reranker.rank(query, found[:_RERANKED]), by)
+        if isinstance(ranked, ProviderError):
+            self.on_failed(ranked)
+            return found
+        return ranked
 
     # --- keeping up with the index
 
@@ -209,23 +185,8 @@ class IndexRetriever:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             await self._look()
-            if self._troubles and asyncio.get_running_loop().time() >= self._probe_at:
-                await self._probe()
-
-    async def _probe(self) -> None:
-        """Asks what failed for as long as a search would wait; it has recovered if it answers."""
-        loop = asyncio.get_running_loop()
-        self._probe_at = loop.time() + PROBE_EVERY_S
-        for who in list(self._troubles):
-            try:
-                async with asyncio.timeout(_EMBED_SHARE * self._limit_s):
-                    if who == "embedder":
-                        await self._embedder.embed(["check"], "query")
-                    elif self._reranker is not None:
-                        await self._reranker.rank("check", [Passage(text="check", source="check")])
-            except (ProviderError, TimeoutError):
-                continue
-            self._troubles.pop(who, None)
+            for one in self._dispensables():
+                await one.probe(_EMBED_SHARE * self._limit_s)
 
     def _fingerprint(self) -> str:
         """The embedder's; empty while it has not told."""
@@ -261,7 +222,7 @@ class IndexRetriever:
             )
             if index.chunks:  # the first search in a process takes 70 ms, later ones 1 ms
                 nothing = np.zeros((1, index.manifest.dimensions), np.float32)
-                await loop.run_in_executor(self._searcher, self._find, index, "warm up", nothing)
+                await loop.run_in_executor(self._searcher, find, index, "warm up", nothing)
         except store.IndexUnusable as error:
             return str(error)
         except Exception as error:  # whatever it is, the watch goes on and the old one answers
@@ -271,7 +232,9 @@ class IndexRetriever:
                 f"or run: {store.rebuild_command(self._index_dir)}"
             )
         self._texts = {document.source: document.text for document in index.documents}
+        retired = [self._index] if self._index else []
         self._index, self._stamp = index, stamp
+        await loop.run_in_executor(self._loader, store.let_go, retired)
         holds = index.manifest
         log.info(
             "index_loaded",
@@ -299,27 +262,8 @@ def _load(index_dir: Path, embedder: str) -> store.Contents:
     return store.on_gpu(store.load(index_dir, embedder))
 
 
-def _spread(chunks: int) -> NDArray[np.int64]:
-    """Up to `_SAMPLE` ids, evenly over the index, the same for every question."""
-    return np.linspace(0, chunks - 1, min(chunks, _SAMPLE)).astype(np.int64)
-
-
 def _one_faiss_thread() -> None:
     import faiss
 
     # Per thread. One halves the time of a short search on few cores and keeps others undisturbed.
     faiss.omp_set_num_threads(1)
-
-
-def _passage(index: store.Contents, position: int, score: float) -> Passage:
-    chunk = index.chunks[position]
-    return Passage(
-        text=chunk.text,
-        source=chunk.source,
-        title=chunk.title,
-        heading=chunk.heading,
-        start=chunk.start,
-        end=chunk.end,
-        score=min(1.0, max(0.0, score)),
-        chunk=chunk.id,
-    )

@@ -17,7 +17,8 @@ from typing import BinaryIO, Self
 
 import msgspec
 
-from rag.read import Unreadable, read
+from rag.read import read
+from rag.read_text import Unreadable
 from rag.types import Text
 
 MEMORY_BYTES = 1 << 30

@@ -14,33 +14,24 @@ A reader follows `current`, reads every file whole, checks it against the manife
 lets anything parse the bytes: FAISS accepts most damaged files without a word.
 """
 
-import contextlib
-import io
 import os
-import re
 import shlex
-import shutil
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from secrets import token_hex
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rag import durable
-from rag.lexical import LexicalIndex, Postings
+from rag import parts
+from rag.lexical import LexicalIndex
 from rag.types import Chunk, Document
 from rag.words import WORDS_VERSION
 
 FORMAT = 1
 CURRENT = "current"
-_GPU_SCRATCH_BYTES = 64 << 20
-"""FAISS would take 1.5 GB for itself."""
-_VERSION = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
 
 
 class IndexUnusable(Exception):
@@ -68,8 +59,28 @@ class IndexMismatch(IndexUnusable):
     """It was made with another embedder, or other rules for words: it cannot be searched."""
 
 
-def rebuild_command(index_dir: Path) -> str:
-    return f"kaiwa ingest PATH --index {shlex.quote(str(index_dir))}"
+def rebuild_command(index_dir: Path, roots: Iterable[str] = (), *, fresh: bool = False) -> str:
+    """Args:
+    roots: What to ingest; none: not known here.
+    """
+    paths = [shlex.quote(root) for root in roots] or ["PATH"]
+    flag = " --fresh" if fresh else ""
+    return f"kaiwa ingest {' '.join(paths)} --index {shlex.quote(str(index_dir))}{flag}"
+
+
+def other_embedder(
+    index_dir: Path, manifest: "Manifest", embedder: str, roots: Iterable[str], more: str = ""
+) -> IndexMismatch:
+    """Args:
+    roots: Files and folders that it is to be made anew from.
+    more: What else to say about them.
+    """
+    anew = rebuild_command(index_dir, roots, fresh=True)
+    return IndexMismatch(
+        index_dir,
+        f"the index in {index_dir} was made with the embedder {manifest.embedder}, not {embedder}",
+        ", ".join(filter(None, (f"to make it anew, run: {anew}", more))),
+    )
 
 
 Stamp = tuple[int, int]
@@ -94,6 +105,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     documents: int
     chunks: int
     files: dict[str, FileRecord]
+    roots: tuple[str, ...] = ()
+    """Files and folders, absolute, that all its documents lie at or below; none: not known."""
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -133,16 +146,16 @@ def load(index_dir: Path, embedder: str | None = None) -> Contents:
     Raises:
         IndexMissing, IndexDamaged, IndexMismatch
     """
-    version, manifest_sha256 = _pointer(index_dir)
+    version, manifest_sha256 = pointer(index_dir)
     manifest = _manifest(index_dir, version, manifest_sha256)
     if embedder and manifest.embedder != embedder:
+        raise other_embedder(index_dir, manifest, embedder, manifest.roots)
+    if embedder is not None and manifest.words != WORDS_VERSION:
         raise IndexMismatch(
             index_dir,
-            f"the index in {index_dir} was made with the embedder {manifest.embedder}, "
-            f"not {embedder}",
+            f"the index in {index_dir} is of an older version of Kaiwa",
+            f"run: {rebuild_command(index_dir, manifest.roots)}",
         )
-    if embedder is not None and manifest.words != WORDS_VERSION:
-        raise IndexMismatch(index_dir, f"the index in {index_dir} is of an older version of Kaiwa")
     files = {
         name: _checked(index_dir, index_dir / version / name, record.bytes, record.sha256)
         for name, record in manifest.files.items()
@@ -150,10 +163,10 @@ def load(index_dir: Path, embedder: str | None = None) -> Contents:
     try:
         contents = Contents(
             manifest,
-            msgspec.msgpack.decode(files["documents.msgpack"], type=tuple[Document, ...]),
-            msgspec.msgpack.decode(files["chunks.msgpack"], type=tuple[Chunk, ...]),
-            _lexical_from(files["lexical.npz"]),
-            _vectors_from(files["vectors.faiss"]),
+            parts.structs_from(files["documents.msgpack"], Document),
+            parts.structs_from(files["chunks.msgpack"], Chunk),
+            parts.lexical_from(files["lexical.npz"]),
+            parts.vectors_from(files["vectors.faiss"]),
         )
     except (KeyError, ValueError, RuntimeError, msgspec.MsgspecError) as error:
         raise IndexDamaged(
@@ -163,6 +176,17 @@ def load(index_dir: Path, embedder: str | None = None) -> Contents:
     if len(counts) != 1 or contents.vectors.d != manifest.dimensions:
         raise IndexDamaged(index_dir, f"the parts of the index in {index_dir} do not fit together")
     return contents
+
+
+def let_go(retired: list[Contents]) -> None:
+    """Forgets them bit by bit: freed at once, 10,000 chunks hold every thread up for 3 ms.
+
+    Args:
+        retired: Emptied; nobody else may hold what is in it.
+    """
+    held: list[msgspec.Struct] = [one for old in retired for one in (*old.chunks, *old.documents)]
+    retired.clear()
+    parts.drop(held)
 
 
 def current_stamp(index_dir: Path) -> Stamp | None:
@@ -176,7 +200,7 @@ def current_stamp(index_dir: Path) -> Stamp | None:
     return found.st_mtime_ns, found.st_ino
 
 
-def _pointer(index_dir: Path) -> tuple[str, str]:
+def pointer(index_dir: Path) -> tuple[str, str]:
     try:
         version, digest = (index_dir / CURRENT).read_text("ascii").split()
     except FileNotFoundError:
@@ -220,169 +244,7 @@ def _refused(index_dir: Path, path: Path, error: OSError) -> IndexUnusable:
     return IndexUnreadable(index_dir, what, "make it readable for this user and try again")
 
 
-def _lexical_from(data: bytes) -> LexicalIndex:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-
-        def postings(name: str) -> Postings:
-            return Postings(*(arrays[f"{name}.{part}"] for part in ("keys", "offsets", "ids")))
-
-        return LexicalIndex(
-            size=int(arrays["size"]),
-            words=postings("words"),
-            weights=arrays["weights"],
-            spellings=postings("spellings"),
-            sounds=postings("sounds"),
-            gram_counts=arrays["gram_counts"],
-        )
-
-
-def _vectors_from(data: bytes) -> Any:
-    import faiss  # 0.25 s: on first use, in the thread that needs it
-
-    faiss.set_deserialization_vector_byte_limit(2 * len(data))
-    return faiss.deserialize_index(np.frombuffer(data, np.uint8))
-
-
-def pick_device(faiss: Any) -> Literal["cpu", "gpu"]:
-    """Where this build of the module `faiss` can search: faiss-cpu knows of no GPU at all."""
-    has_gpus = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
-    return "gpu" if has_gpus else "cpu"
-
-
 def on_gpu(contents: Contents) -> Contents:
-    """With a copy on the GPU, if faiss-gpu is installed and sees one with room for it. Blocking.
-
-    The index is flat on both sides, and scores are computed from the rows here: the same answers.
-    """
-    import faiss
-
-    if pick_device(faiss) == "cpu":
-        return contents
-    try:
-        resources = faiss.StandardGpuResources()
-        resources.setTempMemory(_GPU_SCRATCH_BYTES)
-        copy = faiss.index_cpu_to_gpu(resources, 0, contents.vectors)
-    except RuntimeError:  # its memory is full of models: the CPU finds the same
-        return contents
+    """With a copy on the GPU, where there is one for it. Blocking."""
+    copy = parts.copy_on_gpu(contents.vectors)
     return msgspec.structs.replace(contents, copy_on_gpu=copy)
-
-
-# --- writing --------------------------------------------------------------------------------------
-
-
-def save(
-    index_dir: Path,
-    *,
-    documents: Sequence[Document],
-    chunks: Sequence[Chunk],
-    lexical: LexicalIndex,
-    rows: NDArray[np.float32],
-    embedder: str,
-    reader: str,
-    chunker: str,
-) -> Manifest:
-    """Write a new version and point to it. Blocking; until the last step readers see the old.
-
-    A crash at any moment leaves the old one or the new one. Only one may be saving at a time.
-
-    Raises:
-        IndexUnwritable: The old one is current still.
-    """
-    now = datetime.now(UTC)
-    version = f"{now:%Y%m%dT%H%M%S}-{token_hex(4)}"
-    files = {
-        "documents.msgpack": msgspec.msgpack.encode(documents),
-        "chunks.msgpack": msgspec.msgpack.encode(chunks),
-        "lexical.npz": _lexical_bytes(lexical),
-        "vectors.faiss": _vector_bytes(rows),
-    }
-    manifest = Manifest(
-        format=FORMAT,
-        version=version,
-        created=f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        embedder=embedder,
-        dimensions=rows.shape[1],
-        reader=reader,
-        chunker=chunker,
-        words=WORDS_VERSION,
-        documents=len(documents),
-        chunks=len(chunks),
-        files={
-            name: FileRecord(len(data), sha256(data).hexdigest()) for name, data in files.items()
-        },
-    )
-    encoded = msgspec.json.format(msgspec.json.encode(manifest))
-    before = _pointed(index_dir)
-    with durable.explained(index_dir):
-        _write(index_dir / version, {**files, "manifest.json": encoded})
-        _point(index_dir, version, sha256(encoded).hexdigest())
-    _prune(index_dir, {version, before})
-    return manifest
-
-
-def _lexical_bytes(lexical: LexicalIndex) -> bytes:
-    arrays: dict[str, NDArray[Any]] = {
-        "size": np.array(lexical.size),
-        "weights": lexical.weights,
-        "gram_counts": lexical.gram_counts,
-    }
-    for name in ("words", "spellings", "sounds"):
-        postings: Postings = getattr(lexical, name)
-        arrays |= {
-            f"{name}.keys": postings.keys,
-            f"{name}.offsets": postings.offsets,
-            f"{name}.ids": postings.ids,
-        }
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # its stub takes the names for options
-    return buffer.getvalue()
-
-
-def _vector_bytes(rows: NDArray[np.float32]) -> bytes:
-    import faiss
-
-    # Flat: exact, nothing to train, rows can be taken over into the next version. 100,000 rows of
-    # 384 take 6 ms a search; an approximate index pays off beyond that.
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(np.ascontiguousarray(rows, np.float32))
-    return bytes(faiss.serialize_index(index))
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    folder.mkdir(mode=0o750, parents=True)
-    try:
-        for name, data in files.items():
-            durable.write(folder / name, data)
-        durable.sync(folder)
-        durable.sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _point(index_dir: Path, version: str, digest: str) -> None:
-    try:
-        durable.replace(index_dir / CURRENT, f"{version} {digest}\n".encode("ascii"))
-    except BaseException:
-        if _pointed(index_dir) != version:  # interrupted after the swap, it is in use
-            shutil.rmtree(index_dir / version, ignore_errors=True)
-        raise
-    with contextlib.suppress(OSError):  # the swap is done; a disk that fails now is told elsewhere
-        durable.sync(index_dir)
-
-
-def _pointed(index_dir: Path) -> str:
-    """The current version; empty without one."""
-    with contextlib.suppress(IndexUnusable):
-        return _pointer(index_dir)[0]
-    return ""
-
-
-def _prune(index_dir: Path, kept: set[str]) -> None:
-    """Keeps the one before too, which a reader may be in the middle of; what crashes left goes."""
-    with contextlib.suppress(OSError):  # the new index is in use; the rest can wait
-        for path in index_dir.iterdir():
-            if _VERSION.fullmatch(path.name) and path.name not in kept:
-                shutil.rmtree(path, ignore_errors=True)
-        for path in index_dir.glob(f".{CURRENT}-*"):
-            path.unlink(missing_ok=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from rag.clean import visible
-from rag.read import SUFFIXES, Unreadable
+from rag.read import SUFFIXES
+from rag.read_text import Unreadable
 
 LARGEST_FILE_BYTES = 20_000_000
 MOST_FILES = 20_000

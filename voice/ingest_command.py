@@ -12,10 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from rag.clean import visible
 from rag.durable import IndexUnwritable
-from rag.ingest import IngestBusy, NothingThere, Report, ingest
-from rag.ingest import Progress as Done
+from rag.ingest import NothingThere, ingest
 from rag.remove import NotIndexed, remove
 from rag.store import IndexUnusable, load
+from rag.update import IngestBusy, Report
+from rag.update import Progress as Done
 from voice.build import make
 from voice.config import Config
 from voice.errors import KaiwaError

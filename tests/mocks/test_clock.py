@@ -1,11 +1,21 @@
 import asyncio
 import socket
+import sys
 import threading
 import time
 
 import pytest
 
-from mocks.clock import DeadlockError, TimeLimitError, held, now, run_virtual
+from mocks.clock import (
+    TICK_S,
+    DeadlockError,
+    Sockets,
+    TimeLimitError,
+    held,
+    now,
+    run_virtual,
+    until,
+)
 
 
 def test_an_hour_of_sleep_takes_no_time() -> None:
@@ -209,3 +219,119 @@ def test_the_main_coroutines_own_exception_comes_through() -> None:
 
     with pytest.raises(LookupError, match="mine"):
         run_virtual(main())
+
+
+# --- sockets with both ends here ------------------------------------------------------------------
+
+SMALL = bytes(100)
+
+
+async def connected() -> tuple[
+    asyncio.Server, asyncio.StreamReader, asyncio.StreamWriter, asyncio.StreamWriter
+]:
+    """A connection of this loop to itself: its server, its reading end, both its writers."""
+    accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+    server = await asyncio.start_server(
+        lambda reader, writer: accepted.set_result(writer), "127.0.0.1", 0
+    )
+    port = server.sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    return server, reader, await accepted, writer
+
+
+async def closed(server: asyncio.Server, *writers: asyncio.StreamWriter) -> None:
+    for writer in writers:
+        writer.close()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("sockets", [Sockets.OURS, Sockets.OURS_CHATTY])
+def test_time_does_not_wait_for_a_socket_whose_both_ends_are_here(sockets: Sockets) -> None:
+    async def main() -> float:
+        server, reader, there, here = await connected()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(600):
+                await reader.read(1)
+        await closed(server, there, here)
+        return now()
+
+    began = time.monotonic()
+    assert run_virtual(main(), sockets=sockets) == pytest.approx(600, abs=0.1)
+    assert time.monotonic() - began < 10
+
+
+def test_what_one_end_writes_is_read_before_time_moves_on() -> None:
+    async def main() -> list[float]:
+        server, reader, there, here = await connected()
+        asyncio.get_running_loop().call_later(TICK_S / 4, lambda: None)
+        came = []
+        for _ in range(20):
+            sent = now()
+            there.write(SMALL)
+            await reader.readexactly(len(SMALL))
+            came.append(now() - sent)
+            await asyncio.sleep(1)
+        await closed(server, there, here)
+        return came
+
+    assert max(run_virtual(main(), sockets=Sockets.OURS)) < 0.001
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not told what was not sent")
+def test_what_a_chatty_end_could_not_send_yet_is_waited_for() -> None:
+    """Small pieces wait for an acknowledgement, which the other end holds back for 40 real ms."""
+
+    async def main() -> int:
+        server, reader, there, here = await connected()
+        there.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        most_missing = 0
+        for number in range(1, 30):
+            here.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+            there.write(SMALL)
+            await asyncio.sleep(0.001)
+            come = len(reader._buffer)  # type: ignore[attr-defined]
+            most_missing = max(most_missing, number * len(SMALL) - come)
+        await closed(server, there, here)
+        return most_missing
+
+    assert run_virtual(main(), sockets=Sockets.OURS_CHATTY) == 0
+
+
+def test_an_end_that_does_not_read_is_waited_for_once() -> None:
+    async def main() -> None:
+        server, reader, there, here = await connected()
+        here.transport.pause_reading()  # type: ignore[attr-defined]
+        there.write(bytes(16 << 20))
+        await asyncio.sleep(60)
+        assert len(reader._buffer) == 0  # type: ignore[attr-defined]
+        there.transport.abort()
+        await closed(server, here)
+
+    began = time.monotonic()
+    run_virtual(main(), sockets=Sockets.OURS_CHATTY)
+    assert time.monotonic() - began < 5
+
+
+def test_where_no_timer_is_set_a_wait_for_a_socket_of_ours_is_a_deadlock() -> None:
+    async def main() -> None:
+        server, reader, there, here = await connected()
+        try:
+            await reader.read(1)
+        finally:
+            there.transport.abort()
+            here.transport.abort()
+            server.close()
+
+    with pytest.raises(DeadlockError, match="no timer is set"):
+        run_virtual(main(), sockets=Sockets.OURS)
+
+
+def test_until_says_whether_it_became_so_in_time() -> None:
+    async def main() -> tuple[bool, bool, float]:
+        soon = await until(lambda: now() >= 1, 5.0)
+        never = await until(lambda: False, 5.0)
+        return soon, never, now()
+
+    soon, never, at = run_virtual(main())
+    assert (soon, never) == (True, False) and 6 <= at < 6 + 3 * TICK_S

@@ -1,6 +1,7 @@
 """The mock against a bare client: what a program written for the real servers would see."""
 
 import asyncio
+import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -259,5 +260,46 @@ def test_it_can_be_started_again_on_its_port() -> None:
             async with connect(server.url) as socket:
                 assert (await say(socket, 1))[-1]["text"] == "again"
             await server.aclose()
+
+    asyncio.run(main())
+
+
+def bare_get(server: STTServer) -> int:
+    try:
+        with urllib.request.urlopen(server.url.replace("ws:", "http:"), timeout=0.5) as response:
+            status: int = response.status
+            return status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("dialect", ["python", "c++"])
+def test_who_comes_without_audio_is_counted_as_a_ping(dialect: Literal["python", "c++"]) -> None:
+    async def client(socket: ClientConnection) -> int:
+        async with connect(server.url) as ping:
+            await (await ping.ping())
+        assert await asyncio.to_thread(bare_get, server) == (404 if dialect == "python" else 426)
+        return len(await say(socket, 1))
+
+    server = STTServer(dialect=dialect)
+    assert talk(server, client)
+    assert (server.pings, server.utterances, server.finished) == (2, 1, 1)
+
+
+def test_a_question_without_a_websocket_meets_what_every_handshake_meets() -> None:
+    async def main() -> None:
+        server = STTServer(faults=[SocketFault(kind="error", request=1)])
+        async with asyncio.timeout(10), server:
+            assert await asyncio.to_thread(bare_get, server) == 404
+            with pytest.raises(InvalidStatus):  # the fault was left for the first handshake
+                await connect(server.url)
+            server.faults = (SocketFault(kind="error", request=0),)
+            assert await asyncio.to_thread(bare_get, server) == 500
+            server.faults = (SocketFault(kind="busy", request=0),)
+            assert await asyncio.to_thread(bare_get, server) == 503
+            server.faults = (SocketFault(kind="hang", request=0),)
+            with pytest.raises(TimeoutError):
+                await asyncio.to_thread(bare_get, server)
+            assert (server.pings, server.refused) == (4, 0)
 
     asyncio.run(main())

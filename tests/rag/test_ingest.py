@@ -1,6 +1,7 @@
 import asyncio
 import errno
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,8 @@ from providers.base import Fault, ProviderError, Slot
 from providers.embed_lexical import LexicalEmbedder
 from rag import store
 from rag.durable import IndexUnwritable
-from rag.ingest import IngestBusy, NothingThere, Progress, Report, ingest
+from rag.ingest import NothingThere, ingest
+from rag.update import IngestBusy, Progress, Report, save
 
 
 class CountingEmbedder(LexicalEmbedder):
@@ -223,14 +225,81 @@ def test_texts_are_embedded_in_batches_of_several_requests(docs: Path, tmp_path:
     assert embedder.batches == [84]
 
 
-def test_another_embedder_embeds_everything_anew_and_keeps_what_was_not_given(
+def _commanded(refusal: pytest.ExceptionInfo[store.IndexMismatch]) -> tuple[list[Path], Path]:
+    """What the command in it would ingest, and into which index; it begins anew."""
+    words = shlex.split(str(refusal.value).partition(" run: ")[2])
+    assert words[:2] == ["kaiwa", "ingest"] and words[-3] == "--index" and words[-1] == "--fresh"
+    return [Path(word) for word in words[2:-3]], Path(words[-2])
+
+
+def test_another_embedder_is_refused_with_the_command_that_makes_the_whole_index_anew(
+    docs: Path, tmp_path: Path
+) -> None:
+    index, more = tmp_path / "the index", tmp_path / "more"
+    more.mkdir()
+    (more / "more.txt").write_text("More words.")
+    _ingest(docs, into=index)
+    version = _ingest(more, into=index).version
+    another = CountingEmbedder(128)
+    with pytest.raises(store.IndexMismatch, match="lexical-2-64, not lexical-2-128") as refusal:
+        _ingest(docs / "ja", into=index, embedder=another)
+    assert another.batches == [] and store.load(index).manifest.version == version
+    paths, into = _commanded(refusal)
+    assert (paths, into) == ([docs, more], index)
+    report = asyncio.run(ingest(paths, into, another, fresh=True))
+    assert (report.embedded, report.documents) == (5, 4)
+    assert store.load(index, another.fingerprint).manifest.dimensions == 128
+
+
+def test_the_command_names_what_was_given_and_is_not_in_the_index_yet(
+    docs: Path, tmp_path: Path
+) -> None:
+    index, new = tmp_path / "index", tmp_path / "new"
+    new.mkdir()
+    _ingest(docs / "ja", docs / "hours.md", into=index)
+    with pytest.raises(store.IndexMismatch) as refusal:
+        _ingest(new, into=index, embedder=CountingEmbedder(128))
+    assert _commanded(refusal)[0] == [docs / "hours.md", docs / "ja", new]
+
+
+def test_of_an_index_that_does_not_know_its_folders_the_command_says_what_else_to_name(
     docs: Path, tmp_path: Path
 ) -> None:
     index = tmp_path / "index"
     _ingest(docs, into=index)
-    report = _ingest(docs / "ja", into=index, embedder=CountingEmbedder(128))
-    assert report.embedded == 4 and report.documents == 3
-    assert store.load(index, "lexical-2-128").manifest.dimensions == 128
+    held = store.load(index)
+    save(index, held.documents, held.chunks, held.rows(range(4)), embedder="lexical-2-64")
+    with pytest.raises(store.IndexMismatch, match="2 of its documents lie elsewhere, see --list"):
+        _ingest(docs / "ja", into=index, embedder=CountingEmbedder(128))
+    _ingest(docs, into=index)  # the same embedder is welcome, and nothing has changed
+    (docs / "parking.txt").unlink()
+    _ingest(docs, into=index)
+    assert store.load(index).manifest.roots == (str(docs),)
+
+
+def test_an_index_without_documents_belongs_to_no_embedder(docs: Path, tmp_path: Path) -> None:
+    index, empty = tmp_path / "index", tmp_path / "empty"
+    empty.mkdir()
+    _ingest(empty, into=index)
+    assert _ingest(docs, into=index, embedder=CountingEmbedder(128)).embedded == 4
+
+
+def test_an_embedder_that_becomes_another_one_leaves_no_mixture(docs: Path, tmp_path: Path) -> None:
+    class Changing(CountingEmbedder):
+        """Another stands in for it from the second batch on, and nobody is told."""
+
+        @property
+        def fingerprint(self) -> str:
+            return "hash-64" if len(self.batches) > 1 else super().fingerprint
+
+    index = tmp_path / "index"
+    version = _ingest(docs, into=index).version
+    for number in range(180):
+        (docs / f"{number}.txt").write_text(f"Text number {number}.")
+    with pytest.raises(ProviderError, match="lexical-2-64 became hash-64 .*run it again") as caught:
+        _ingest(docs, into=index, embedder=Changing())
+    assert caught.value.fault is Fault.BROKEN
+    assert store.load(index).manifest.version == version
 
 
 def test_a_damaged_index_is_replaced_and_the_report_says_so(docs: Path, tmp_path: Path) -> None:

@@ -55,16 +55,21 @@ def test_one_that_fails_in_the_middle_leaves_the_index_and_the_next_run_goes_thr
     asyncio.run(main())
 
 
-def test_another_model_embeds_everything_anew(tmp_path: Path) -> None:
+def test_another_model_is_refused_and_embeds_everything_anew_from_an_empty_index(
+    tmp_path: Path,
+) -> None:
     async def main() -> None:
         async with EmbedServer() as e5, EmbedServer(model_id="BAAI/bge-m3") as bge:
             ours, theirs = TEIEmbedder(e5.url), TEIEmbedder(bge.url)
             await ours.start()
             await theirs.start()
             first = await ingest([SAMPLES], tmp_path, ours)
-            with pytest.raises(store.IndexMismatch, match="run: kaiwa ingest PATH --index"):
+            command = f"run: kaiwa ingest {SAMPLES} --index {tmp_path} --fresh"
+            with pytest.raises(store.IndexMismatch, match=command):
                 store.load(tmp_path, theirs.fingerprint)
-            second = await ingest([SAMPLES], tmp_path, theirs)
+            with pytest.raises(store.IndexMismatch, match=command):
+                await ingest([SAMPLES], tmp_path, theirs)
+            second = await ingest([SAMPLES], tmp_path, theirs, fresh=True)
             assert second.embedded == first.embedded == second.chunks
             store.load(tmp_path, theirs.fingerprint)
             await ours.aclose()

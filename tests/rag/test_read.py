@@ -6,7 +6,9 @@ from pathlib import Path
 import docx
 import pytest
 
-from rag.read import MOST_STEPS, Unreadable, nesting_steps, read
+from rag.read import read
+from rag.read_markup import MOST_STEPS, nesting_steps
+from rag.read_text import Unreadable
 
 PDF = (Path(__file__).parent / "files" / "hours.pdf").read_bytes()
 ENCRYPTED_PDF = PDF.replace(

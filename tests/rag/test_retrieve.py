@@ -18,8 +18,9 @@ from mocks.serve_embed import bunched
 from providers.base import Embedder, Fault, Passage, ProviderError, Slot
 from providers.embed_lexical import LexicalEmbedder
 from rag import store
+from rag.dispensable import PROBE_EVERY_S
 from rag.ingest import ingest
-from rag.retrieve import PROBE_EVERY_S, TRY_AGAIN_S, IndexRetriever
+from rag.retrieve import TRY_AGAIN_S, IndexRetriever
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parents[1] / "rag" / "samples"
@@ -218,6 +219,43 @@ def test_a_reranker_that_fails_leaves_the_order_as_it_was(index: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_each_failure_that_a_search_met_is_told_once_and_those_of_probes_are_not(
+    hashed: Path,
+) -> None:
+    async def scenario() -> None:
+        embedder, reranker = HashEmbedder(), IdentityReranker()
+        retriever = IndexRetriever(hashed, embedder, reranker=reranker)
+        told: list[tuple[Slot, str, Fault]] = []
+        retriever.on_failed = lambda e: told.append((e.slot, e.provider, e.fault))
+        await retriever.start()
+
+        async def found() -> bool:
+            return bool(await retriever.search("how much does a library card cost", limit_s=0.3))
+
+        assert await found() and told == []
+        embedder.faults.set(_down(request=0))
+        assert await found()
+        assert told == [(Slot.EMBEDDER, "hash", Fault.UNREACHABLE)]
+        await asyncio.sleep(60)  # probes go on failing
+        assert len(told) == 1
+        embedder.faults.set(ScriptedFault(kind="stall", request=0))
+        reranker.faults.set(_down(request=0))
+        assert await found()
+        assert told[1:] == [
+            (Slot.EMBEDDER, "hash", Fault.TIMEOUT),
+            (Slot.RERANKER, "identity", Fault.UNREACHABLE),
+        ]
+        assert retriever.fallback_count == len(told) == 3
+        giving_up = asyncio.create_task(found())
+        await asyncio.sleep(0.01)
+        giving_up.cancel()  # whoever gave up has met no failure
+        await asyncio.gather(giving_up, return_exceptions=True)
+        assert len(told) == 3
+        await retriever.aclose()
+
+    run_virtual(scenario())
+
+
 def test_a_reranker_may_find_that_nothing_answers(index: Path) -> None:
     async def scenario() -> None:
         nothing = IdentityReranker(faults=[ScriptedFault(kind="cut", request=0)])
@@ -321,7 +359,7 @@ def test_an_embedder_that_turns_out_to_be_another_one_is_refused(tmp_path: Path)
             await asyncio.sleep(1)
             assert await retriever.search("is there a ramp for wheelchairs", limit_s=0.3) == ()
             assert "e5-base-1025, not intfloat/multilingual-e5-large-1025" in retriever.warning
-            assert f"run: kaiwa ingest PATH --index {tmp_path}" in retriever.warning
+            assert f"ingest {SAMPLES} --index {tmp_path} --fresh" in retriever.warning
 
     run_virtual(scenario())
 

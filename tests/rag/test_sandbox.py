@@ -7,7 +7,7 @@ from pathlib import Path
 import docx
 import pytest
 
-from rag.read import Unreadable
+from rag.read_text import Unreadable
 from rag.sandbox import Sandbox
 
 

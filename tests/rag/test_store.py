@@ -2,15 +2,15 @@ import builtins
 import os
 import random
 import shutil
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rag import lexical, store
+from rag import lexical, publish, store
 from rag.durable import IndexUnwritable
 from rag.types import Chunk, Document
 
@@ -22,8 +22,8 @@ CHUNKS = [
 ROWS = np.eye(2, 64, dtype=np.float32)
 
 
-def _save(index_dir: Path) -> store.Manifest:
-    return store.save(
+def _save(index_dir: Path, roots: Sequence[str] = ()) -> store.Manifest:
+    return publish.save(
         index_dir,
         documents=[DOCUMENT],
         chunks=CHUNKS,
@@ -32,6 +32,7 @@ def _save(index_dir: Path) -> store.Manifest:
         embedder="e-1",
         reader="1",
         chunker="1",
+        roots=roots,
     )
 
 
@@ -61,24 +62,27 @@ def test_the_nearest_come_first(tmp_path: Path) -> None:
     assert list(found.nearest(ROWS[:1], 5)) == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("module", "device"),
-    [
-        (SimpleNamespace(get_num_gpus=lambda: 0), "cpu"),  # faiss-cpu
-        (SimpleNamespace(get_num_gpus=lambda: 0, StandardGpuResources=object), "cpu"),
-        (SimpleNamespace(get_num_gpus=lambda: 2, StandardGpuResources=object), "gpu"),
-    ],
-)
-def test_the_gpu_is_used_where_the_build_knows_one_and_one_is_there(
-    module: SimpleNamespace, device: str
+def test_another_embedders_index_is_refused_with_the_command_that_makes_it_anew(
+    tmp_path: Path,
 ) -> None:
-    assert store.pick_device(module) == device
-
-
-def test_another_embedders_index_is_refused(tmp_path: Path) -> None:
     _save(tmp_path)
-    with pytest.raises(store.IndexMismatch, match="embedder e-1, not e-2; run: kaiwa ingest PATH"):
+    command = f"kaiwa ingest PATH --index {tmp_path} --fresh"
+    with pytest.raises(store.IndexMismatch, match=f"e-1, not e-2; to make it anew, run: {command}"):
         store.load(tmp_path, "e-2")
+    _save(tmp_path, roots=["/home/me/my docs", "/srv/more.md"])
+    command = f"ingest '/home/me/my docs' /srv/more.md --index {tmp_path} --fresh"
+    with pytest.raises(store.IndexMismatch, match=command):
+        store.load(tmp_path, "e-2")
+
+
+def test_what_is_let_go_is_gone_and_what_is_still_held_is_whole(tmp_path: Path) -> None:
+    _save(tmp_path)
+    found = store.load(tmp_path)
+    kept, gone = found.chunks[0], weakref.ref(found.lexical.weights)
+    retired = [found]
+    del found
+    store.let_go(retired)
+    assert retired == [] and gone() is None and kept == CHUNKS[0]
 
 
 def test_an_index_of_other_words_is_refused_for_search_but_read_for_ingest(

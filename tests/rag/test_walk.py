@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.read import Unreadable
+from rag.read_text import Unreadable
 from rag.walk import LARGEST_FILE_BYTES, File, Refusal, contents, named_apart, walk
 
 

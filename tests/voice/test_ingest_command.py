@@ -1,6 +1,7 @@
 """`kaiwa ingest` and what `kaiwa ask` says of its index, as typed."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,21 @@ def test_a_second_ingest_keeps_the_first_and_fresh_does_not(folders: Path) -> No
     assert listed() == ["a/readme.md", "b/readme.md", "hours.md"]
     assert kaiwa("ingest", "--fresh", "b", "--index", "index")[0] == 0
     assert listed() == ["hours.md", "readme.md"]
+
+
+def test_another_embedder_is_refused_and_the_command_it_is_refused_with_makes_the_index_anew(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kaiwa("ingest", "a", "--index", "index")
+    kaiwa("ingest", "b", "--index", "index")
+    monkeypatch.setenv("EMBEDDING_PROVIDER", "mock")
+    told = complaint("ingest", "b", "--index", "index")
+    assert told.startswith("ingest: the index in index was made with the embedder lexical-")
+    command = told.partition(" run: ")[2]
+    assert command == f"kaiwa ingest {folders}/a {folders}/b --index index --fresh"
+    assert kaiwa(*shlex.split(command)[1:])[0] == 0
+    assert listed() == ["a/readme.md", "b/readme.md", "hours.md"]
+    assert kaiwa("ingest", "b", "--index", "index")[0] == 0
 
 
 def test_sources_may_be_named_by_an_option_as_scripts_like_it(folders: Path) -> None:
