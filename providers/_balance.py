@@ -5,12 +5,16 @@ draining    free for us, but busy with a request that nobody waits for any more:
             cannot be stopped, so a new request would wait for the old one's end
 running     one of ours
 resting     failed lately: asked only when no other is free, a little longer after each failure
+lost        nobody answers there: asked only when all are lost
 """
 
 from collections.abc import Collection
 
 REST_S = 1.0
 LONGEST_REST_S = 8.0
+LOST_S = 60.0
+"""Unless it is found before; longer than the pause between two checks."""
+EXCUSE_S = 2.0
 _LEARNING = 0.3
 """Weight of the latest request in what we know of a server's speed."""
 
@@ -21,6 +25,9 @@ class _Server:
         self.began = 0.0
         self.busy_until = 0.0
         """When what was abandoned there ends, as far as we can tell."""
+        self.excused_until = 0.0
+        """When it ends at the latest, if we told badly."""
+        self.lost_until = 0.0
         self.rests_until = 0.0
         self.rest_s = REST_S
         self.last_begun = -1.0
@@ -46,11 +53,9 @@ class Balance:
         Args:
             avoid: Servers that failed with this request already.
         """
-        free = [
-            index
-            for index, server in enumerate(self._servers)
-            if not server.is_running and index not in avoid
-        ]
+        others = [index for index in range(len(self._servers)) if index not in avoid]
+        there = [index for index in others if not self.is_lost(index, now)]
+        free = [index for index in there or others if not self._servers[index].is_running]
         return min(free, key=lambda index: self._rank(index, now), default=None)
 
     def _rank(self, index: int, now: float) -> tuple[bool, float, float]:
@@ -58,11 +63,19 @@ class Balance:
         return server.rests_until > now, self.busy_for_s(index, now), server.last_begun
 
     def is_idle(self, index: int, now: float) -> bool:
-        """Nothing runs there, as far as we can tell: it has no excuse for not answering."""
+        """Nothing runs there, as far as we can tell."""
         return not self._servers[index].is_running and not self.busy_for_s(index, now)
+
+    def is_excused(self, index: int, now: float) -> bool:
+        """Something of ours may run there: it has an excuse for not answering."""
+        server = self._servers[index]
+        return server.is_running or server.excused_until > now
 
     def is_resting(self, index: int, now: float) -> bool:
         return self._servers[index].rests_until > now
+
+    def is_lost(self, index: int, now: float) -> bool:
+        return self._servers[index].lost_until > now
 
     def busy_for_s(self, index: int, now: float) -> float:
         """Seconds until an abandoned request ends there; 0 if there is none."""
@@ -82,15 +95,18 @@ class Balance:
         """
         server = self._servers[index]
         server.is_running = False
-        server.busy_until = 0.0
-        self.recovered(index)
+        server.busy_until = server.excused_until = server.lost_until = 0.0
+        server.rests_until, server.rest_s = 0.0, REST_S
         if speech_s > 0 and now > server.began:
             server.rtf += _LEARNING * ((now - server.began) / speech_s - server.rtf)
 
-    def recovered(self, index: int) -> None:
-        """It answered."""
-        server = self._servers[index]
-        server.rests_until, server.rest_s = 0.0, REST_S
+    def lost(self, index: int, now: float) -> None:
+        """Nobody answers there."""
+        self._servers[index].lost_until = now + LOST_S
+
+    def found(self, index: int) -> None:
+        """It answers again, which does not yet mean that it works."""
+        self._servers[index].lost_until = 0.0
 
     def failed(self, index: int, now: float) -> None:
         self._servers[index].is_running = False
@@ -110,4 +126,6 @@ class Balance:
         """Nobody waits for the answer any more; the server does not know."""
         server = self._servers[index]
         server.is_running = False
-        server.busy_until = server.began + speech_s * server.rtf
+        work_s = speech_s * server.rtf
+        server.busy_until = server.began + work_s
+        server.excused_until = server.busy_until + work_s + EXCUSE_S

@@ -125,6 +125,8 @@ class Chunk(msgspec.Struct):
 
 class Model(msgspec.Struct, gc=False):
     id: str
+    owned_by: str | None = None
+    """By which a server of one's own says what it is, see `_openai_health`."""
 
 
 class ModelList(msgspec.Struct):

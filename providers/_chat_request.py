@@ -1,8 +1,10 @@
 """The body of `POST /v1/chat/completions`.
 
-Pure. Fields as vLLM 0.33 and OpenAI name them; what a server does not take, `_dialect` leaves out.
+Fields as vLLM 0.33 and OpenAI name them; what a server does not take, `_dialect` leaves out.
 """
 
+import secrets
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,16 +12,32 @@ import msgspec
 
 from providers.base import LLMRequest, Message, Tool, ToolCall
 
+_REMEMBERED_CALLS = 1000
+
+
+class CallExtras(OrderedDict[str, msgspec.Raw]):
+    """By call id, what the server said of its latest calls and wants back with them."""
+
+    def remember(self, extras: Mapping[str, msgspec.Raw]) -> None:
+        self.update(extras)
+        while len(self) > _REMEMBERED_CALLS:
+            self.popitem(last=False)
+
+
+def marks_of(request: LLMRequest) -> dict[str, str]:
+    """Headers: for balancers that keep a call at the replica which has its beginning cached, and
+    for vLLM's log, where every attempt needs a name of its own."""
+    if not request.session:
+        return {}
+    attempt = f"{request.session}-{request.turn}-{secrets.token_hex(2)}"
+    return {"X-Session-Id": request.session, "X-Request-Id": attempt}
+
 
 def chat_body(
-    request: LLMRequest,
-    model: str,
-    defaults: Mapping[str, Any],
-    call_extras: Mapping[str, msgspec.Raw],
+    request: LLMRequest, model: str, defaults: Mapping[str, Any], call_extras: CallExtras
 ) -> dict[str, Any]:
     """Args:
     defaults: Further fields; what the request sets goes before them.
-    call_extras: By call id, what the server said of a call and wants back with it.
     """
     body: dict[str, Any] = {
         **defaults,
@@ -38,7 +56,7 @@ def chat_body(
     return body
 
 
-def _message(message: Message, call_extras: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+def _message(message: Message, call_extras: CallExtras) -> dict[str, Any]:
     encoded: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.role == "tool":
         encoded["tool_call_id"] = message.tool_call_id
@@ -48,7 +66,7 @@ def _message(message: Message, call_extras: Mapping[str, msgspec.Raw]) -> dict[s
     return encoded
 
 
-def _call(call: ToolCall, call_extras: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+def _call(call: ToolCall, call_extras: CallExtras) -> dict[str, Any]:
     encoded: dict[str, Any] = {
         "id": call.call_id,
         "type": "function",

@@ -85,7 +85,7 @@ class Failures:
     """Makes the ProviderErrors of one provider; no text of theirs ever shows its key."""
 
     def __init__(self, slot: Slot, provider: str, root: str, variable: str, api_key: str) -> None:
-        self._slot = slot
+        self.slot = slot
         self._provider = provider
         self._root = root
         self._variable = variable
@@ -94,7 +94,7 @@ class Failures:
     def make(self, fault: Fault, message: str) -> HttpFailure:
         if self._api_key:
             message = message.replace(self._api_key, "***")
-        return HttpFailure(self._slot, self._provider, fault, message)
+        return HttpFailure(self.slot, self._provider, fault, message)
 
     def of_connection(self, error: Exception) -> HttpFailure:
         """For what aiohttp raises before an answer is there."""

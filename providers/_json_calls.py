@@ -1,7 +1,9 @@
-"""One request, one JSON answer: for the servers of embeddings and rankings."""
+"""Requests over kept connections, and their whole answers: what clients of HTTP servers share."""
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -10,6 +12,7 @@ from providers._http import Failures, HttpFailure, open_session
 from providers.base import Fault
 
 _CLOSE_S = 2.0
+_NONE: Mapping[str, str] = {}
 _MAX_BYTES = 32 << 20
 """32 rows of 4096 numbers in text are 3 MB."""
 
@@ -26,13 +29,30 @@ class JsonCalls:
     """Args:
     root: What the paths are appended to.
     limit_s: For connecting, asking and the whole answer.
+    connect_s: For the TCP and TLS connection.
+    keep_alive_s: How long an idle connection is kept.
     """
 
-    def __init__(self, failures: Failures, root: str, *, api_key: str, limit_s: float) -> None:
+    def __init__(
+        self,
+        failures: Failures,
+        root: str,
+        *,
+        api_key: str,
+        limit_s: float,
+        connect_s: float = 2.0,
+        keep_alive_s: float = 30.0,
+    ) -> None:
+        self.running = 0
+        """Requests whose whole answer is awaited, pings aside."""
         self._failures = failures
         self._root = root
-        self._api_key = api_key
         self._limit_s = limit_s
+        self._options: dict[str, Any] = {
+            "api_key": api_key,
+            "connect_s": connect_s,
+            "keep_alive_s": keep_alive_s,
+        }
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str) -> Answer:
@@ -44,6 +64,26 @@ class JsonCalls:
         """
         return await self._call("POST", path, msgspec.json.encode(body))
 
+    async def ping(self, url: str, limit_s: float) -> Answer:
+        """`GET url`, whatever our requests are waiting for.
+
+        Raises:
+            HttpFailure: No connection, or a broken one.
+            TimeoutError: Nothing came in time.
+        """
+        async with asyncio.timeout(limit_s):
+            return await self._whole("GET", url, None)
+
+    async def send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] = _NONE
+    ) -> aiohttp.ClientResponse:
+        """The answer's head, whatever its status; the caller closes it.
+
+        Raises:
+            HttpFailure: No answer came.
+        """
+        return await self._send(method, self._root + path, body, headers)
+
     async def aclose(self) -> None:
         session, self._session = self._session, None
         if session is not None:
@@ -52,28 +92,36 @@ class JsonCalls:
                     await session.close()
 
     async def _call(self, method: str, path: str, body: bytes | None) -> Answer:
+        self.running += 1
         try:
             async with asyncio.timeout(self._limit_s):
-                response = await self._send(method, path, body)
-                try:
-                    content = await self._content(response)
-                finally:
-                    response.close()  # a connection whose answer was read to its end is kept
+                return await self._whole(method, self._root + path, body)
         except TimeoutError:
             raise self._failures.make(
                 Fault.TIMEOUT,
                 f"no answer from {self._root}{path} in {self._limit_s:g} s: is it overloaded, or "
                 "still loading the model?",
             ) from None
+        finally:
+            self.running -= 1
+
+    async def _whole(self, method: str, url: str, body: bytes | None) -> Answer:
+        response = await self._send(method, url, body)
+        try:
+            content = await self._content(response)
+        finally:
+            response.close()  # a connection whose answer was read to its end is kept
         if response.status == 200:
             return Answer(200, content)
         return Answer(response.status, content, self._failures.of_status(response, content))
 
-    async def _send(self, method: str, path: str, body: bytes | None) -> aiohttp.ClientResponse:
+    async def _send(
+        self, method: str, url: str, body: bytes | None, besides: Mapping[str, str] = _NONE
+    ) -> aiohttp.ClientResponse:
         if self._session is None:
-            self._session = open_session(api_key=self._api_key)
-        session, url = self._session, self._root + path
-        headers = {"Content-Type": "application/json"} if body else {}
+            self._session = open_session(**self._options)
+        session = self._session
+        headers = {"Content-Type": "application/json", **besides} if body else {}
 
         async def send() -> aiohttp.ClientResponse:
             return await session.request(

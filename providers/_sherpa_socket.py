@@ -10,6 +10,8 @@ a few connections wait ready, shared by all calls, while there are calls:
 
 import asyncio
 import contextlib
+import math
+import os
 import socket
 import ssl
 from collections import deque
@@ -74,6 +76,8 @@ class Sockets:
     def __init__(
         self, endpoint: Endpoint, *, connect_limit_s: float, spare_age_s: float = SPARE_AGE_S
     ) -> None:
+        self.heard_at = -math.inf
+        """When the server last said something on any of them (loop time)."""
         self._endpoint = endpoint
         self._connect_limit_s, self._spare_age_s = connect_limit_s, spare_age_s
         self._spares: deque[tuple[float, ClientConnection]] = deque()
@@ -187,7 +191,7 @@ class Sockets:
         if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError | OSError):
             why = "the connection was closed during the handshake"
         elif isinstance(error, OSError):
-            why = error.strerror or type(error).__name__
+            why = os.strerror(error.errno) if error.errno else type(error).__name__
         elif isinstance(error, InvalidHandshake):
             return failure(Fault.BROKEN, f"{shown} does not speak WebSocket: {_CHECK}")
         else:

@@ -84,7 +84,6 @@ class Utterance:
         self._is_cancelled = False
         self._tries_left = 2
         self._partial = ""
-        self._begin_attempt()
         self.task = self._loop.create_task(self._run(), name=f"sherpa-server utterance {number}")
 
     def feed(self, pcm: bytes) -> None:
@@ -115,7 +114,8 @@ class Utterance:
     # --- connections ----------------------------------------------------------------------------
 
     async def _hear(self) -> None:
-        connection, is_spare = await self._first_connection()
+        spare = self._sockets.take_spare()
+        connection = spare or await self._sockets.connect()
         while True:
             self._begin_attempt()
             try:
@@ -123,23 +123,19 @@ class Utterance:
                 return
             except _Lost as lost:
                 # A spare connection that was dead all the time is no fault of this utterance.
-                if not is_spare or self._transcript.replies:
+                if connection is not spare or self._transcript.replies:
                     self._tries_left -= 1
                 if not self._tries_left or self._kept_from:
-                    raise self._failure_of(lost) from lost
+                    times = "" if self._kept_from else " twice"
+                    text = f"connection lost{times} in one utterance ({lost}); see the server's log"
+                    raise failure(Fault.BROKEN, text) from lost
                 self._sockets.drop_spares()
             except ProviderError:
                 self._sockets.drop_spares()
                 raise
             finally:
                 await abort(connection)
-            connection, is_spare = await self._connect_again(), False
-
-    async def _first_connection(self) -> tuple[ClientConnection, bool]:
-        spare = self._sockets.take_spare()
-        if spare is not None:
-            return spare, True
-        return await self._sockets.connect(), False
+            connection = await self._connect_again()
 
     async def _connect_again(self) -> ClientConnection:
         """The server was there a moment ago: it may be just starting again."""
@@ -163,10 +159,6 @@ class Utterance:
         positions = [*range(_BYTES_PER_S, self._fed, _BYTES_PER_S), self._fed] if self._fed else []
         self._waiting = deque((position, now + position / _BYTES_PER_S) for position in positions)
         self._spoken_until = now + self._fed / _BYTES_PER_S
-
-    def _failure_of(self, lost: _Lost) -> ProviderError:
-        why = "connection lost" if self._kept_from else "connection lost twice"
-        return failure(Fault.BROKEN, f"{why} in one utterance ({lost}); see the server's log")
 
     # --- one connection -------------------------------------------------------------------------
 
@@ -205,14 +197,9 @@ class Utterance:
         self._sent += len(piece)
         while self._waiting and self._waiting[0][0] <= self._sent:
             self._waiting.popleft()
-        if self._kept_from or self._fed > REPLAY_S * _BYTES_PER_S:
-            self._forget_sent()
-
-    def _forget_sent(self) -> None:
-        """Too long to be repeated: only what is still to be sent is worth keeping."""
-        spare = self._sent - self._kept_from
-        if spare > _BYTES_PER_S:
-            del self._kept[:spare]
+        sent = self._sent - self._kept_from
+        if self._fed > REPLAY_S * _BYTES_PER_S and sent > _BYTES_PER_S:
+            del self._kept[:sent]  # too long to be repeated
             self._kept_from = self._sent
 
     async def _receive(self, connection: ClientConnection) -> None:
@@ -257,7 +244,7 @@ class Utterance:
             self._transcript.receive(message)
         except ValueError as error:
             raise failure(Fault.BROKEN, f"{error}; check STT_ENDPOINT") from None
-        self._replied_at = self._loop.time()
+        self._replied_at = self._sockets.heard_at = self._loop.time()
         self._sent_by_reply = self._sent
         self._unanswered_from = None
         text = self._casing.apply(self._transcript.text)

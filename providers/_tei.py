@@ -1,6 +1,6 @@
 """What is told the same way by every server of text-embeddings-inference.
 
-Source: TEI 1.9, docs/openapi.json and router/src/http/server.rs.
+Source: TEI 1.9, docs/openapi.json, router/src/http/server.rs and core/src/infer.rs.
 """
 
 from typing import TypeVar
@@ -9,9 +9,12 @@ import msgspec
 
 from providers._http import Failures, HttpFailure, api_root
 from providers._json_calls import Answer, JsonCalls
-from providers.base import Fault
+from providers._ping import Pings
+from providers.base import Fault, Slot
 
 T = TypeVar("T")
+
+OTHERS = ", or choose the provider openai for servers of /v1/embeddings"
 
 
 class Info(msgspec.Struct):
@@ -43,12 +46,24 @@ async def info_of(calls: JsonCalls, failures: Failures, endpoint: str, variable:
     if answer.status in (404, 405):
         raise failures.make(
             Fault.REFUSED,
-            f"{endpoint} has no /info, so it is no text-embeddings-inference: check {variable}, "
-            "or choose the provider openai for servers of /v1/embeddings",
+            f"{endpoint} has no /info, so it is no text-embeddings-inference: check {variable}"
+            + (OTHERS if failures.slot is Slot.EMBEDDER else ""),
         )
     if answer.failure is not None:
         raise answer.failure
     return decoded(_info, answer, failures, endpoint, variable)
+
+
+async def ping(calls: JsonCalls, failures: Failures, endpoint: str, variable: str) -> None:
+    """Asks `GET /health`: 503 where the model fails. It waits behind the batch being computed.
+
+    Raises:
+        HttpFailure: It is dead, or says that it is not well.
+    """
+    busy = calls.running > 0
+    await Pings(calls, failures, variable).ask(
+        endpoint + "/health", lambda _: busy or calls.running > 0
+    )
 
 
 def decoded(

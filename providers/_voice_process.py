@@ -1,7 +1,7 @@
 """A voice in a process of its own: the loop never waits for it, and its crash is survived.
 
-speak ─▶ pipe ─▶ one job after another ─▶ pipe ─▶ checked ─▶ SpeechAudio
-                  └─ died ─▶ CRASHED for its jobs, and it is started again at once
+job ─▶ pipe ─▶ one after another ─▶ pipe ─▶ the job's inbox
+                └─ died ─▶ None in every inbox, and it is started again at once
 """
 
 import asyncio
@@ -10,29 +10,23 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import structlog
 
-from providers._tts_http import CHECK_S, SpeechProbe
-from providers._tts_sanity import AudioCheck, UnsoundError
 from providers._voice_wire import (
-    Audio,
-    Done,
-    Failed,
     OfJob,
     Ready,
     Refused,
     Speak,
     Stop,
     ToVoice,
-    Word,
     from_voice,
     pack,
 )
 from providers._worker_wire import Unpacker
-from providers.base import Fault, ProviderError, Slot, SpeechAudio, SpeechEvent, WordTiming
+from providers.base import Fault, ProviderError, Slot
 
 log = structlog.get_logger(__name__)
 
@@ -47,58 +41,53 @@ HANG_S = 20.0
 CLOSE_S = 2.0
 STDERR_LINES = 20
 
+Inbox = asyncio.Queue[OfJob | None]
+
 
 class VoiceProcess:
     """Args:
     provider: Its name in errors.
     module: Run as `python -m module ARGS`; calls `providers._voice_child.serve`.
     remedy: What to do if it cannot be started.
-    first_audio_s: From a job to its first audio, the jobs before it included.
-    gap_s: From piece to piece.
     """
 
     def __init__(
-        self,
-        provider: str,
-        module: str,
-        args: Sequence[str] = (),
-        *,
-        remedy: str,
-        start_limit_s: float = 60.0,
-        first_audio_s: float = 5.0,
-        gap_s: float = 5.0,
+        self, provider: str, module: str, *, remedy: str, start_limit_s: float = 60.0
     ) -> None:
         self.ready: Ready | None = None
         """What it last told of itself; also while it is being started again."""
         self.restarts = 0
         self._provider = provider
         self._module = module
-        self._args = tuple(args)
+        self._args: tuple[str, ...] = ()
         self._remedy = remedy
         self._start_limit_s = start_limit_s
-        self._first_audio_s = first_audio_s
-        self._gap_s = gap_s
         self._process: asyncio.subprocess.Process | None = None
         self._is_up = asyncio.Event()
         self._is_down = asyncio.Event()
         self._refusal = ""
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
-        self._jobs: dict[int, asyncio.Queue[OfJob | None]] = {}
+        self._jobs: dict[int, Inbox] = {}
         self._next_job = 1
         self._heard_at = 0.0
         self._runner: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
-        self._probe = SpeechProbe()
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
-    async def start(self) -> None:
+    @property
+    def is_started(self) -> bool:
+        """Between start() and aclose(), whether it lives or is being started again."""
+        return self._runner is not None
+
+    async def start(self, args: Sequence[str] = ()) -> None:
         """Idempotent. Raises ProviderError if it does not come up."""
         async with self._starting:
             if self._runner is not None:
                 return
+            self._args = tuple(args)
             self._is_down.clear()
             self._runner = asyncio.create_task(self._run(), name=f"voice {self._provider}")
             waiters = [asyncio.ensure_future(e.wait()) for e in (self._is_up, self._is_down)]
@@ -113,29 +102,10 @@ class VoiceProcess:
                 words = self._last_words()
                 late = not self._is_down.is_set()
                 await self.aclose()
-                raise self._error(
+                raise self.error(
                     Fault.TIMEOUT if late else Fault.BROKEN,
                     f"did not start: {words or 'it said nothing'}; {self._remedy}",
                 )
-
-    async def check(self) -> None:
-        """One word, where no speech came lately."""
-        loop = asyncio.get_running_loop()
-        if not self._probe.is_due(loop.time()):
-            return
-        text = self.ready.check_text if self.ready is not None else "1"
-        try:
-            async with asyncio.timeout(CHECK_S):
-                async with contextlib.aclosing(self.speak(text)) as events:
-                    async for _ in events:
-                        pass
-        except TimeoutError:
-            slow = self._error(Fault.TIMEOUT, f"no audio in {CHECK_S:g} s; the CPU is overloaded")
-            self._probe.failed(loop.time(), slow)
-            raise slow from None
-        except ProviderError as error:
-            self._probe.failed(loop.time(), error)
-            raise
 
     async def aclose(self) -> None:
         runner, self._runner = self._runner, None
@@ -144,70 +114,54 @@ class VoiceProcess:
             runner.cancel()
             await asyncio.wait([runner], timeout=CLOSE_S)
 
-    async def speak(
-        self, text: str, voice: str = "", speed: float = 1.0
-    ) -> AsyncGenerator[SpeechEvent, None]:
-        """One clause, as in `providers.base.TTS.stream`."""
-        loop = asyncio.get_running_loop()
-        first_by = loop.time() + self._first_audio_s
-        ready = await self._await_ready()
+    def expect_up(self) -> None:
+        """Raises ProviderError while there is no process that could speak."""
+        if self._runner is None:
+            raise self.error(Fault.CRASHED, "not running; call start() before stream()")
+        if not self._is_up.is_set():
+            raise self.error(
+                Fault.CRASHED, f"its process died and is not up again: {self._last_words()}"
+            )
+
+    async def await_ready(self) -> Ready:
+        """Raises ProviderError as above, after a moment's patience with one that was restarted."""
+        if self._runner is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._is_up.wait()
+        self.expect_up()
+        assert self.ready is not None
+        return self.ready
+
+    @contextlib.contextmanager
+    def job(self, text: str, voice: str, speed: float) -> Iterator[Inbox]:
+        """Gets what the voice makes of a clause, None if its process died; leaving it stops it."""
         job, self._next_job = self._next_job, self._next_job + 1
-        inbox: asyncio.Queue[OfJob | None] = asyncio.Queue()
-        self._jobs[job] = inbox
+        inbox = self._jobs[job] = Inbox()
         self._send(Speak(job, text, voice, speed))
-        check = AudioCheck(text, ready.rate_hz, speed=speed)
         try:
-            by = first_by
-            while (message := await self._receive(inbox, by)) is not None:
-                match message:
-                    case Audio(pcm=pcm):
-                        pcm = check.feed(pcm)
-                        self._probe.succeeded(loop.time())
-                        yield SpeechAudio(pcm)
-                    case Word(start=start, end=end, at=at):
-                        yield WordTiming(start, end, at)
-                    case Failed(reason=reason):
-                        raise self._error(Fault.BROKEN, reason)
-                    case Done():
-                        check.end()
-                        return
-                by = loop.time() + self._gap_s
-            raise self._error(Fault.CRASHED, f"its process died: {self._last_words()}")
-        except UnsoundError as error:
-            self._probe.doubted(loop.time())
-            raise self._error(Fault.BROKEN, str(error)) from None
-        except ProviderError:
-            self._probe.doubted(loop.time())
-            raise
+            yield inbox
         finally:
             del self._jobs[job]
             self._send(Stop(job))
 
-    async def _await_ready(self) -> Ready:
-        if self._runner is None:
-            raise self._error(Fault.CRASHED, "not running; call start() before stream()")
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await self._is_up.wait()
-        except TimeoutError:
-            raise self._error(
-                Fault.CRASHED, f"its process died and is not up again: {self._last_words()}"
-            ) from None
-        assert self.ready is not None
-        return self.ready
+    def late(self) -> ProviderError:
+        """For a job that is; a process that says nothing at all any more is ended."""
+        if asyncio.get_running_loop().time() - self._heard_at > HANG_S:
+            log.warning("voice_hangs", provider=self._provider)
+            self._kill()
+        return self.error(
+            Fault.TIMEOUT,
+            "no audio in time: it speaks one clause after another, and the CPU is too slow for so "
+            "many callers",
+        )
 
-    async def _receive(self, inbox: "asyncio.Queue[OfJob | None]", by: float) -> OfJob | None:
-        try:
-            async with asyncio.timeout_at(by):
-                return await inbox.get()
-        except TimeoutError:
-            if asyncio.get_running_loop().time() - self._heard_at > HANG_S:
-                log.warning("voice_hangs", provider=self._provider)
-                self._kill()
-            raise self._error(
-                Fault.TIMEOUT, "no audio in time: it speaks one clause after another, and the CPU "
-                "is too slow for so many callers",
-            ) from None  # fmt: skip
+    def died(self) -> ProviderError:
+        """For a job whose inbox says so."""
+        return self.error(Fault.CRASHED, f"its process died: {self._last_words()}")
+
+    def error(self, fault: Fault, message: str) -> ProviderError:
+        return ProviderError(Slot.TTS, self._provider, fault, message)
 
     # --- the process ---
 
@@ -297,6 +251,3 @@ class VoiceProcess:
 
     def _last_words(self) -> str:
         return self._refusal or " / ".join(list(self._stderr)[-3:])[-500:]
-
-    def _error(self, fault: Fault, message: str) -> ProviderError:
-        return ProviderError(Slot.TTS, self._provider, fault, message)

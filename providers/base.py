@@ -250,6 +250,9 @@ class LLMRequest(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: str | dict[str, Any] = "auto"
     max_tokens: int | None = None
     temperature: float | None = None
+    session: str = ""
+    """Of a call, so that a balancer can keep it on the replica that has its beginning cached."""
+    turn: int = 0
 
 
 class TextDelta(msgspec.Struct, frozen=True):

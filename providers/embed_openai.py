@@ -5,12 +5,14 @@ none says which of a batch's texts it was.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from providers._embedding import RemoteEmbedder
 from providers._http import Failures, api_root, check_key, error_text
 from providers._json_calls import Answer, JsonCalls
+from providers._openai_health import OpenAIHealth
 from providers._prefixes import Prefixes, is_same_model, prefixes_of
 from providers._probe import TokenProbe
 from providers.base import Fault, ProviderError, Slot
@@ -25,6 +27,7 @@ _TOO_LONG = ("context length", "too long", "too large", "maximum", "tokens", "n_
 
 class _Model(msgspec.Struct):
     id: str
+    owned_by: str | None = None
 
 
 class _Models(msgspec.Struct):
@@ -75,10 +78,11 @@ class OpenAIEmbedder(RemoteEmbedder):
             raise ValueError("EMBEDDING_MODEL must name the model, as the server calls it")
         root = api_root(endpoint, _VARIABLE, "/embeddings")
         failures = Failures(Slot.EMBEDDER, _NAME, root, _VARIABLE, api_key)
+        calls = JsonCalls(failures, root, api_key=api_key, limit_s=limit_s)
         known = prefixes_of(model)
         super().__init__(
             _NAME,
-            JsonCalls(failures, root, api_key=api_key, limit_s=limit_s),
+            calls,
             failures,
             endpoint=root,
             model=model,
@@ -90,6 +94,7 @@ class OpenAIEmbedder(RemoteEmbedder):
         )
         self._wanted = dimensions
         self._asks = TokenProbe()
+        self._health = OpenAIHealth(calls, failures, root, _VARIABLE, has_key=bool(api_key))
 
     async def check(self) -> None:
         """Lists the models; embeds a word only where no caller's question has told lately.
@@ -105,6 +110,20 @@ class OpenAIEmbedder(RemoteEmbedder):
                 self._asks.failed(loop.time(), error)
                 raise
 
+    @property
+    def check_every_s(self) -> float:
+        """Seconds from one check to the next; more where answers have a price."""
+        return self._health.check_every_s
+
+    @property
+    def ping(self) -> Callable[[], Awaitable[None]] | None:
+        """Asks whether the server lives, which costs it nothing; None: its answers have a price.
+
+        Raises:
+            ProviderError: It is dead, or says that it is not well.
+        """
+        return None if self._health.is_paid else self._health.ping
+
     async def _identify(self) -> None:
         answer = await self._calls.get("/models")
         if answer.status in (404, 405):  # no such list
@@ -112,13 +131,15 @@ class OpenAIEmbedder(RemoteEmbedder):
         if answer.failure is not None:
             raise answer.failure
         try:
-            offered = [model.id for model in _models.decode(answer.body).data]
+            models = _models.decode(answer.body).data
         except ValueError:
             raise self._failures.make(
                 Fault.BROKEN,
                 f"{self._endpoint}/models is no list of models: is {_VARIABLE} the address of an "
                 "OpenAI-compatible API?",
             ) from None
+        self._health.learn(model.owned_by for model in models)
+        offered = [model.id for model in models]
         if offered and not any(is_same_model(self._model, name) for name in offered):
             names = ", ".join(offered[:10]) + (" …" if len(offered) > 10 else "")
             raise self._failures.make(
@@ -130,11 +151,13 @@ class OpenAIEmbedder(RemoteEmbedder):
     async def _ask(self, texts: list[str], *, is_query: bool) -> list[list[float]]:
         loop = asyncio.get_running_loop()
         try:
-            found = await self._shortened(texts)
+            with self._health.work.going_on():
+                found = await self._shortened(texts)
         except ProviderError:
             self._asks.doubted(loop.time())
             raise
         self._asks.succeeded(loop.time())
+        self._health.work.heard(loop.time())
         return found
 
     async def _shortened(self, texts: list[str]) -> list[list[float]]:

@@ -11,7 +11,7 @@ from providers._embedding import RemoteEmbedder
 from providers._http import Failures, check_key
 from providers._json_calls import JsonCalls
 from providers._prefixes import is_same_model, prefixes_of
-from providers._tei import decoded, failed, info_of, root_of
+from providers._tei import decoded, failed, info_of, ping, root_of
 from providers.base import Fault, Slot
 
 _NAME = "tei"
@@ -55,6 +55,14 @@ class TEIEmbedder(RemoteEmbedder):
             batch=batch,
         )
         self._seen: tuple[str, str | None] | None = None
+
+    async def ping(self) -> None:
+        """Asks whether the server and its model live, which costs them nothing.
+
+        Raises:
+            ProviderError: They do not.
+        """
+        await ping(self._calls, self._failures, self._endpoint, _VARIABLE)
 
     async def _identify(self) -> None:
         info = await info_of(self._calls, self._failures, self._endpoint, _VARIABLE)

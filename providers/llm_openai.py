@@ -11,19 +11,20 @@ server refuses to be told (`_dialect`) is left out from then on.
 import asyncio
 import contextlib
 import random
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import structlog
 
 from providers._chat import ChatReply, Chunk
-from providers._chat_request import chat_body
+from providers._chat_model import ChatModel
+from providers._chat_request import CallExtras, chat_body, marks_of
 from providers._chat_server import ChatServer, is_same_model
 from providers._chat_stream import ChatStream, body_of
 from providers._dialect import Dialect
 from providers._http import Failures, HttpFailure, api_root, check_key
+from providers._openai_health import OpenAIHealth
 from providers._probe import TokenProbe
 from providers._retry import Retry, retried
 from providers.base import Fault, LLMEvent, LLMRequest, Message, ProviderError, ProviderInfo, Slot
@@ -35,7 +36,6 @@ _PROBE_TOKENS = 16
 """OpenAI's and Groq's newer models refuse less: github.com/BerriAI/litellm/pull/24365."""
 _OUT_OF_TOKENS = "output limit was reached"
 """So OpenAI refuses what a reasoning model could not think out with so few; it did run, though."""
-_REMEMBERED_CALLS = 1000
 
 
 class OpenAICompatibleLLM:
@@ -87,7 +87,10 @@ class OpenAICompatibleLLM:
         root = api_root(endpoint, "LLM_ENDPOINT", "/chat/completions")
         self._failures = Failures(Slot.LLM, _NAME, root, "LLM_ENDPOINT", api_key)
         self._server = ChatServer(root, self._failures, api_key=api_key, connect_s=connect_s)
-        self._model = model
+        self._health = OpenAIHealth(
+            self._server.calls, self._failures, root, "LLM_ENDPOINT", has_key=bool(api_key)
+        )
+        self._model = ChatModel(model, self._server, self._health, self._failures)
         options = {
             "max_tokens": max_tokens,
             "reasoning_effort": reasoning_effort or None,
@@ -107,13 +110,13 @@ class OpenAICompatibleLLM:
         self._retry = retry or Retry()
         self._chance = chance
         self._dialect = Dialect()
-        self._call_extras: OrderedDict[str, msgspec.Raw] = OrderedDict()
+        self._call_extras = CallExtras()
         self._probe = TokenProbe()
 
     @property
     def info(self) -> ProviderInfo:
         root = self._server.root
-        return ProviderInfo(slot=Slot.LLM, provider=_NAME, endpoint=root, model=self._model)
+        return ProviderInfo(slot=Slot.LLM, provider=_NAME, endpoint=root, model=self._model.name)
 
     async def start(self) -> None:
         """Connects, so that the first caller does not wait for it, and checks the model's name."""
@@ -125,23 +128,24 @@ class OpenAICompatibleLLM:
         Tokens cost money or a GPU's time, so they are asked for only where no caller's answer has
         told lately, and ever more seldom while they do not come.
         """
-        try:
-            offered = await self._server.models()
-        except HttpFailure as failure:
-            if failure.fault is not Fault.REFUSED or not self._model:
-                raise
-            offered = None
-        if offered is None:
-            if self._probe.is_due(asyncio.get_running_loop().time()):
-                await self._ask_for_tokens()
-        elif not self._model:
-            if not offered:
-                raise self._failures.make(
-                    Fault.REFUSED, f"{self._server.root} offers no model: load one there"
-                )
-            self._model = offered[0]
-        elif offered:
-            self._expect_model(offered)
+        if await self._model.is_listed():
+            return
+        if self._probe.is_due(asyncio.get_running_loop().time()):
+            await self._ask_for_tokens()
+
+    @property
+    def check_every_s(self) -> float:
+        """Seconds from one check to the next; more where answers have a price."""
+        return self._health.check_every_s
+
+    @property
+    def ping(self) -> Callable[[], Awaitable[None]] | None:
+        """Asks whether the server lives, which costs it nothing; None: its answers have a price.
+
+        Raises:
+            ProviderError: It is dead, or says that it is not well.
+        """
+        return None if self._health.is_paid else self._health.ping
 
     async def models(self) -> list[str] | None:
         """What the server offers now; None: it has no list.
@@ -149,13 +153,13 @@ class OpenAICompatibleLLM:
         Raises:
             ProviderError: It could not be asked.
         """
-        return await self._server.models()
+        return await self._model.offered()
 
     def use_model(self, model: str) -> None:
         """From the next request on; empty: the first one that the server offers."""
-        if not is_same_model(self._model, model):
+        if not is_same_model(self._model.name, model):
             self._dialect = Dialect()  # what one model refuses, another may take
-        self._model = model
+        self._model.name = model
 
     def model_among(self, offered: Sequence[str], wanted: str) -> str:
         """What a model is called in the server's list; empty: it is not there."""
@@ -177,29 +181,35 @@ class OpenAICompatibleLLM:
     async def stream(self, request: LLMRequest) -> AsyncGenerator[LLMEvent, None]:
         loop = asyncio.get_running_loop()
         end_by = loop.time() + self._total_s
-        try:
+        with self._noted():
             answer, chunks = await self._open(request)
             self._probe.succeeded(loop.time())
-            try:
+            with contextlib.closing(answer):
                 reply = ChatReply()
                 while chunks:
+                    self._health.work.heard(loop.time())
                     for chunk in chunks:
                         for event in reply.receive(chunk):
                             yield event
                     chunks = await self._next(answer, reply, end_by)
                 if not answer.is_done and not reply.finish_reason:
+                    where = self._server.root
                     raise self._failures.make(
-                        Fault.BROKEN,
-                        "the answer broke off in the middle; see the log of " + self._server.root,
+                        Fault.BROKEN, f"the answer broke off in the middle; see the log of {where}"
                     )
-                self._remember(reply.call_extras)
+                self._call_extras.remember(reply.call_extras)
                 for event in reply.end():
                     yield event
                 await answer.finish()
-            finally:
-                answer.close()
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """What becomes of a request tells checks and pings something, too."""
+        try:
+            with self._health.work.going_on():
+                yield
         except ProviderError:
-            self._probe.doubted(loop.time())
+            self._probe.doubted(asyncio.get_running_loop().time())
             raise
 
     async def _open(self, request: LLMRequest) -> tuple[ChatStream, list[Chunk]]:
@@ -219,7 +229,7 @@ class OpenAICompatibleLLM:
             ) from None
 
     async def _attempt(self, request: LLMRequest) -> tuple[ChatStream, list[Chunk]]:
-        if not self._model:
+        if not self._model.name:
             await self.check()
         answer = await self._ask(request)
         try:
@@ -231,10 +241,11 @@ class OpenAICompatibleLLM:
 
     async def _ask(self, request: LLMRequest) -> ChatStream:
         """The accepted request; a field that the server does not take is left out at once."""
+        marks = {} if self._health.is_paid else marks_of(request)
         while True:
-            whole = chat_body(request, self._model, self._defaults, self._call_extras)
+            whole = chat_body(request, self._model.name, self._defaults, self._call_extras)
             body = self._dialect.adapted(whole)
-            response = await self._server.complete(msgspec.json.encode(body))
+            response = await self._server.complete(msgspec.json.encode(body), marks)
             if response.status == 200:
                 return ChatStream(response, self._failures, self._max_response_bytes)
             try:
@@ -243,7 +254,7 @@ class OpenAICompatibleLLM:
                     log.warning("llm_fields_not_taken", fields=self._dialect.learnt)
                     continue
                 if response.status == 404:
-                    await self._explain_missing_model()
+                    await self._model.explain_missing()
                 raise self._failures.of_status(response, refusal)
             finally:
                 response.close()
@@ -268,17 +279,7 @@ class OpenAICompatibleLLM:
             return []
         raise failure
 
-    def _remember(self, call_extras: Mapping[str, msgspec.Raw]) -> None:
-        self._call_extras.update(call_extras)
-        while len(self._call_extras) > _REMEMBERED_CALLS:
-            self._call_extras.popitem(last=False)
-
     async def _ask_for_tokens(self) -> None:
-        if not self._model:
-            raise self._failures.make(
-                Fault.REFUSED,
-                f"{self._server.root} lists no models: set LLM_MODEL_PATH to one's name",
-            )
         hello = LLMRequest(messages=(Message(role="user", content="Hi"),), max_tokens=_PROBE_TOKENS)
         loop = asyncio.get_running_loop()
         try:
@@ -298,21 +299,3 @@ class OpenAICompatibleLLM:
         async with contextlib.aclosing(self.stream(request)) as events:
             async for _ in events:
                 pass
-
-    async def _explain_missing_model(self) -> None:
-        """Raises if the list of models explains a 404."""
-        offered: list[str] | None = None
-        with contextlib.suppress(HttpFailure):
-            offered = await self._server.models()
-        if offered:
-            self._expect_model(offered)
-
-    def _expect_model(self, offered: list[str]) -> None:
-        if any(is_same_model(self._model, name) for name in offered):
-            return
-        names = ", ".join(offered[:10]) + (" …" if len(offered) > 10 else "")
-        raise self._failures.make(
-            Fault.REFUSED,
-            f"no model {self._model!r} at {self._server.root}; set LLM_MODEL_PATH to one of: "
-            + names,
-        )

@@ -12,7 +12,7 @@ import msgspec
 
 from providers._http import Failures, check_key
 from providers._json_calls import JsonCalls
-from providers._tei import decoded, failed, info_of, root_of
+from providers._tei import decoded, failed, info_of, ping, root_of
 from providers.base import Fault, Passage, ProviderInfo, Slot
 
 _NAME = "tei"
@@ -73,6 +73,14 @@ class TEIReranker:
     async def check(self) -> None:
         await self.start()
         await self._scores("check", ["check"])
+
+    async def ping(self) -> None:
+        """Asks whether the server and its model live, which costs them nothing.
+
+        Raises:
+            ProviderError: They do not.
+        """
+        await ping(self._calls, self._failures, self._root, _VARIABLE)
 
     async def aclose(self) -> None:
         await self._calls.aclose()

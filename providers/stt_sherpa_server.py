@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from providers._sherpa_pulse import Pulse
 from providers._sherpa_replies import Casing
 from providers._sherpa_socket import PROVIDER, Endpoint, Sockets, failure
 from providers._sherpa_utterance import Limits, Utterance
@@ -64,6 +65,7 @@ class SherpaServerSTT:
             tail=bytes(4 * LISTEN_RATE_HZ * tail_ms // 1000),
         )
         self.sockets = Sockets(self._endpoint, connect_limit_s=connect_limit_s)
+        self._pulse = Pulse(self.sockets, self._endpoint.shown)
         self._casing = Casing()
         self._utterances: set[Utterance] = set()
         self._calls = 0
@@ -95,12 +97,21 @@ class SherpaServerSTT:
         if isinstance(result, SttFailure):
             raise result.error
 
+    async def ping(self) -> None:
+        """Asks whether the server lives, which costs it one connection for good.
+
+        Raises:
+            ProviderError: It does not.
+        """
+        self.check_open()
+        await self._pulse.ping()
+
     async def aclose(self) -> None:
         self._is_closed = True
         for utterance in self._utterances:
             utterance.cancel()
         tasks = {utterance.task for utterance in self._utterances}
-        await self.sockets.aclose()
+        await asyncio.gather(self.sockets.aclose(), self._pulse.aclose())
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_S)
         await asyncio.sleep(0)  # sockets closed just now are gone after it

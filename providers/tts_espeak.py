@@ -161,6 +161,9 @@ def is_voice(name: str) -> bool:
 class EspeakTTS:
     """Implements `providers.base.TTS`."""
 
+    ping = None
+    """There is no process that could die alone, and a word costs a millisecond."""
+
     def __init__(self) -> None:
         self._espeak: Espeak | None = None
 

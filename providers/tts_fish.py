@@ -8,52 +8,32 @@ What its server does and does not, and what follows from it (fish-speech tools/s
     one request at a time, /v1/health waits too    one of ours in flight per server
     all audio at once, after the whole text        short clauses; the place is free at first audio
     a cancelled request runs on                    the server is avoided until it would have ended
-    an unknown reference_id: another voice, 200    names are checked against its list at start
+    an unknown reference_id: another voice, 200    names are checked against its list
     no speed                                       `speed` is not obeyed
+    no port before the model is loaded             unreachable until then: start() does not wait
 """
 
 import asyncio
-from base64 import b64encode
-from collections.abc import AsyncGenerator, Collection, Sequence
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, Sequence
 
-import aiohttp
-import msgspec
 import structlog
 
-from providers._http import Failures, HttpFailure, api_root, check_key, open_session
-from providers._tts_http import (
-    CHECK_S,
-    CHECK_TEXT,
-    FRESH_S,
-    SpeechProbe,
-    SpeechReply,
-    body_of,
-    close_session,
-    fetch,
-    late_start,
-    request,
-    words_of,
-)
+from providers._http import HttpFailure
+from providers._tts_fish_wire import NAME, Encoding, FishRequests, FishServer, Reference
 from providers._tts_places import Places, Work
+from providers._tts_probe import CHECK_TEXT, FRESH_S, SpeechProbe
+from providers._tts_reply import SpeechReply
 from providers._tts_sanity import AudioCheck, PcmBody, length_of
+from providers._tts_server import VARIABLE
 from providers.base import Fault, ProviderError, ProviderInfo, Slot, SpeechAudio, SpeechEvent
+
+__all__ = ["RATE_HZ", "FishTTS", "Reference"]
 
 log = structlog.get_logger(__name__)
 
 RATE_HZ = 44_100
 HEALTH_S = 2.0
-_NAME = "fish"
-_VARIABLE = "TTS_ENDPOINT"
-_SHORTEST_BASE64 = 256
-"""Shorter strings are taken for something else than audio by the server."""
-
-
-class Reference(msgspec.Struct, frozen=True):
-    """A voice to imitate: a few seconds of speech, as a WAV or MP3 file's bytes, and its words."""
-
-    audio: bytes
-    text: str
+PING_S = 1.2
 
 
 class FishTTS:
@@ -66,6 +46,7 @@ class FishTTS:
     temperature, top_p, repetition_penalty, seed, max_new_tokens: As the server has them.
     first_audio_s: From the request to the first audio, our queue included.
     audio_gap_s: From piece to piece of the audio.
+    first_word_s: Instead of `first_audio_s`, for our own word at a server that has not spoken.
     connect_s: For the TCP and TLS connection.
     probe_every_s: How long a success is believed before check() asks for a word.
     """
@@ -76,7 +57,7 @@ class FishTTS:
         *,
         api_key: str = "",
         voice: str = "",
-        encoding: Literal["msgpack", "json"] = "msgpack",
+        encoding: Encoding = "msgpack",
         references: Sequence[Reference] = (),
         temperature: float = 0.8,
         top_p: float = 0.8,
@@ -85,47 +66,36 @@ class FishTTS:
         max_new_tokens: int = 1024,
         first_audio_s: float = 5.0,
         audio_gap_s: float = 3.0,
+        first_word_s: float = 120.0,
         connect_s: float = 2.0,
         probe_every_s: float = FRESH_S,
     ) -> None:
-        check_key(api_key, "TTS_API_KEY")
         if isinstance(endpoints, str) or not endpoints:
-            raise ValueError(f"{_VARIABLE} must name at least one server")
-        _expect("temperature", temperature, 0.1, 1.0)
-        _expect("top_p", top_p, 0.1, 1.0)
-        _expect("repetition_penalty", repetition_penalty, 0.9, 2.0)
-        self._servers = [_Server(endpoint, api_key) for endpoint in endpoints]
-        self._api_key = api_key
+            raise ValueError(f"{VARIABLE} must name at least one server")
+        self._servers = [
+            FishServer(endpoint, voice, api_key=api_key, connect_s=connect_s)
+            for endpoint in endpoints
+        ]
+        self._requests = FishRequests(
+            encoding,
+            references,
+            temperature=temperature,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+            max_new_tokens=max_new_tokens,
+        )
         self._voice = voice
-        self._encoding = encoding
-        # The server tells 1 from 1.0 and refuses the one.
-        self._fields: dict[str, Any] = {
-            "format": "wav",  # the only one that it streams, and without its header
-            "streaming": True,
-            "normalize": True,
-            "chunk_length": 200,
-            "max_new_tokens": max_new_tokens,
-            "temperature": float(temperature),
-            "top_p": float(top_p),
-            "repetition_penalty": float(repetition_penalty),
-            "references": [_reference(one, encoding) for one in references],
-            "use_memory_cache": "on" if references or voice else "off",
-        }
-        if seed is not None:
-            self._fields["seed"] = seed
         self._first_audio_s = first_audio_s
         self._audio_gap_s = audio_gap_s
-        self._connect_s = connect_s
+        self._first_word_s = max(first_word_s, first_audio_s)
         self._places = Places(len(self._servers))
         self._probe = SpeechProbe(probe_every_s)
-        self._session: aiohttp.ClientSession | None = None
-        self._voices: frozenset[str] = frozenset()
-        """That every server has which told."""
 
     @property
     def info(self) -> ProviderInfo:
         roots = ", ".join(server.root for server in self._servers)
-        return ProviderInfo(slot=Slot.TTS, provider=_NAME, endpoint=roots, model=self._voice)
+        return ProviderInfo(slot=Slot.TTS, provider=NAME, endpoint=roots, model=self._voice)
 
     @property
     def rate_hz(self) -> int:
@@ -137,252 +107,167 @@ class FishTTS:
         return self._places.waiting
 
     async def start(self) -> None:
-        """Checks the voice on every server that has a list, and that one of them speaks."""
-        await self._check_voice()
+        """Returns when a server is there, has our voice and has said a word.
+
+        Raises within 10 s else. A word that takes longer goes on: the next checks wait for it.
+        """
         await self.check()
 
     async def check(self) -> None:
-        """Asks idle servers for their health; where no speech came lately, for a word.
-
-        A server that works for us has an excuse for not answering: its health waits, too.
-        """
+        """Asks idle servers for their health; where no speech came lately, one for a word."""
+        await self._knock(HEALTH_S)
         now = asyncio.get_running_loop().time()
-        idle = [i for i in range(len(self._servers)) if self._places.balance.is_idle(i, now)]
-        answers = await asyncio.gather(*(self._health(index) for index in idle))
-        failures = [failure for failure in answers if failure is not None]
-        if failures and len(failures) == len(self._servers):
-            raise failures[0]
-        if not self._places.balance.running and self._probe.is_due(now):
-            await self._say_a_word()
+        is_silent = not self._places.balance.running and self._probe.is_due(now)
+        if is_silent or self._probe.is_asking:
+            await self._probe.ask(self._word, self._servers[0].failures.make)
+
+    async def ping(self) -> None:
+        """Raises if no server is there."""
+        await self._knock(PING_S)
 
     async def aclose(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await close_session(session)
+        await self._probe.aclose()
+        for server in self._servers:
+            await server.aclose()
 
-    async def stream(
+    def stream(
         self, text: str, *, voice: str = "", language: str = "", speed: float = 1.0
     ) -> AsyncGenerator[SpeechEvent, None]:
         """As in `providers.base.TTS`. Language is the text's; there is no speed.
 
         Before the first audio a server that fails is replaced by the next one.
         """
+        return self._speak(text, voice, self._first_audio_s)
+
+    def _word(self) -> AsyncGenerator[SpeechEvent, None]:
+        first_s = self._first_word_s if self._probe.is_cold else self._first_audio_s
+        return self._speak(CHECK_TEXT, "", first_s)
+
+    async def _speak(
+        self, text: str, voice: str, first_s: float
+    ) -> AsyncGenerator[SpeechEvent, None]:
         if not text.strip():
             return
         loop = asyncio.get_running_loop()
-        first_by = loop.time() + self._first_audio_s
-        body = self._encode(text, voice)
+        try:
+            work, reply, pcm = await self._begin(text, voice, first_s)
+            try:
+                self._probe.succeeded(loop.time())
+                while pcm:
+                    yield SpeechAudio(pcm)
+                    pcm = await reply.next()
+            except ProviderError as error:
+                work.failed(error)
+                raise
+            finally:
+                reply.close()
+        except ProviderError:
+            self._probe.doubted(loop.time())
+            raise
+
+    async def _begin(
+        self, text: str, voice: str, first_s: float
+    ) -> tuple[Work, SpeechReply, bytes]:
+        """The first samples, of the first server that gives some, and where the rest comes from."""
+        loop = asyncio.get_running_loop()
+        first_by = loop.time() + first_s
         tried: set[int] = set()
         while True:
-            index = await self._take_place(first_by, tried)
+            try:
+                async with asyncio.timeout_at(first_by):
+                    index = await self._places.take(tried)
+            except TimeoutError:
+                raise self._overloaded(self._servers[0], first_s) from None
             tried.add(index)
-            is_late = first_by - loop.time() < self._first_audio_s / 2
+            is_late = first_by - loop.time() < first_s / 2
             work = Work(self._places, index, length_of(text).typical, is_late=is_late)
             try:
-                reply, pcm = await self._open(index, body, text, first_by, work)
+                reply, pcm = await self._open(index, text, voice, first_by, first_s, work)
             except ProviderError as error:
                 work.failed(error)
                 if error.retryable and len(tried) < len(self._servers) and loop.time() < first_by:
-                    log.warning("tts_server_failed", provider=_NAME, error=str(error))
+                    log.warning("tts_server_failed", provider=NAME, error=str(error))
                     continue
-                self._probe.doubted(loop.time())
                 raise
             except BaseException:
                 work.abandoned()
                 raise
-            break
-        try:
             work.succeeded()
-            self._probe.succeeded(loop.time())
-            while pcm:
-                yield SpeechAudio(pcm)
-                pcm = await reply.next()
-        except ProviderError as error:
-            work.failed(error)
-            self._probe.doubted(loop.time())
-            raise
-        finally:
-            reply.close()
-
-    async def _take_place(self, first_by: float, tried: Collection[int]) -> int:
-        try:
-            async with asyncio.timeout_at(first_by):
-                return await self._places.take(tried)
-        except TimeoutError:
-            raise self._overloaded(self._servers[0]) from None
+            return work, reply, pcm
 
     async def _open(
-        self, index: int, body: bytes, text: str, first_by: float, work: Work
-    ) -> "tuple[_Reply, bytes]":
+        self, index: int, text: str, voice: str, first_by: float, first_s: float, work: Work
+    ) -> tuple[SpeechReply, bytes]:
         """The reply and its first samples, which come when the server has done its work."""
         server = self._servers[index]
+        body = self._requests.body(text, self._voice_for(voice))
+        kind = self._requests.content_type
         try:
-            async with asyncio.timeout_at(first_by):
-                response = await request(
-                    self._opened(),
-                    server.failures,
-                    "POST",
-                    server.root + "/tts",
-                    body,
-                    f"application/{self._encoding}",
-                )
-        except TimeoutError:
-            raise self._late(server, work) from None
-        reply = _Reply(
-            response,
-            PcmBody(RATE_HZ),
-            AudioCheck(text, RATE_HZ),
-            server.failures,
-            first_by=first_by,
-            first_s=self._first_audio_s,
-            gap_s=self._audio_gap_s,
-        )
-        try:
-            await self._expect_audio(server, response)
+            response, refusal = await server.ask(body, kind, first_by=first_by, first_s=first_s)
+            if refusal is not None:
+                raise server.refusal(response, refusal)
+            reply = SpeechReply(
+                response,
+                PcmBody(RATE_HZ),
+                AudioCheck(text, RATE_HZ),
+                server.failures,
+                first_by=first_by,
+                first_s=first_s,
+                gap_s=self._audio_gap_s,
+            )
             try:
                 return reply, await reply.next()
-            except ProviderError as error:
-                if error.fault is Fault.TIMEOUT:
-                    raise self._late(server, work) from None
+            except BaseException:
+                reply.close()
                 raise
-        except BaseException:
-            reply.close()
+        except ProviderError as error:
+            if error.fault is Fault.TIMEOUT and work.is_excused:
+                raise self._overloaded(server, first_s) from None
             raise
 
-    def _late(self, server: "_Server", work: Work) -> HttpFailure:
-        if work.is_excused:
-            return self._overloaded(server)
-        return late_start(server.failures, self._first_audio_s)
+    def _voice_for(self, voice: str) -> str:
+        """The caller's, where every server that tells has it."""
+        told = [server.voices for server in self._servers if server.voices is not None]
+        return voice if told and all(voice in voices for voices in told) else self._voice
 
-    def _overloaded(self, server: "_Server") -> HttpFailure:
+    def _overloaded(self, server: FishServer, first_s: float) -> HttpFailure:
         return server.failures.make(
             Fault.OVERLOADED,
             f"{len(self._servers)} servers had other clauses to speak, or to finish though they "
-            f"were cut off, for most of {self._first_audio_s:g} s; each speaks for one caller at "
-            f"a time: add more addresses to {_VARIABLE}",
+            f"were cut off, for most of {first_s:g} s; each speaks for one caller at a time: add "
+            f"more addresses to {VARIABLE}",
         )
 
-    async def _expect_audio(self, server: "_Server", response: aiohttp.ClientResponse) -> None:
-        if response.status != 200:
-            raise server.failures.of_status(response, words_of(await body_of(response)).encode())
-        if response.content_type in ("application/json", "text/html"):
-            raise server.failures.make(
-                Fault.BROKEN,
-                f"{response.content_type} instead of audio: is {_VARIABLE} the address of a Fish "
-                "Speech server?",
-            )
+    async def _knock(self, limit_s: float) -> None:
+        """Raises if no server is there; those that work for us are."""
+        now = asyncio.get_running_loop().time()
+        idle = [i for i in range(len(self._servers)) if self._places.balance.is_idle(i, now)]
+        answers = await asyncio.gather(*(self._failure_of(index, limit_s) for index in idle))
+        failures = [failure for failure in answers if failure is not None]
+        if failures and len(failures) == len(self._servers):
+            if all(failure.fault is Fault.UNREACHABLE for failure in failures):
+                self._probe.is_cold = True  # whoever comes back has to warm up again
+            raise failures[0]
 
-    def _encode(self, text: str, voice: str) -> bytes:
-        fields = {"text": text, **self._fields}
-        if name := voice if voice in self._voices else self._voice:
-            fields["reference_id"] = name
-        encode = msgspec.msgpack.encode if self._encoding == "msgpack" else msgspec.json.encode
-        return encode(fields)
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = open_session(api_key=self._api_key, connect_s=self._connect_s)
-        return self._session
-
-    async def _health(self, index: int) -> ProviderError | None:
-        """What is wrong with an idle server."""
+    async def _failure_of(self, index: int, limit_s: float) -> ProviderError | None:
+        """What is wrong with an idle server; while something is, no other clause goes there."""
         server, balance = self._servers[index], self._places.balance
         loop = asyncio.get_running_loop()
+        failure: ProviderError | None = None
         try:
-            url = server.root + "/health"
-            response, body = await fetch(self._opened(), server.failures, url, HEALTH_S)
-            if response.status != 200:
-                raise server.failures.of_status(response, words_of(body).encode())
+            await server.knock(limit_s)
         except ProviderError as error:
-            if error.fault is Fault.TIMEOUT and not balance.is_idle(index, loop.time()):
-                return None  # a caller's request came in between
-            if not balance.is_resting(index, loop.time()):
-                log.warning("tts_server_unhealthy", provider=_NAME, error=str(error))
-                balance.rest(index, loop.time())
-            return error
-        return None
-
-    async def _say_a_word(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(CHECK_S):
-                stream = self.stream(CHECK_TEXT)
-                try:
-                    async for _ in stream:
-                        pass
-                finally:
-                    await stream.aclose()
-        except TimeoutError:
-            slow = late_start(self._servers[0].failures, CHECK_S)
-            self._probe.failed(loop.time(), slow)
-            raise slow from None
-        except ProviderError as error:
-            self._probe.failed(loop.time(), error)
-            raise
-
-    async def _check_voice(self) -> None:
-        """Raises if a server has a list of voices, and ours is not in it."""
-        lists = [
-            names
-            for server in self._servers
-            if (names := await self._voices_of(server)) is not None
-        ]
-        self._voices = frozenset.intersection(*lists) if lists else frozenset()
-
-    async def _voices_of(self, server: "_Server") -> frozenset[str] | None:
-        """None if it does not tell; S1's server does not."""
-        url = server.root + "/references/list?format=json"
-        try:
-            response, body = await fetch(self._opened(), server.failures, url, HEALTH_S)
-        except ProviderError as error:
-            log.warning("tts_server_failed", provider=_NAME, error=str(error))
-            return None
-        try:
-            if response.status != 200:
-                raise ValueError(f"HTTP {response.status}")
-            names = frozenset(msgspec.json.decode(body, type=_ReferenceList).reference_ids)
-        except ValueError as error:
-            if self._voice:
-                log.warning(
-                    "tts_voice_not_checked", endpoint=server.root, voice=self._voice, why=str(error)
-                )
-            return None
-        if self._voice and self._voice not in names:
-            known = ", ".join(sorted(names)[:10]) or "none"
-            raise server.failures.make(
-                Fault.REFUSED,
-                f"no voice {self._voice!r} at {server.root}, which would speak with any voice "
-                f"instead; set TTS_VOICE to one of: {known}; or add it with "
-                "POST /v1/references/add",
-            )
-        return names
-
-
-class _Reply(SpeechReply):
-    def close(self) -> None:
-        """Closes the connection, unless the whole body was read and it is already kept."""
-        self._response.close()
-
-
-class _Server:
-    def __init__(self, endpoint: str, api_key: str) -> None:
-        self.root = api_root(endpoint, _VARIABLE, "/tts")
-        self.failures = Failures(Slot.TTS, _NAME, self.root, _VARIABLE, api_key)
-
-
-class _ReferenceList(msgspec.Struct):
-    reference_ids: list[str]
-
-
-def _reference(reference: Reference, encoding: str) -> dict[str, Any]:
-    if encoding == "msgpack":
-        return {"audio": reference.audio, "text": reference.text}
-    audio = b64encode(reference.audio).decode()
-    if len(audio) < _SHORTEST_BASE64:
-        raise ValueError("references: the audio is too short to imitate a voice")
-    return {"audio": audio, "text": reference.text}
-
-
-def _expect(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise ValueError(f"{name} must be {least:g}..{most:g}, got {value:g}")
+            # A caller's request may have come in between, or one that was cut off runs on.
+            if error.fault is Fault.TIMEOUT and balance.is_excused(index, loop.time()):
+                return None
+            failure = error
+        was_lost = balance.is_lost(index, loop.time())
+        if failure is not None:
+            balance.lost(index, loop.time())
+            if not was_lost:
+                log.warning("tts_server_lost", at=server.root, error=str(failure))
+        elif was_lost:
+            balance.found(index)
+            log.info("tts_server_found", at=server.root)
+        self._places.hand_out()
+        return failure

@@ -5,11 +5,11 @@ The extra `japanese` installs pyopenjtalk-plus, which carries its dictionary (BS
 would fetch its dictionary from GitHub at the first word.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator
 
 from providers._voice_process import VoiceProcess
-from providers.base import Fault, ProviderError, ProviderInfo, Slot, SpeechEvent
+from providers._voice_speech import VoiceSpeech
+from providers.base import ProviderInfo, Slot, SpeechEvent
 
 RATE_HZ = 48_000
 _NAME = "openjtalk"
@@ -20,9 +20,8 @@ class OpenJTalkTTS:
     """Implements `providers.base.TTS`. One voice; of other languages it says what it can spell."""
 
     def __init__(self, *, first_audio_s: float = 5.0) -> None:
-        self._first_audio_s = first_audio_s
-        self._process: VoiceProcess | None = None
-        self._starting = asyncio.Lock()
+        self._process = VoiceProcess(_NAME, "providers._openjtalk_voice", remedy=_REMEDY)
+        self._speech = VoiceSpeech(self._process, first_audio_s=first_audio_s)
 
     @property
     def info(self) -> ProviderInfo:
@@ -30,51 +29,26 @@ class OpenJTalkTTS:
 
     @property
     def rate_hz(self) -> int:
-        ready = self._process.ready if self._process is not None else None
+        ready = self._process.ready
         return ready.rate_hz if ready is not None else RATE_HZ
 
     async def start(self) -> None:
-        async with self._starting:
-            if self._process is None:
-                process = VoiceProcess(
-                    _NAME,
-                    "providers._openjtalk_voice",
-                    remedy=_REMEDY,
-                    first_audio_s=self._first_audio_s,
-                )
-                await process.start()
-                self._process = process
+        await self._process.start()
         await self.check()
 
     async def check(self) -> None:
-        await self._running().check()
+        await self._speech.check()
+
+    async def ping(self) -> None:
+        """Raises while its process is not alive."""
+        self._process.expect_up()
 
     async def aclose(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            await process.aclose()
+        await self._speech.aclose()
+        await self._process.aclose()
 
-    async def stream(
+    def stream(
         self, text: str, *, voice: str = "", language: str = "", speed: float = 1.0
     ) -> AsyncGenerator[SpeechEvent, None]:
         """As in `providers.base.TTS`; word timings are estimates."""
-        if not 0.25 <= speed <= 4:
-            raise _error(Fault.REFUSED, f"speed must be 0.25..4, got {speed}")
-        process = self._running()
-        if not text.strip():
-            return
-        events = process.speak(text, speed=speed)
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
-
-    def _running(self) -> VoiceProcess:
-        if self._process is None:
-            raise _error(Fault.CRASHED, "not running; call start() before stream()")
-        return self._process
-
-
-def _error(fault: Fault, message: str) -> ProviderError:
-    return ProviderError(Slot.TTS, _NAME, fault, message)
+        return self._speech.speak(text, speed=speed)

@@ -10,14 +10,15 @@ One clause is spoken at a time; a sentence is the smallest piece that can be hea
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from providers._sherpa_voice import VoiceFiles
 from providers._voice_process import VoiceProcess
-from providers.base import Fault, ProviderError, ProviderInfo, Slot, SpeechEvent
+from providers._voice_speech import VoiceSpeech
+from providers.base import Fault, ProviderInfo, Slot, SpeechEvent
 
 _NAME = "sherpa"
 _REMEDY = "download the model again, or choose another"
@@ -48,9 +49,8 @@ class SherpaTTS:
         self._dir = Path(model_dir)
         self._threads = threads
         self._voice = voice
-        self._first_audio_s = first_audio_s
-        self._process: VoiceProcess | None = None
-        self._starting = asyncio.Lock()
+        self._process = VoiceProcess(_NAME, "providers._sherpa_voice", remedy=_REMEDY)
+        self._speech = VoiceSpeech(self._process, first_audio_s=first_audio_s)
 
     @property
     def info(self) -> ProviderInfo:
@@ -59,73 +59,54 @@ class SherpaTTS:
     @property
     def rate_hz(self) -> int:
         """The model's, which is known once it is loaded."""
-        ready = self._process.ready if self._process is not None else None
+        ready = self._process.ready
         return ready.rate_hz if ready is not None else _UNKNOWN_RATE_HZ
 
     @property
     def restarts(self) -> int:
         """Times that its process died."""
-        return self._process.restarts if self._process is not None else 0
+        return self._process.restarts
 
     async def start(self) -> None:
-        async with self._starting:
-            if self._process is None:
-                self._process = await self._started()
+        if not self._process.is_started:
+            await self._process.start(await self._args())
+            await self._check_speaker()
         await self.check()
 
-    async def _started(self) -> VoiceProcess:
+    async def _args(self) -> Sequence[str]:
         try:
             files = await asyncio.to_thread(files_of, self._dir, self._threads)
         except ValueError as error:
-            raise _error(Fault.REFUSED, str(error)) from None
-        process = VoiceProcess(
-            _NAME,
-            "providers._sherpa_voice",
-            [msgspec.json.encode(files).decode()],
-            remedy=_REMEDY,
-            first_audio_s=self._first_audio_s,
-        )
-        await process.start()
-        assert process.ready is not None
-        if int(self._voice or 0) >= process.ready.voices:
-            await process.aclose()
-            raise _error(
+            raise self._process.error(Fault.REFUSED, str(error)) from None
+        return [msgspec.json.encode(files).decode()]
+
+    async def _check_speaker(self) -> None:
+        ready = self._process.ready
+        if ready is not None and int(self._voice or 0) >= ready.voices:
+            await self._process.aclose()
+            raise self._process.error(
                 Fault.REFUSED,
-                f"TTS_VOICE must be 0..{process.ready.voices - 1} for {self._dir.name}, got "
-                f"{self._voice}",
+                f"TTS_VOICE must be 0..{ready.voices - 1} for {self._dir.name}, got {self._voice}",
             )
-        return process
 
     async def check(self) -> None:
-        await self._running().check()
+        await self._speech.check()
+
+    async def ping(self) -> None:
+        """Raises while its process is not alive."""
+        self._process.expect_up()
 
     async def aclose(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            await process.aclose()
+        await self._speech.aclose()
+        await self._process.aclose()
 
-    async def stream(
+    def stream(
         self, text: str, *, voice: str = "", language: str = "", speed: float = 1.0
     ) -> AsyncGenerator[SpeechEvent, None]:
         """As in `providers.base.TTS`. A voice is a speaker's number; the model has its language."""
-        if not 0.25 <= speed <= 4:
-            raise _error(Fault.REFUSED, f"speed must be 0.25..4, got {speed}")
-        process = self._running()
-        if not text.strip():
-            return
-        ready = process.ready
+        ready = self._process.ready
         known = ready is not None and _is_number(voice) and int(voice) < ready.voices
-        events = process.speak(text, voice if known else self._voice, speed)
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
-
-    def _running(self) -> VoiceProcess:
-        if self._process is None:
-            raise _error(Fault.CRASHED, "not running; call start() before stream()")
-        return self._process
+        return self._speech.speak(text, voice if known else self._voice, speed)
 
 
 def files_of(model_dir: Path, threads: int = 1) -> VoiceFiles:
@@ -186,7 +167,3 @@ def _vocoder(model_dir: Path) -> Path | None:
 
 def _is_number(voice: str) -> bool:
     return voice.isascii() and voice.isdigit()
-
-
-def _error(fault: Fault, message: str) -> ProviderError:
-    return ProviderError(Slot.TTS, _NAME, fault, message)

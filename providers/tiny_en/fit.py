@@ -73,7 +73,13 @@ def scale_of(corpus: Corpus) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return some.mean(axis=0) - 1.0, some.std(axis=0)
 
 
-def fit(corpus_folder: Path, folder: Path, steps: int, start: Path | None = None) -> None:
+def fit(
+    corpus_folder: Path,
+    folder: Path,
+    steps: int,
+    start: Path | None = None,
+    peak_rate: float = PEAK_RATE,
+) -> None:
     """Writes `weights.npz` (the mean) and `tokens.txt` to `folder`, again and again.
 
     `start`: weights to go on from, with their tokens; the learning rate begins anew.
@@ -95,7 +101,7 @@ def fit(corpus_folder: Path, folder: Path, steps: int, start: Path | None = None
         augment = augmenter(file["noise"])
 
     rate = optax.warmup_cosine_decay_schedule(
-        0.0, PEAK_RATE, min(WARM_UP_STEPS, steps // 20), steps, LAST_RATE * PEAK_RATE
+        0.0, peak_rate, min(WARM_UP_STEPS, steps // 20), steps, LAST_RATE * peak_rate
     )
     adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     fixed = {name: jnp.asarray(weights.pop(name)) for name in ("mean", "deviation")}

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers._balance import LONGEST_REST_S, REST_S, Balance
+from providers._balance import EXCUSE_S, LONGEST_REST_S, LOST_S, REST_S, Balance
 
 
 def test_a_server_runs_one_request_at_a_time() -> None:
@@ -87,6 +87,42 @@ def test_a_refusal_is_no_reason_to_rest() -> None:
     balance.begin(0, 0.0)
     balance.refused(0)
     assert balance.choose(0.0) == 0 and not balance.is_resting(0, 0.0)
+
+
+def test_a_lost_server_is_not_chosen_while_another_is_there_though_it_be_busy() -> None:
+    balance = Balance(2)
+    balance.lost(0, 0.0)
+    assert balance.choose(0.0) == 1
+    balance.begin(1, 0.0)
+    assert balance.choose(0.1) is None
+    balance.found(0)
+    assert balance.choose(0.2) == 0
+
+
+def test_when_all_are_lost_one_is_tried() -> None:
+    balance = Balance(2)
+    balance.lost(0, 0.0)
+    balance.lost(1, 0.0)
+    assert balance.choose(0.1) is not None and balance.choose(0.1, {0}) == 1
+
+
+def test_a_lost_server_is_found_by_its_next_success_and_forgotten_in_the_end() -> None:
+    balance = Balance(2)
+    balance.lost(0, 0.0)
+    assert balance.is_lost(0, LOST_S - 0.1) and not balance.is_lost(0, LOST_S)
+    balance.begin(0, 1.0)
+    balance.succeeded(0, 2.0, 1.0)
+    assert not balance.is_lost(0, 2.0)
+
+
+def test_what_was_abandoned_excuses_for_longer_than_it_should_take() -> None:
+    balance = Balance(1)
+    assert not balance.is_excused(0, 0.0)
+    balance.begin(0, 0.0)
+    assert balance.is_excused(0, 100.0)
+    balance.abandoned(0, 3.0)
+    assert balance.is_idle(0, 3.1) and balance.is_excused(0, 3.1)
+    assert balance.is_excused(0, 6.0 + EXCUSE_S - 0.1) and not balance.is_excused(0, 6.0 + EXCUSE_S)
 
 
 def test_servers_to_avoid_are_not_chosen() -> None:

@@ -42,7 +42,7 @@ CALLS = (
     ToolCall(call_id="call_a", name="book", arguments='{"day": "Monday"}'),
     ToolCall(call_id="call_b", name="book", arguments='{"day": "Friday"}'),
 )
-COUNTED = ("vllm", "openai", "ollama", "openrouter")
+COUNTED = ("vllm", "openai", "ollama", "openrouter", "localai")
 """Those that tell the count of tokens. Gemini's does, too, but not where it refuses to be asked."""
 ALL = pytest.mark.parametrize("dialect", [*DIALECTS])
 

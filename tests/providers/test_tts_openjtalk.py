@@ -1,9 +1,7 @@
 import asyncio
 import importlib.util
-import os
-import random
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 import numpy as np
@@ -108,25 +106,3 @@ def test_speed_is_obeyed() -> None:
 
     normal, fast = with_voice(work)
     assert 0.4 < fast / normal < 0.65
-
-
-@with_engine
-def test_random_cancels_leak_nothing(times: int = 60) -> None:
-    async def one(tts: OpenJTalkTTS, wait_s: float) -> None:
-        asking = asyncio.create_task(say(tts, "はい。"))
-        await asyncio.sleep(wait_s)
-        asking.cancel()
-        with suppress(asyncio.CancelledError):
-            await asking
-
-    async def work(tts: OpenJTalkTTS) -> None:
-        chance = random.Random(7)
-        await say(tts)
-        files, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
-        for _ in range(times // 6):
-            await asyncio.gather(*(one(tts, chance.uniform(0, 0.05)) for _ in range(6)))
-        assert pcm_of(await say(tts))
-        assert len(os.listdir("/proc/self/fd")) == files
-        assert len(asyncio.all_tasks()) == tasks
-
-    with_voice(work)

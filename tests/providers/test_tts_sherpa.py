@@ -1,9 +1,8 @@
 import asyncio
 import os
-import random
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from providers.base import Fault, ProviderError, SpeechAudio
 from providers.tts_sherpa import SherpaTTS, files_of
 from tests.providers import tiny_voice
+from tests.providers.voices import say as say_text
 
 TEXT = "We open at nine."
 LONG = "one two three four. " * 8
@@ -41,8 +41,7 @@ def with_voice(model: Path, work: Callable[[SherpaTTS], Awaitable[Any]], **optio
 
 
 async def say(tts: SherpaTTS, text: str = TEXT, **options: Any) -> bytes:
-    async with aclosing(tts.stream(text, **options)) as events:
-        return b"".join([event.pcm async for event in events if isinstance(event, SpeechAudio)])
+    return await say_text(tts, text, **options)
 
 
 def failure(model: Path, work: Callable[[SherpaTTS], Awaitable[Any]], **options: Any) -> str:
@@ -52,7 +51,7 @@ def failure(model: Path, work: Callable[[SherpaTTS], Awaitable[Any]], **options:
 
 
 def pid_of(tts: SherpaTTS) -> int:
-    assert tts._process is not None and tts._process.pid is not None
+    assert tts._process.pid is not None
     return tts._process.pid
 
 
@@ -149,38 +148,6 @@ def test_a_cancelled_waiter_is_never_spoken(tmp_path: Path) -> None:
 
     alone_s, took_s = with_voice(tiny_voice.write(tmp_path / "slow", layers=SLOW), work)
     assert took_s < 4 * alone_s
-
-
-async def cancel_at_random(tts: SherpaTTS, times: int) -> None:
-    chance = random.Random(7)
-
-    async def one() -> None:
-        if chance.random() < 0.5:
-            asking = asyncio.create_task(say(tts, LONG))
-            await asyncio.sleep(chance.uniform(0, 0.01))
-            asking.cancel()
-            with suppress(asyncio.CancelledError):
-                await asking
-            return
-        async with aclosing(tts.stream(LONG)) as events:
-            for _ in range(chance.randrange(4)):
-                await anext(events, None)
-
-    for _ in range(times // 6):
-        await asyncio.gather(*(one() for _ in range(6)))
-
-
-def test_random_cancels_leak_nothing(model: Path, times: int = 300) -> None:
-    async def work(tts: SherpaTTS) -> None:
-        whole = await say(tts)
-        files, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
-        await cancel_at_random(tts, times)
-        assert await say(tts) == whole
-        assert len(os.listdir("/proc/self/fd")) == files
-        assert len(asyncio.all_tasks()) == tasks
-        assert tts._process is not None and not tts._process._jobs and not tts.restarts
-
-    with_voice(model, work)
 
 
 # --- failing --------------------------------------------------------------------------------------

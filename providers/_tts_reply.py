@@ -1,4 +1,4 @@
-"""What TTS over HTTP shares: audio out of a response, piece by piece, in time and checked.
+"""The audio behind one response of a speech server: piece by piece, in time and checked.
 
     request ──first_s──▶ first audio ──gap_s──▶ piece … end
 
@@ -12,42 +12,14 @@ import contextlib
 from typing import Protocol
 
 import aiohttp
-import msgspec
 
-from providers._http import Failures, HttpFailure, error_text
-from providers._probe import TokenProbe
+from providers._http import Failures, HttpFailure
 from providers._tts_sanity import AudioCheck, UnsoundError
-from providers.base import Fault, ProviderError
+from providers._tts_server import late_start
+from providers.base import Fault
 
-CHECK_TEXT = "Ready."
-CHECK_S = 10.0
-CLOSE_S = 2.0
-FRESH_S = 30.0
-LONGEST_DOUBT_S = 8.0
-"""A repaired server is noticed this soon."""
-_ERROR_BYTES = 64 * 1024
 _EOF_S = 0.2
 """For the end of the body behind the last event, so that the connection can be used again."""
-
-
-class SpeechProbe(TokenProbe):
-    """When to ask for a word only to know that the voice works: oftener than a model for a token.
-
-    Args:
-        fresh_s: So long a success, whoever's it was, is believed.
-    """
-
-    def __init__(self, fresh_s: float = FRESH_S) -> None:
-        super().__init__()
-        self._fresh_s = fresh_s
-
-    def succeeded(self, now: float) -> None:
-        super().succeeded(now)
-        self._ask_at = now + self._fresh_s
-
-    def failed(self, now: float, failure: ProviderError) -> None:
-        super().failed(now, failure)
-        self._ask_at = min(self._ask_at, now + LONGEST_DOUBT_S)
 
 
 class Decoder(Protocol):
@@ -70,7 +42,7 @@ class ReportedError(Exception):
 
 
 class SpeechReply:
-    """The audio behind one response.
+    """Owns the response.
 
     Args:
         first_by: Loop time until which the first audio must be there.
@@ -118,6 +90,10 @@ class SpeechReply:
         await self._finish()
         return b""
 
+    def close(self) -> None:
+        """Closes the connection, unless the whole body was read and it is already kept."""
+        self._response.close()
+
     async def _read(self) -> bytes:
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -151,83 +127,3 @@ class SpeechReply:
 
     def _broken(self, what: str) -> HttpFailure:
         return self._failures.make(Fault.BROKEN, f"{what}; see the server's log")
-
-
-def late_start(failures: Failures, first_s: float) -> HttpFailure:
-    return failures.make(
-        Fault.TIMEOUT,
-        f"no audio in {first_s:g} s: is the server overloaded, or still loading the model?",
-    )
-
-
-async def request(
-    session: aiohttp.ClientSession,
-    failures: Failures,
-    method: str,
-    url: str,
-    body: bytes | None = None,
-    content_type: str = "",
-) -> aiohttp.ClientResponse:
-    """The answer's head. Raises ProviderError if no server gives one."""
-    headers = {"Content-Type": content_type} if body is not None else {}
-    try:
-        try:
-            return await session.request(
-                method, url, data=body, headers=headers, allow_redirects=False
-            )
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if isinstance(error, aiohttp.ClientConnectorError):
-                raise
-            # The server closed a kept connection just as we took it: ask again at once.
-            return await session.request(
-                method, url, data=body, headers=headers, allow_redirects=False
-            )
-    except (aiohttp.ClientError, OSError) as error:
-        raise failures.of_connection(error) from None
-
-
-async def body_of(response: aiohttp.ClientResponse) -> bytes:
-    """As much of a short body as came."""
-    body = bytearray()
-    with contextlib.suppress(aiohttp.ClientError, OSError):
-        while len(body) < _ERROR_BYTES and (piece := await response.content.readany()):
-            body += piece
-    return bytes(body[:_ERROR_BYTES])
-
-
-async def fetch(
-    session: aiohttp.ClientSession, failures: Failures, url: str, limit_s: float
-) -> tuple[aiohttp.ClientResponse, bytes]:
-    """A short answer to a GET, whatever its status.
-
-    Raises:
-        ProviderError: UNREACHABLE, or TIMEOUT after `limit_s`.
-    """
-    try:
-        async with asyncio.timeout(limit_s):
-            response = await request(session, failures, "GET", url)
-            try:
-                return response, await body_of(response)
-            finally:
-                response.release()
-    except TimeoutError:
-        raise failures.make(Fault.TIMEOUT, f"no answer from {url} in {limit_s:g} s") from None
-
-
-def words_of(body: bytes) -> str:
-    """The server's own words, Fish's `{"statusCode", "message", "error"}` among them."""
-    try:
-        said = msgspec.json.decode(body, type=_Said).message
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        said = ""
-    return said or error_text(body)
-
-
-class _Said(msgspec.Struct):
-    message: str = ""
-
-
-async def close_session(session: aiohttp.ClientSession) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_S):
-            await session.close()
