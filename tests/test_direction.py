@@ -16,9 +16,10 @@ OURS = ("voice", "rag", "providers", "mocks")
 LAYERS = {
     "leaf": """
         providers.base rag.types
-        voice.addresses voice.client_events voice.config voice.errors voice.events voice.ids
+        voice.addresses voice.client_events voice.config voice.config_problems voice.config_secrets
+        voice.config_sections voice.config_strays voice.env_file voice.errors voice.events voice.ids
         voice.items voice.model_catalogue voice.phrases voice.providers voice.server_events
-        voice.settings voice.tuning voice.wire voice.wording
+        voice.settings voice.settings_fields voice.tuning voice.wire voice.wording
         """,
     "core": """
         rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words
@@ -27,7 +28,9 @@ LAYERS = {
         voice.response voice.security voice.speech voice.timeline voice.turn
         """,
     "driver": """
-        rag.durable rag.ingest rag.read rag.remove rag.retrieve rag.sandbox rag.store rag.walk
+        rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
+        rag.read_markup rag.read_pages rag.read_text rag.remove rag.retrieve rag.sandbox rag.store
+        rag.update rag.walk
         voice.answer voice.answers voice.chain voice.chain_llm voice.chain_stt voice.chain_tts
         voice.ear voice.floor voice.handlers voice.metrics voice.patience
         voice.models voice.record voice.reload voice.reply voice.rules voice.session
@@ -36,7 +39,8 @@ LAYERS = {
     "edge": """
         providers.* providers.tiny_en.* mocks.*
         voice.transports.* voice.bench.* voice.desk voice.download voice.health voice.http
-        voice.logs voice.model_store voice.models_api voice.system_api voice.unpack
+        voice.logs voice.model_folders voice.model_store voice.models_api voice.system_api
+        voice.unpack
         """,
     "root": """
         voice.build voice.makers voice.server voice.cli voice.ask_command

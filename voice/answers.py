@@ -150,6 +150,8 @@ class Answers:
             tool_choice=chosen.tool_choice,
             max_tokens=tuned.max_tokens if limit == "inf" else int(limit),
             temperature=tuned.temperature,
+            session=self._name,
+            turn=turn,
         )
         is_question = not history or history[-1].role == "user"
         return reply.Task(

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from voice.clauses import ClauseSplitter
 from voice.config import Config
 from voice.errors import ConfigError
 from voice.makers import chosen, make_all, problems
+from voice.model_folders import why_unreadable
 from voice.patience import Patience
 from voice.providers import Providers
 
@@ -32,7 +34,7 @@ def check_names(config: Config) -> None:
 
 def warnings(config: Config) -> list[str]:
     """What can be served, but hardly as it was meant."""
-    found = []
+    found = list(_unread_models(config))
     language, voice = config.stt.language, config.tts.voice
     if language and chosen(config, "stt") == "pocketsphinx":
         from providers.stt_pocketsphinx import SPEAKS
@@ -59,6 +61,15 @@ def warnings(config: Config) -> list[str]:
     return found
 
 
+def _unread_models(config: Config) -> Iterator[str]:
+    """Models that would be used if they could be read."""
+    for slot, section in (("stt", config.stt), ("tts", config.tts)):
+        name = chosen(config, slot)
+        lacks = section.provider == "auto" and name in ("pocketsphinx", "espeak")
+        if lacks and (why := why_unreadable(section.model_dir)):
+            yield f"{slot}: {why}; until then {name} does without"
+
+
 class Built(Struct, frozen=True):
     """Everything a server or a single turn needs."""
 
@@ -67,6 +78,8 @@ class Built(Struct, frozen=True):
     library: IndexRetriever | None
     warnings: tuple[str, ...] = ()
     """See `warnings`."""
+    strays: tuple[str, ...] = ()
+    """Variables that look like settings: told in the log, and no caller is served worse for it."""
 
     async def start(self) -> None:
         """Loads all models, side by side, so that no caller waits for one.
@@ -77,7 +90,7 @@ class Built(Struct, frozen=True):
         Raises:
             ProviderError: One of our own cannot serve at all.
         """
-        for warning in self.warnings:
+        for warning in (*self.warnings, *self.strays):
             log.warning("check_the_settings", why=warning)
         await asyncio.gather(*(self._start(provider) for provider in self.by_slot.values()))
         if self.library is not None:
@@ -168,7 +181,7 @@ def build(config: Config) -> Built:
         tts=by_slot["tts"],
         retriever=library,
     )
-    return Built(providers, by_slot, library, tuple(warnings(config)))
+    return Built(providers, by_slot, library, tuple(warnings(config)), config.strays)
 
 
 def known_delays(config: Config) -> dict[str, float] | None:

@@ -78,7 +78,7 @@ async def _limited(what: str, mark: Mark, check: Awaitable[Findings], limit_s: f
 async def _settings(config: Config) -> Findings:
     version = ".".join(map(str, sys.version_info[:3]))
     found = [Finding("✓", "settings", f"profile {config.profile}, Python {version}")]
-    for warning in await aside(lambda: warnings(config)):
+    for warning in (*await aside(lambda: warnings(config)), *config.strays):
         found.append(Finding("!", "settings", warning))
     return found
 
@@ -145,7 +145,7 @@ async def _asked(
 
 def _split(message: str) -> tuple[str, str]:
     """What is wrong, and what to do about it, as our texts have it."""
-    what, *remedy = re.split(r"; |: (?=is the server )", message, maxsplit=1)
+    what, *remedy = re.split(r"; |: (?=(?:check|is the server|set) )", message, maxsplit=1)
     return what, "".join(remedy)
 
 

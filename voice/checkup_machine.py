@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import shutil
 import socket
 import subprocess
@@ -16,11 +18,13 @@ import msgspec
 
 from voice.config import Config
 from voice.makers import chosen, links
+from voice.model_folders import why_unreadable
 from voice.model_store import ModelsError, ModelStore
 
 LITTLE_BYTES, LEAST_BYTES = 2_000_000_000, 200_000_000
 """Of free disk: an index and a log need some, a model gigabytes."""
 SMI_LIMIT_S = 5.0
+MOST_PORT, DEFAULT_PORT = 65_535, 8000
 
 Mark = Literal["✓", "!", "–", "✗"]
 T = TypeVar("T")
@@ -61,28 +65,34 @@ async def aside(work: Callable[[], T]) -> T:
 def models_found(config: Config) -> Findings:
     found: Findings = []
     for slot, folder in (("stt", config.stt.model_dir), ("tts", config.tts.model_dir)):
-        held = sorted({path.parent for path in Path(folder).glob("**/*.onnx")})
-        if held:
-            names = ", ".join(str(path) for path in held)
-            found.append(Finding("✓", f"models: {slot}", names))
+        what = f"models: {slot}"
+        if why := why_unreadable(folder):
+            said, _, remedy = why.partition("; ")
+            found.append(Finding("!", what, said, remedy))
+        elif held := sorted({path.parent for path in Path(folder).glob("**/*.onnx")}):
+            found.append(Finding("✓", what, ", ".join(map(str, held))))
+        elif (instead := chosen(config, slot)) == "sherpa":
+            found.append(Finding("✗", what, f"none in {folder}", f"kaiwa models list {slot}"))
         else:
-            instead = chosen(config, slot)
             remedy = f"for better ones: kaiwa models list {slot}"
-            said = f"none in {folder}; {instead} does without"
-            found.append(Finding("–", f"models: {slot}", said, remedy))
-    return [*found, *_changed(ModelStore(Path(config.stt.model_dir).parent))]
+            found.append(Finding("–", what, f"none in {folder}; {instead} needs none", remedy))
+    return [*found, *_pulled(ModelStore(Path(config.stt.model_dir).parent))]
 
 
-def _changed(store: ModelStore) -> Iterator[Finding]:
+def _pulled(store: ModelStore) -> Iterator[Finding]:
     """Sizes only; `kaiwa models verify` reads contents."""
     try:
+        for name, size in store.begun().items():
+            said = f"{size / 1e6:,.0f} MB of it are here"
+            yield Finding("–", f"model {name}", said, f"to go on: kaiwa models pull {name}")
         for name, pulled in store.pulled().items():
-            if (store.root / pulled.slot / name).is_dir():
+            if store.is_here(name, pulled):
                 for trouble in store.check(name, by_size=True):
                     remedy = f"kaiwa models pull --force {name}"
                     yield Finding("✗", f"model {name}", f"{trouble.path} {trouble.what}", remedy)
     except ModelsError as error:
-        yield Finding("!", "models", str(error))
+        said, _, remedy = str(error).partition("; ")
+        yield Finding("!", "models", said, remedy)
 
 
 def wants_gpu(config: Config) -> bool:
@@ -135,17 +145,27 @@ def port_found(config: Config) -> Findings:
     what = f"port {port}"
     if not port:
         return [Finding("✓", "port", "any free one")]
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+    try:  # as the server will
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+            probe.bind(address)
     except OSError as error:
         if _is_kaiwa(host, port):
             return [Finding("!", what, f"a Kaiwa is already serving on {host}:{port}")]
-        remedy = f"end what listens there, or choose another: KAIWA_PORT={port + 1}"
-        return [Finding("✗", what, f"{host}:{port}: {error.strerror}", remedy)]
+        return [Finding("✗", what, f"{host}:{port}: {error.strerror}", _port_remedy(error, port))]
     return [Finding("✓", what, f"free on {host}")]
+
+
+def _port_remedy(error: OSError, port: int) -> str:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return "KAIWA_HOST must be an address of this machine: 127.0.0.1, or 0.0.0.0 for all it has"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 are for root; choose another: KAIWA_PORT=8000"
+    another = port + 1 if port < MOST_PORT else DEFAULT_PORT
+    return f"end what listens there, or choose another: KAIWA_PORT={another}"
 
 
 def _is_kaiwa(host: str, port: int) -> bool:
@@ -162,12 +182,11 @@ def _is_kaiwa(host: str, port: int) -> bool:
 def disk_found(config: Config) -> Findings:
     found: dict[int, Finding] = {}
     for folder in (Path(config.rag.index), Path(config.stt.model_dir)):
-        place = next(
-            path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
-        )
+        parts = (folder.absolute(), *folder.absolute().parents)
+        place = next(path for path in parts if os.access(path, os.F_OK))
         free = shutil.disk_usage(place).free
         mark: Mark = "✓" if free > LITTLE_BYTES else "!" if free > LEAST_BYTES else "✗"
-        remedy = "" if mark == "✓" else "make room"
+        remedy = "" if mark == "✓" else "make room: a log and an index need 0.2 GB, models 1 GB"
         found[place.stat().st_dev] = Finding(
             mark, "disk", f"{free / 1e9:,.1f} GB free at {place}", remedy
         )

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from dotenv import dotenv_values
 from rich.console import Console
 from rich.markup import escape
 
 from providers.base import ProviderError
 from voice.config import Config, Problem, load
+from voice.env_file import variables
 from voice.errors import KaiwaError
 from voice.mocks_command import mocks
 from voice.models_command import app as models_app
@@ -45,7 +45,10 @@ complaints = Console(stderr=True)
 
 Profile = Annotated[
     str | None,
-    typer.Option(help="embedded (default: no key, no GPU), mock (echoes with known delays)."),
+    typer.Option(
+        help="embedded (default: no key, no GPU), production (servers, each where its variable "
+        "says), mock (echoes with known delays)."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,
@@ -56,8 +59,7 @@ ConfigFile = Annotated[
 def _config(
     profile: str | None, file: Path | None, overrides: dict[tuple[str, str], Any] | None = None
 ) -> Config:
-    written = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    environment = {**written, **os.environ}
+    environment = {**variables(Path(".env")), **os.environ}
     from voice import makers, templates  # here, so that --help is there at once
 
     def judge(found: Config) -> list[Problem]:

@@ -26,6 +26,7 @@ def show(config: Config, warnings: list[str], console: Console) -> None:
     for path, value in settings(config):
         table.add_row(path, escape(str(value)))
     console.print(table)
+    warnings = [*warnings, *config.strays]
     for warning in warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
     console.print("The configuration can be used." if warnings else "The configuration is fine.")

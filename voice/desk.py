@@ -33,6 +33,8 @@ class Library(Retriever, Protocol):
     """What the desk tells of the documents, beside searching them."""
 
     most_passages: int
+    on_failed: Callable[[ProviderError], None]
+    """Told of what a search met, and went on without."""
 
     @property
     def documents(self) -> int: ...
@@ -80,14 +82,21 @@ class Desk:
                 provider.on_failed = self._link_failed
         self.door = _door(config)
         self._told = library.warning if library else ""
+        if library is not None:
+            library.on_failed = self._search_failed
         self._open: dict[str, Session] = {}
         self.stopping = False
 
     def _link_failed(self, link: Link[Any], error: ProviderError) -> None:
         """Somebody else took over, and the caller may have noticed nothing."""
-        labels = (error.slot.value, error.provider, error.fault.value)
-        metrics.PROVIDER_ERRORS.labels(*labels).inc()
+        _count(error)
         self.watch.link_failed(link)
+
+    def _search_failed(self, error: ProviderError) -> None:
+        """The search went on without it: by words, or in the order found."""
+        _count(error)
+        log.warning("provider_failed", error=str(error), fault=error.fault.value, **CALL.get({}))
+        self.watch.failed(error.slot.value, error)
 
     @property
     def sessions(self) -> int:
@@ -233,6 +242,11 @@ class Desk:
 
     def source_text(self, source: str) -> str | None:
         return None if self._library is None else self._library.source_text(source)
+
+
+def _count(error: ProviderError) -> None:
+    labels = (error.slot.value, error.provider, error.fault.value)
+    metrics.PROVIDER_ERRORS.labels(*labels).inc()
 
 
 def _door(config: Config) -> Door:

@@ -5,7 +5,6 @@ fallbacks  each a name, or a mapping of what differs from its section
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from providers.base import LLM, STT, TTS, VAD, Embedder, Reranker
 from voice.config import Config, Problem
 from voice.errors import ConfigError
+from voice.model_folders import holds_model, model_folder
 
 Make = Callable[[Config], Any]
 
@@ -95,8 +95,11 @@ def _fish(config: Config) -> TTS:
         tts.endpoints,
         api_key=tts.api_key,
         voice=tts.voice,
+        encoding=tts.encoding,
         first_audio_s=tts.first_audio_limit_s,
         audio_gap_s=tts.audio_limit_s,
+        first_word_s=tts.first_word_limit_s,
+        connect_s=tts.connect_limit_s,
     )
 
 
@@ -109,9 +112,14 @@ def _speech_api(config: Config) -> TTS:
         model=tts.model,
         voice=tts.voice,
         api_key=tts.api_key,
+        stream=tts.stream,
         rate_hz=tts.rate_hz,
+        extra=tts.extra,
+        paid=tts.paid,
         first_audio_s=tts.first_audio_limit_s,
         audio_gap_s=tts.audio_limit_s,
+        first_word_s=tts.first_word_limit_s,
+        connect_s=tts.connect_limit_s,
     )
 
 
@@ -120,7 +128,7 @@ def _sherpa_tts(config: Config) -> TTS:
 
     tts = config.tts
     return SherpaTTS(
-        _model_folder(tts.model_dir),
+        model_folder(tts.model_dir),
         threads=tts.threads,
         voice=tts.voice,
         first_audio_s=tts.first_audio_limit_s,
@@ -156,13 +164,20 @@ def _openai_embedder(config: Config) -> Embedder:
 def _sentence(config: Config) -> Embedder:
     from providers.embed_sentence import SentenceEmbedder
 
-    return SentenceEmbedder(config.embedder.model, device=config.embedder.device)
+    embedder = config.embedder
+    return SentenceEmbedder(embedder.model, device=embedder.device, threads=embedder.threads)
 
 
 def _tei_reranker(config: Config) -> Reranker:
     from providers.rerank_tei import TEIReranker
 
-    return TEIReranker(config.reranker.endpoint, api_key=config.reranker.api_key)
+    reranker = config.reranker
+    return TEIReranker(
+        reranker.endpoint,
+        api_key=reranker.api_key,
+        limit_s=reranker.limit_s,
+        keep=reranker.keep,
+    )
 
 
 def _mock_stt(config: Config) -> STT:
@@ -269,30 +284,18 @@ def chosen(config: Config, slot: str) -> str:
         case "stt" if section.endpoint:
             return "sherpa-server"
         case "stt":
-            return "sherpa" if _holds_model(section.model_dir) else "pocketsphinx"
+            return "sherpa" if holds_model(section.model_dir) else "pocketsphinx"
         case "llm":
             return "openai" if section.endpoint else "extractive"
         case "tts" if section.endpoints:
             return "fish"
         case "tts":
-            return "sherpa" if _holds_model(section.model_dir) else "espeak"
+            return "sherpa" if holds_model(section.model_dir) else "espeak"
         case "embedder":
             return "tei" if section.endpoint else "lexical"
         case "reranker":
             return "tei" if section.endpoint else "none"
     return "auto"
-
-
-def _holds_model(folder: str) -> bool:
-    path = Path(folder)
-    return path.is_dir() and any((*path.glob("*.onnx"), *path.glob("*/*.onnx")))
-
-
-def _model_folder(folder: str) -> Path:
-    """The folder itself, or the only one in it that holds a model."""
-    path = Path(folder)
-    within = {one.parent for one in path.glob("*/*.onnx")}
-    return within.pop() if len(within) == 1 and not any(path.glob("*.onnx")) else path
 
 
 def links(config: Config, slot: str) -> list[Config]:
@@ -301,9 +304,16 @@ def links(config: Config, slot: str) -> list[Config]:
     Raises:
         ConfigError: A fallback that cannot be; names its path.
     """
-    section = getattr(config, slot)
-    fallbacks = getattr(section, "fallbacks", ())
-    return [config, *(_with(config, slot, number, entry) for number, entry in enumerate(fallbacks))]
+    return [own for _, own in _places(config, slot)]
+
+
+def _places(config: Config, slot: str) -> Iterator[tuple[str, Config]]:
+    """With each, its path. Nobody stands in for himself: of `auto` a fallback may come out."""
+    yield slot, config
+    first = chosen(config, slot)
+    for number, entry in enumerate(getattr(getattr(config, slot), "fallbacks", ())):
+        if entry != first:
+            yield f"{slot}.fallbacks[{number}]", _with(config, slot, number, entry)
 
 
 def _with(config: Config, slot: str, number: int, entry: str | dict[str, Any]) -> Config:
@@ -324,13 +334,12 @@ def problems(config: Config) -> Iterator[Problem]:
     """What is wrong with settings that only this place can judge: their paths, and why."""
     for slot, known in KNOWN.items():
         try:
-            configs = links(config, slot)
+            places = list(_places(config, slot))
         except ConfigError as error:
             path, _, what = str(error).partition(": ")
             yield path, what
             continue
-        for number, own in enumerate(configs):
-            path = f"{slot}.fallbacks[{number - 1}]" if number else slot
+        for path, own in places:
             name = chosen(own, slot)
             setting, remedy = NEEDS.get((slot, name), ("", ""))
             if name not in known:

@@ -7,9 +7,12 @@
 The record outlives a model's folder: what is pulled again must be what came the first time.
 """
 
+import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +28,9 @@ from voice.unpack import UnpackError, is_archive, unpack
 RECORD = "kaiwa-models.json"
 PACKAGED = Path(providers.__file__).parent
 BLOCK_BYTES = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DOWNLOAD = re.compile(r"[0-9a-f]{12}")
+"""A folder of one address."""
 
 
 class ModelsError(Exception):
@@ -65,7 +71,24 @@ class ModelStore:
         return self.root / model.slot / model.name
 
     def has(self, model: Model) -> bool:
-        return model.name in self.pulled() and self.folder(model).is_dir()
+        return self.is_here(model.name, self.pulled().get(model.name))
+
+    def is_here(self, name: str, pulled: Pulled | None) -> bool:
+        """Raises:
+        ModelsError: This user may not look.
+        """
+        if pulled is None:
+            return False
+        folder = self.root / pulled.slot / name
+        try:
+            return folder.is_dir()
+        except PermissionError:
+            raise self._closed(folder.parent) from None
+
+    def _closed(self, path: Path) -> ModelsError:
+        return ModelsError(
+            f"{path} cannot be read by user {os.getuid()}; for all users: chmod -R a+rX {self.root}"
+        )
 
     def pulled(self) -> dict[str, Pulled]:
         """By name, what was ever pulled.
@@ -78,11 +101,29 @@ class ModelStore:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, Pulled])
         except FileNotFoundError:
             return {}
+        except PermissionError:
+            raise self._closed(path) from None
+        except NotADirectoryError:
+            raise ModelsError(f"{self.root} is no folder; move that file away") from None
         except (OSError, msgspec.DecodeError) as error:
             raise ModelsError(
                 f"{path} cannot be read ({error}); without it nothing can be compared. Put it back "
                 "from a backup, or remove it and pull the models again"
             ) from None
+
+    def begun(self) -> dict[str, int]:
+        """By name, how many bytes have come of what broke off."""
+        try:
+            parts = sorted((self.root / ".downloads").glob("*/*/*"))
+        except OSError:  # another user's
+            return {}
+        sizes: dict[str, int] = {}
+        for part in parts:
+            if part.suffix != ".json" and _DOWNLOAD.fullmatch(part.parent.name):
+                name = part.parents[1].name
+                with contextlib.suppress(OSError):
+                    sizes[name] = sizes.get(name, 0) + part.stat().st_size
+        return {name: size for name, size in sizes.items() if size}
 
     def pull(
         self,
@@ -121,6 +162,11 @@ class ModelStore:
             except (DownloadError, UnpackError) as error:
                 raise ModelsError(str(error)) from None
             except OSError as error:
+                if error.errno in FULL:  # of a copy, it names the file that is read
+                    raise ModelsError(
+                        f"{self.root}: {error.strerror}; make room, or name another folder with "
+                        "--models-dir"
+                    ) from None
                 raise ModelsError(f"{error.filename or self.root}: {error.strerror}") from None
             shutil.rmtree(work, ignore_errors=True)
             return pulled

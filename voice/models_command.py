@@ -19,7 +19,7 @@ from rich.progress import (
 from voice.download import Progress as Told
 from voice.errors import KaiwaError
 from voice.model_catalogue import CATALOGUE, Model, Source, find
-from voice.model_store import ModelsError, ModelStore, Pulled
+from voice.model_store import ModelsError, ModelStore, Pulled, Trouble
 
 app = typer.Typer(no_args_is_help=True, help="Published models: list, pull, verify.")
 console = Console()
@@ -44,17 +44,19 @@ def list_models(
     if slot and slot not in SLOTS:
         raise KaiwaError(f"models: there is no {slot!r}; known are {', '.join(SLOTS)}.")
     store = ModelStore(models_dir)
+    _record(store)
+    begun = store.begun()
     for name, meaning in SLOTS.items():
         if slot in ("", name):
             _say(f"[bold]{name}[/]  {meaning}")
             for model in CATALOGUE:
                 if model.slot == name:
-                    for line in _lines(model, _has(store, model)):
+                    for line in _lines(model, _has(store, model), begun.get(model.name, 0)):
                         _say(line)
     _say("\n● here   ○ kaiwa models pull NAME   – by hand: pull says how   sizes are approximate")
 
 
-def _lines(model: Model, is_here: bool) -> Iterator[str]:
+def _lines(model: Model, is_here: bool, begun_bytes: int) -> Iterator[str]:
     mark = "[green]●[/]" if is_here else "○" if model.can_be_pulled else "–"
     size = f"≈ {model.megabytes} MB" if model.megabytes else ""
     if model.packaged:
@@ -62,6 +64,9 @@ def _lines(model: Model, is_here: bool) -> Iterator[str]:
     facts = ", ".join(filter(None, (size, f"licence {model.licence}")))
     yield f"  {mark} [cyan]{model.name:13}[/] {escape(model.title)}"
     yield f"    {'':13} {escape(facts)}"
+    if begun_bytes and not is_here:
+        has_come = f"{begun_bytes / 1e6:,.0f} MB have come; pull goes on from there"
+        yield f"    {'':13} [yellow]{has_come}[/]"
     for address in _addresses(model):
         yield f"    {'':13} {escape(address)}"
 
@@ -96,6 +101,9 @@ def pull(
             missing |= model.needs_steps
         elif _has(store, model) and not force:
             _say(f"[bold]{model.name}[/] is here: {store.folder(model)}")
+            troubles = store.check(model.name, by_size=True)
+            missing |= bool(troubles)
+            _tell(model.name, troubles)
         else:
             _pull(store, model)
     if missing:
@@ -124,7 +132,7 @@ def _pull(store: ModelStore, model: Model) -> None:
         try:
             pulled = store.pull(model, progress=told)
         except ModelsError as error:
-            raise KaiwaError(f"models: {model.name}: {_helped(str(error), model)}") from None
+            raise KaiwaError(f"models: {model.name}: {_helped(str(error), store, model)}") from None
     size_mb = sum(stamp.size for stamp in pulled.files.values()) / 1e6
     folder = store.folder(model)
     _say(f"[green]✓[/] {folder}  {len(pulled.files)} files, {size_mb:,.1f} MB")
@@ -132,13 +140,13 @@ def _pull(store: ModelStore, model: Model) -> None:
         _say(f"  {escape(line)}")
 
 
-def _helped(error: str, model: Model) -> str:
+def _helped(error: str, store: ModelStore, model: Model) -> str:
     if "no connection" not in error:
         return error
     return (
         f"{error}. Is this machine online, or behind a proxy (HTTPS_PROXY)? Or bring "
         f"{' and '.join(source.url for source in model.sources[:2])} from another machine and "
-        f"unpack it in models/{model.slot}/{model.name}"
+        f"unpack it in {store.folder(model)}"
     )
 
 
@@ -174,20 +182,23 @@ def verify(
     for name in chosen:
         if name not in known:
             raise KaiwaError(f"models: {name} was never pulled into {models_dir}.")
-        folder = store.root / known[name].slot / name
-        if not folder.is_dir():
+        if not _is_here(store, name, known[name]):
             _say(f"– {name}: not here (its record is kept)")
             continue
         with console.status(f"reading {name}", spinner="dots"):
             troubles = store.check(name)
         troubled |= bool(troubles)
         _say(f"[red]✗[/] {name}" if troubles else f"[green]✓[/] {name}: as it came")
-        for trouble in troubles:
-            _say(f"    {escape(trouble.path)} {trouble.what}")
-        if troubles:
-            _say(f"    to bring it anew: kaiwa models pull --force {name}")
+        _tell(name, troubles)
     if troubled:
         raise typer.Exit(1)
+
+
+def _tell(name: str, troubles: list[Trouble]) -> None:
+    for trouble in troubles:
+        _say(f"    {escape(trouble.path)} {trouble.what}")
+    if troubles:
+        _say(f"    to bring it anew: kaiwa models pull --force {name}")
 
 
 def _known(name: str) -> Model:
@@ -201,6 +212,13 @@ def _known(name: str) -> Model:
 def _has(store: ModelStore, model: Model) -> bool:
     try:
         return store.has(model)
+    except ModelsError as error:
+        raise KaiwaError(f"models: {error}") from None
+
+
+def _is_here(store: ModelStore, name: str, pulled: Pulled) -> bool:
+    try:
+        return store.is_here(name, pulled)
     except ModelsError as error:
         raise KaiwaError(f"models: {error}") from None
 

@@ -1,11 +1,14 @@
 """What only the root can judge of the settings; that providers run is the other tests' business."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from tests.served import Served, get
-from voice.build import warnings
+from voice.build import build, warnings
 from voice.config import (
     Config,
     EmbedderConfig,
@@ -65,3 +68,17 @@ def test_a_server_tells_of_such_settings_at_its_start_and_in_health(
     health: dict[str, Any] = json.loads(get(served.url, "/health").body)
     assert health["status"] == "degraded"
     assert any("'no-such-voice'" in warning for warning in health["warnings"])
+
+
+def test_a_misspelt_variable_is_told_at_the_start_and_nobody_is_called_degraded_for_it() -> None:
+    built = build(load(profile="mock", environment={"LLM_ENDPONT": "http://127.0.0.1:9"}))
+    assert built.warnings == ()
+
+    async def start() -> None:
+        await built.start()
+        await built.aclose()
+
+    with capture_logs() as logged:
+        asyncio.run(start())
+    (told,) = [line["why"] for line in logged if line["event"] == "check_the_settings"]
+    assert told == "LLM_ENDPONT is not a setting; did you mean LLM_ENDPOINT?"

@@ -94,6 +94,13 @@ EXAMPLES = {
     "LLM_ENDPOINT": "http://127.0.0.1:11434/v1",
     "LLM_TEMPERATURE": "0.5",
     "LLM_MAX_TOKENS": "7",
+    "TTS_ENCODING": "json",
+    "TTS_STREAM": "sse",
+    "TTS_PAID": "true",
+    "TTS_FIRST_WORD_LIMIT_S": "7.0",
+    "EMBEDDING_THREADS": "7",
+    "RERANKER_KEEP": "0.5",
+    "RERANKER_LIMIT_S": "0.5",
 }
 
 
@@ -135,6 +142,9 @@ REFUSED = [
     ("vad: {threshold: 1}", "vad.threshold", "must be < 1"),
     ("agent: {instructions: [be, kind]}", "agent.instructions", "str"),
     ("mock: {faults: [5]}", "mock.faults[0]", "object"),
+    ("tts: {extra: [5]}", "tts.extra", "object"),
+    ("tts: {connect_limit_s: 0}", "tts.connect_limit_s", "must be > 0"),
+    ("strays: [LLM_ENDPONT]", "strays", "known are profile, server"),
 ]
 
 
@@ -171,6 +181,15 @@ def refusal(**environment: str) -> str:
         ("LLM_ENDPOINT", "ftp://x", "llm.endpoint", "http://127.0.0.1:11434/v1"),
         ("KAIWA_ALLOWED_ORIGINS", "foo", "server.allowed_origins", "mean https://foo?"),
         ("LLM_TEMPERATURE", "9", "llm.temperature", "must be <= 2"),
+        ("TTS_ENCODING", "yaml", "tts.encoding", "must be one of msgpack, json"),
+        ("TTS_STREAM", "wav", "tts.stream", "must be one of audio, sse"),
+        ("TTS_PAID", "perhaps", "tts.paid", "must be true or false"),
+        ("TTS_FIRST_WORD_LIMIT_S", "0", "tts.first_word_limit_s", "must be > 0"),
+        ("EMBEDDING_THREADS", "0", "embedder.threads", "must be >= 1"),
+        ("EMBEDDING_THREADS", "many", "embedder.threads", "int"),
+        ("RERANKER_KEEP", "1.1", "reranker.keep", "must be <= 1"),
+        ("RERANKER_KEEP", "nan", "reranker.keep", "must be >= 0"),
+        ("RERANKER_LIMIT_S", "0", "reranker.limit_s", "must be > 0"),
     ],
 )
 def test_a_variable_that_cannot_be_is_named_with_its_setting_and_the_remedy(

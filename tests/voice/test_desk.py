@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from mocks.retriever import ScriptedRetriever
+from providers.base import Fault, ProviderError, ProviderInfo, Slot
 from tests.served import (
     SIGTERM,
     Caller,
@@ -27,6 +28,7 @@ from voice.build import build
 from voice.config import load
 from voice.desk import Desk
 from voice.http import application
+from voice.metrics import PROVIDER_ERRORS
 
 Serve = Callable[..., Served]
 
@@ -40,6 +42,8 @@ class ScriptedLibrary(ScriptedRetriever):
     documents, chunks, version = 3, 12, "v1"
     warning = ""
     most_passages = 4
+
+    on_failed: Callable[[ProviderError], None]
 
     def source_text(self, source: str) -> str | None:
         return None
@@ -104,6 +108,35 @@ def test_a_new_warning_of_the_library_is_logged_once(app: Any, library: Scripted
         ("documents_unhealthy", "the index is gone"),
         ("documents_recovered", None),
     ]
+
+
+def test_what_a_search_goes_on_without_is_counted_and_logged_and_told(
+    library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    config = load(file=written(tmp_path, {}), environment={})
+    embedder = Absent()
+    desk = Desk(config, build(config).providers, {"embedder": embedder}, library)
+    counted = PROVIDER_ERRORS.labels("embedder", "absent", "unreachable")
+    before = counted._value.get()
+    with structlog.testing.capture_logs() as logged:
+        library.on_failed(embedder.error)
+    assert counted._value.get() == before + 1
+    assert {line["event"] for line in logged} == {"provider_failed", "provider_unhealthy"}
+    assert "embedder: absent: refused" in desk.health().warnings
+
+
+class Absent:
+    """An embedder that is not there."""
+
+    error = ProviderError(Slot.EMBEDDER, "absent", Fault.UNREACHABLE, "refused")
+    info = ProviderInfo(slot=Slot.EMBEDDER, provider="absent")
+
+    async def start(self) -> None: ...
+
+    async def check(self) -> None:
+        raise self.error
+
+    async def aclose(self) -> None: ...
 
 
 # --- stopping -------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`kaiwa doctor`: every part is asked for real, and each failure comes with what to do."""
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from mocks.serve import KINDS, Options, environment, serving
 from tests.providers import tiny_voice
 from tests.served import Served, written
 from voice import checkup_machine
-from voice.checkup import examine
+from voice.checkup import _split, examine
 from voice.checkup_machine import LEAST_BYTES, Finding, Findings, disk_found, port_found
 from voice.config import Config, load
 from voice.model_catalogue import find
@@ -104,6 +105,21 @@ def test_each_server_that_is_not_there_is_told_with_its_variable(here: Path) -> 
         assert findings[f"{what} (stands in)"].mark == "✓"
 
 
+@pytest.mark.parametrize(
+    ("message", "parts"),
+    [
+        ("no address for host 'x': check LLM_ENDPOINT", ("no address for host 'x'", "check LLM_")),
+        ("HTTP 401 (Unauthorized): set LLM_API_KEY", ("HTTP 401 (Unauthorized)", "set LLM_API_")),
+        ("ws://x: said nothing; see its log: it is", ("ws://x: said nothing", "see its log: it")),
+        ("http://x: refused: is the server there", ("http://x: refused", "is the server")),
+        ("just broken", ("just broken", "")),
+    ],
+)
+def test_what_is_wrong_stands_apart_from_what_to_do(message: str, parts: tuple[str, str]) -> None:
+    found, remedy = _split(message)
+    assert found == parts[0] and remedy.startswith(parts[1]) and bool(remedy) == bool(parts[1])
+
+
 def test_servers_that_never_answer_hold_nothing_up(here: Path) -> None:
     with listening() as port:
         variables = {name: value.format(port) for name, value in NOWHERE.items()}
@@ -162,6 +178,36 @@ def test_a_model_that_was_cut_short_is_told_with_what_mends_it(here: Path) -> No
     assert "pull --force tiny-en" in findings["model tiny-en"].remedy
 
 
+def test_a_download_that_broke_off_is_told_with_the_command_that_goes_on(here: Path) -> None:
+    part = Path("models/.downloads/en/0123456789ab/en.tar.bz2.part")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(2_000_000))
+    told = found(config())["model en"]
+    assert told.mark == "–" and told.found == "2 MB of it are here"
+    assert told.remedy.endswith("kaiwa models pull en")
+
+
+def test_a_recogniser_that_was_chosen_without_its_model_is_told(here: Path) -> None:
+    findings = found(config(variables={"STT_PROVIDER": "sherpa"}))
+    assert bad(findings) == ["stt: sherpa", "models: stt"]
+    assert "kaiwa models list stt" in findings["models: stt"].remedy
+
+
+def test_models_that_are_no_folder_are_told_and_break_nothing(here: Path) -> None:
+    Path("models").touch()
+    findings = found(config())
+    assert bad(findings) == []
+    assert findings["models"].found == "models is no folder"
+    assert findings["models"].remedy == "move that file away"
+
+
+def test_a_record_that_cannot_be_read_is_told_with_what_to_do(here: Path) -> None:
+    Path("models").mkdir()
+    Path("models/kaiwa-models.json").write_text("{")
+    told = found(config())["models"]
+    assert told.mark == "!" and "kaiwa-models.json" in told.found and "remove it" in told.remedy
+
+
 def test_a_voice_in_a_folder_of_its_own_is_found(here: Path) -> None:
     (here / "models" / "tts" / "tiny").mkdir(parents=True)
     tiny_voice.write(here / "models" / "tts" / "tiny")
@@ -183,6 +229,27 @@ def test_a_taken_port_is_told_with_another() -> None:
         told = on_port(port)
     assert told.mark == "✗" and f"KAIWA_PORT={port + 1}" in told.remedy
     assert on_port(port).mark == "✓"
+
+
+def test_the_last_port_is_followed_by_the_default() -> None:
+    try:
+        taken = socket.create_server(("127.0.0.1", 65_535))
+    except OSError:
+        pytest.skip("port 65535 is in use")
+    with taken:
+        assert "KAIWA_PORT=8000" in on_port(65_535).remedy
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_an_address_of_another_machine_is_told_and_not_laid_to_the_port(host: str) -> None:
+    variables = {"KAIWA_HOST": host, "KAIWA_API_KEYS": "0123456789abcdef"}
+    (told,) = port_found(load(environment=variables))
+    assert told.mark == "✗" and told.remedy.startswith("KAIWA_HOST must be")
+
+
+def test_a_port_that_only_root_may_have_is_told() -> None:
+    error = PermissionError(errno.EACCES, "Permission denied")
+    assert "KAIWA_PORT=8000" in checkup_machine._port_remedy(error, 80)
 
 
 def test_a_kaiwa_that_serves_already_is_no_fault(tmp_path: Path) -> None:
@@ -268,6 +335,23 @@ def test_what_hangs_does_not_keep_the_command(here: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "no answer within 3 s" in done.stdout and "Everything" in done.stdout
+
+
+def test_a_misspelt_variable_is_told_by_doctor_and_by_config_check(here: Path) -> None:
+    Path(".env").write_text("LLM_ENDPONT=http://127.0.0.1:9\n")
+    sentence = "LLM_ENDPONT is not a setting; did you mean LLM_ENDPOINT?"
+    checked = kaiwa("config", "check", KAIWA_API_KEYS="")
+    assert checked.returncode == 0 and f"warning: {sentence}" in checked.stdout
+    assert sentence in kaiwa("doctor", KAIWA_PORT="0").stdout
+    Path(".env").write_text("LLM_ENDPOINT=http://127.0.0.1:9\n")
+    assert "is not a setting" not in kaiwa("config", "check").stdout
+
+
+def test_an_env_file_that_cannot_be_read_is_told_in_one_line(here: Path) -> None:
+    Path(".env").write_bytes(b"\xff\xfe")
+    for command in (("doctor",), ("config", "check"), ("serve",)):
+        done = kaiwa(*command)
+        assert done.returncode == 2 and done.stderr.startswith("kaiwa: .env: line 1 is not UTF-8")
 
 
 def test_wrong_settings_are_told_before_anything_is_asked(here: Path) -> None:

@@ -1,15 +1,22 @@
 """Which providers a configuration means, and in which order they stand in for each other."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from aiohttp import web
 
+from mocks.serve_embed import EmbedServer
+from providers.base import Passage, ProviderError
 from voice.build import make
 from voice.chain import Chain
 from voice.config import Config, LlmConfig, SttConfig, TtsConfig, load
 from voice.errors import ConfigError
-from voice.makers import KNOWN, NEEDS, chosen, links, problems
+from voice.makers import KNOWN, NEEDS, chosen, links, make_all, problems
 
 SLOTS = ("vad", "stt", "llm", "tts", "embedder", "reranker")
 ADDRESSES = {
@@ -63,6 +70,17 @@ def test_production_has_somebody_to_stand_in_for_every_server_a_caller_hears() -
     assert chains["tts"] == ["fish", "espeak"]
 
 
+def test_nobody_stands_in_for_himself() -> None:
+    """Production without servers and models, as docker-compose.cpu.yml may have it."""
+    with_none = {"STT_ENDPOINT": "", "TTS_ENDPOINT": "", "TTS_PROVIDER": "auto"}
+    config = load(profile="production", environment={**ADDRESSES, **with_none})
+    for slot, name in (("stt", "pocketsphinx"), ("tts", "espeak")):
+        assert [chosen(own, slot) for own in links(config, slot)] == [name]
+        assert not isinstance(make(config, slot), Chain)
+    second = Config(tts=TtsConfig("espeak", ("espeak", "parrot")))
+    assert [path for path, _ in problems(second)] == ["tts.fallbacks[1].provider"]
+
+
 def test_a_fallback_may_differ_in_more_than_its_name() -> None:
     backup = {"provider": "openai", "endpoint": "https://backup.example.com/v1", "model": "small"}
     config = Config(llm=LlmConfig("openai", (backup,), endpoint="http://vllm:8000", model="large"))
@@ -104,3 +122,126 @@ def test_a_server_elsewhere_is_a_chain_even_alone() -> None:
 def test_what_is_needed_is_a_setting_of_a_provider_there_is() -> None:
     for (slot, name), (setting, _) in NEEDS.items():
         assert name in KNOWN[slot] and hasattr(getattr(Config(), slot), setting)
+
+
+# --- what is set arrives --------------------------------------------------------------------------
+
+
+def first_request(
+    environment: dict[str, str], provider: str, file: Path | None = None
+) -> tuple[str, bytes]:
+    """Content type and body of what a TTS provider sends for a clause."""
+    seen: list[tuple[str, bytes]] = []
+
+    async def note(request: web.Request) -> web.Response:
+        if request.method == "POST":
+            seen.append((request.content_type, await request.read()))
+        return web.Response(status=400)
+
+    async def main() -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", note)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        variables = {"TTS_ENDPOINT": site_url(runner), "TTS_PROVIDER": provider, **environment}
+        (tts,) = make_all(load(file=file, environment=variables), "tts")
+        with suppress(ProviderError):
+            async with aclosing(tts.stream("Good morning.")) as events:
+                async for _ in events:
+                    pass
+        await tts.aclose()
+        await runner.cleanup()
+
+    asyncio.run(main())
+    return seen[0]
+
+
+def site_url(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://{host}:{port}"
+
+
+@pytest.mark.parametrize(
+    ("environment", "kind"),
+    [
+        ({}, "application/msgpack"),
+        ({"TTS_ENCODING": "json"}, "application/json"),
+    ],
+)
+def test_fish_speech_is_asked_in_the_encoding_that_is_set(
+    environment: dict[str, str], kind: str
+) -> None:
+    assert first_request(environment, "fish")[0] == kind
+
+
+@pytest.mark.parametrize(("stream", "form"), [("audio", "audio"), ("sse", "sse")])
+def test_a_speech_api_is_asked_for_the_stream_that_is_set(stream: str, form: str) -> None:
+    _, body = first_request({"TTS_STREAM": stream, "TTS_MODEL": "tts-1"}, "speech-api")
+    assert msgspec.json.decode(body)["stream_format"] == form
+
+
+def test_further_fields_of_a_speech_api_are_those_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "kaiwa.yaml"
+    file.write_text("tts: {extra: {task_type: Base}, model: m}")
+    _, body = first_request({}, "speech-api", file)
+    assert msgspec.json.decode(body)["task_type"] == "Base"
+
+
+def test_a_server_of_speech_is_given_the_time_and_told_the_price_that_are_set(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "kaiwa.yaml"
+    file.write_text("tts: {provider: speech-api, paid: true}")
+    address = {"TTS_ENDPOINT": "http://127.0.0.1:9", "TTS_FIRST_WORD_LIMIT_S": "33"}
+    (paid,) = make_all(load(file=file, environment=address), "tts")
+    (ours,) = make_all(load(environment={**address, "TTS_PROVIDER": "speech-api"}), "tts")
+    assert paid.check_every_s > ours.check_every_s
+    (fish,) = make_all(load(environment=address), "tts")
+    assert [tts._first_word_s for tts in (paid, fish)] == [33, 33]
+
+
+PASSAGES = [
+    Passage(text="We open at nine.", source="b.md", heading="When we are open", score=0.4),
+    Passage(text="Dogs are welcome.", source="a.md", score=0.9),
+]
+
+
+def ranked(
+    environment: dict[str, str], work: Callable[[Any], Awaitable[Any]], **options: Any
+) -> Any:
+    async def main() -> Any:
+        async with EmbedServer(kind="reranker", **options) as server:
+            variables = {"RERANKER_ENDPOINT": server.url, **environment}
+            (reranker,) = make_all(load(environment=variables), "reranker")
+            try:
+                return await work(reranker)
+            finally:
+                await reranker.aclose()
+
+    return asyncio.run(main())
+
+
+async def rank(reranker: Any) -> list[str]:
+    found = await reranker.rank("when are you open", PASSAGES)
+    return [passage.source for passage in found]
+
+
+def test_a_reranker_leaves_out_what_scores_less_than_is_set() -> None:
+    patient = {"RERANKER_LIMIT_S": "10"}
+    assert ranked({**patient, "RERANKER_KEEP": "0"}, rank) == ["b.md", "a.md"]
+    assert ranked({**patient, "RERANKER_KEEP": "0.5"}, rank) == ["b.md"]
+
+
+def test_a_reranker_is_waited_for_as_long_as_is_set() -> None:
+    with pytest.raises(ProviderError):
+        ranked({"RERANKER_LIMIT_S": "0.05"}, rank, delay_ms=500)
+    assert ranked({"RERANKER_LIMIT_S": "10"}, rank, delay_ms=500)[0] == "b.md"
+
+
+def test_an_embedder_in_process_gets_the_threads_that_are_set() -> None:
+    names = {"EMBEDDING_PROVIDER": "sentence-transformers", "EMBEDDING_MODEL": "m"}
+    (one,) = make_all(load(environment=names), "embedder")
+    (four,) = make_all(load(environment={**names, "EMBEDDING_THREADS": "4"}), "embedder")
+    assert (one._threads, four._threads) == (1, 4)

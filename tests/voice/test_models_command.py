@@ -40,6 +40,8 @@ def test_no_checksum_is_invented() -> None:
 
 # --- the command ----------------------------------------------------------------------------------
 
+CLI = "from voice.cli import main; main()"
+
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["models", *arguments], env={"COLUMNS": "200"})
@@ -64,6 +66,29 @@ def test_the_list_has_every_model_with_licence_and_address(tmp_path: Path) -> No
         assert one.name in said(result) and one.licence in said(result)
         assert (one.sources[0].url if 0 < len(one.sources) < 3 else one.page) in said(result)
     assert "○ tiny-en" in said(result)
+
+
+def test_the_list_says_what_of_a_download_has_come(tmp_path: Path) -> None:
+    part = tmp_path / ".downloads" / "en" / "0123456789ab" / "en.tar.bz2.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(3_000_000))
+    part.with_name(part.name + ".json").write_text("{}")
+    (tmp_path / ".downloads" / "ko" / "built").mkdir(parents=True)
+    (tmp_path / ".downloads" / "ko" / "built" / "encoder.onnx").write_bytes(bytes(3_000_000))
+    lines = said(run("list", "--models-dir", str(tmp_path))).splitlines()
+    assert [line.strip() for line in lines if "have come" in line] == [
+        "3 MB have come; pull goes on from there"
+    ]
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("verify",), ("pull", "tiny-en")])
+def test_a_models_folder_that_is_a_file_is_told_before_anything_else(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "models").touch()
+    result = run(*arguments, "--models-dir", str(tmp_path / "models"))
+    assert isinstance(result.exception, KaiwaError) and said(result) == ""
+    assert "is no folder" in str(result.exception)
 
 
 def test_the_list_of_one_slot_has_only_its_models(tmp_path: Path) -> None:
@@ -91,6 +116,29 @@ def test_verify_fails_where_something_changed_and_says_what_mends_it(tmp_path: P
     assert "tokens.txt" in said(result) and "pull --force tiny-en" in said(result)
     assert run("pull", "--force", "tiny-en", "--models-dir", str(tmp_path)).exit_code == 0
     assert run("verify", "tiny-en", "--models-dir", str(tmp_path)).exit_code == 0
+
+
+def test_pull_of_what_is_here_and_cut_short_says_what_mends_it(tmp_path: Path) -> None:
+    run("pull", "tiny-en", "--models-dir", str(tmp_path))
+    (tmp_path / "stt" / "tiny-en" / "tokens.txt").write_text("a 0\n")
+    result = run("pull", "tiny-en", "--models-dir", str(tmp_path))
+    assert result.exit_code == 1 and "pull --force tiny-en" in said(result)
+
+
+def test_a_full_disk_is_told_by_the_folder_that_is_full(tmp_path: Path) -> None:
+    """With the limit of a file's size for the disk's end: the copy stops in the middle."""
+    limited = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); {CLI}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "models", "pull", "tiny-en", "--models-dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"kaiwa: models: tiny-en: {tmp_path}: File too large; make room")
 
 
 def test_verify_without_models_says_how_to_get_some(tmp_path: Path) -> None:

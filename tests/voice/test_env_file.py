@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from voice.env_file import variables
+from voice.errors import ConfigError
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Path:
+    return tmp_path / ".env"
+
+
+def test_without_a_file_there_are_none(env: Path) -> None:
+    assert variables(env) == {}
+    env.mkdir()  # what docker makes of a file that is mounted and not there
+    assert variables(env) == {}
+
+
+def test_names_have_values_and_remarks_none(env: Path) -> None:
+    env.write_text("# ours\nexport A=1\nB = 'two words' # so\nC\n\nD=会話\nE=\n", "utf-8")
+    assert variables(env) == {"A": "1", "B": "two words", "D": "会話", "E": ""}
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"A=1\nLLM_API_KEY: s3cret\n", 2),
+        (b"# a\n\n\nMY s3cret\nB=1\n", 4),
+        (b"A='s3cret\nB=1\n", 1),
+        (b"A=1\nB=s3cret\xff\n", 2),
+    ],
+)
+def test_a_line_that_cannot_be_is_named_and_not_shown(env: Path, data: bytes, line: int) -> None:
+    env.write_bytes(data)
+    with pytest.raises(ConfigError) as refused:
+        variables(env)
+    assert f"{env}: line {line} is " in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_sample_is_one() -> None:
+    sample = Path(__file__).parents[2] / ".env.default"
+    assert variables(sample)["RAG_INDEX_PATH"] == "data/index"

@@ -1,0 +1,237 @@
+"""Every setting there is, with its type, bounds and default: one frozen tree, section by section.
+
+Units are in the names; a limit is a time after which something else happens.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Share = Annotated[float, Meta(gt=0, lt=1)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+"""A time limit, where zero would mean that nothing ever works."""
+Delay = Annotated[float, Meta(ge=0, le=60_000)]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    """Any other address needs `api_keys`."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    api_keys: tuple[str, ...] = ()
+    """Callers' keys; none: nobody is asked, which only 127.0.0.1 may do."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins whose pages may connect, beside the server's own: "https://voice.example.com"."""
+    max_sessions: Count = 100
+    max_frame_kib: Count = 2048
+    """Largest WebSocket message; longer ones end the connection with 1009."""
+    send_limit_s: Seconds = 5.0
+    """A client that takes nothing for so long is dropped."""
+    drain_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    """How long a stopping server lets calls finish."""
+
+
+class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    level: LogLevel = "INFO"
+    json: bool = True
+    transcripts: bool = False
+    """Whether what callers say may stand in the log."""
+
+
+class VadConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    provider: str = "silero"
+    threshold: Share = 0.5
+    min_speech_ms: Milliseconds = 64
+
+
+Fallback = str | dict[str, Any]
+"""A provider that stands in: its name, or a mapping with `provider` and whatever else differs from
+the section it stands in."""
+
+
+class SttConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    provider: str = "auto"
+    """auto: sherpa-server where there is an `endpoint`, sherpa where `model_dir` holds a model,
+    else pocketsphinx."""
+    fallbacks: tuple[Fallback, ...] = ()
+    attempt_limit_s: Seconds = 0.8
+    """One that has fallbacks gives its final within this, or the next one hears the utterance."""
+    language: str = ""
+    endpoint: str = ""
+    model_dir: str = "models/stt"
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    max_batch: Annotated[int, Meta(ge=1, le=1024)] = 32
+    """Streams that sherpa decodes in one call."""
+    hotwords: tuple[str, ...] = ()
+    """Names and terms that the recogniser shall expect (sherpa, transducer models)."""
+    hotwords_score: Annotated[float, Meta(ge=0, le=10)] = 1.5
+    workers: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Processes of pocketsphinx; 0: one less than cores, at least one."""
+
+
+class LlmConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    provider: str = "auto"
+    """auto: openai where there is an `endpoint`, else extractive."""
+    fallbacks: tuple[Fallback, ...] = ()
+    attempt_limit_s: Seconds = 2.5
+    """One that has fallbacks gives its first token, and each next one, within this."""
+    endpoint: str = ""
+    model: str = ""
+    api_key: str = ""
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: Count = 512
+    context_tokens: Count = 4000
+    """Budget of the prompt; the oldest turns leave first."""
+    reasoning_effort: str = ""
+    include_reasoning: bool | None = None
+    """false: the server (vLLM) keeps its reasoning to itself; it is never spoken anyway."""
+    priority: int | None = None
+    """For vLLM with --scheduling-policy priority: lower comes first."""
+    cache_salt: str = ""
+    """For vLLM: who has another one shares no prefix cache."""
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    """Of a request that failed before its first token."""
+    first_token_limit_s: Seconds = 10.0
+    token_limit_s: Seconds = 5.0
+
+
+class TtsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    provider: str = "auto"
+    """auto: fish where there are `endpoints`, sherpa where `model_dir` holds a model, else
+    espeak."""
+    fallbacks: tuple[Fallback, ...] = ()
+    attempt_limit_s: Seconds = 1.5
+    """One that has fallbacks gives its first sound of a clause within this."""
+    endpoints: tuple[str, ...] = ()
+    """Of one kind of server; the least busy one is asked."""
+    api_key: str = ""
+    model: str = ""
+    """For speech-api."""
+    rate_hz: Annotated[int, Meta(ge=8000, le=96_000)] = 44_100
+    """Of what speech-api sends: Fish 44100, OpenAI and Kokoro 24000."""
+    stream: Literal["audio", "sse"] = "audio"
+    """How speech-api is asked for sound: bare samples, or base64 in server-sent events."""
+    extra: dict[str, Any] = {}
+    """Further fields of speech-api's requests: {task_type: Base} for vLLM-Omni."""
+    paid: bool | None = None
+    """Whether speech-api's requests cost money, so that checks are rare; null: told by its
+    address."""
+    encoding: Literal["msgpack", "json"] = "msgpack"
+    """Of Fish Speech's requests; json for proxies that look into them."""
+    model_dir: str = "models/tts"
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    voice: str = ""
+    connect_limit_s: Seconds = 2.0
+    """For the TCP and TLS connection to a server."""
+    first_audio_limit_s: Seconds = 5.0
+    first_word_limit_s: Seconds = 120.0
+    """The same, for our own first word at a server that has not spoken yet: it may compile."""
+    audio_limit_s: Seconds = 3.0
+    """From one piece of a clause's sound to the next."""
+    sentence_gap_ms: Annotated[int, Meta(ge=0, le=2000)] = 220
+    clause_gap_ms: Annotated[int, Meta(ge=0, le=2000)] = 90
+    """Silence between clauses, which are made one by one. Measured: espeak pauses for 290 ms
+    between the sentences of one text, and for 7 to 27 ms behind a text of one clause."""
+
+
+class EmbedderConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    provider: str = "auto"
+    """auto: tei where there is an `endpoint`, else lexical."""
+    endpoint: str = ""
+    model: str = ""
+    api_key: str = ""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """For sentence-transformers."""
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    """For sentence-transformers on the CPU; more than one competes with the calls' audio."""
+
+
+class RerankerConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    provider: str = "auto"
+    """auto: tei where there is an `endpoint`, else none."""
+    endpoint: str = ""
+    api_key: str = ""
+    keep: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    """Score below which a passage is left out; 0 keeps all."""
+    limit_s: Seconds = 0.3
+    """For one ranking, within `rag.limit_ms`; after it the order stays as it was."""
+
+
+class RagConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    index: Annotated[str, Meta(min_length=1)] = "data/index"
+    """The folder `kaiwa ingest` writes."""
+    passages: Annotated[int, Meta(ge=1, le=100)] = 4
+    limit_ms: Annotated[int, Meta(ge=1, le=60_000)] = 300
+    """After this the answer goes on without passages."""
+
+
+class TurnConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    silence_ms: Annotated[int, Meta(ge=50, le=10_000)] = 500
+    """Silence that ends a turn, where the client sets none."""
+    final_after_ms: Milliseconds = 200
+    """Silence after which the recogniser is asked for its final."""
+    final_limit_s: Seconds = 2.0
+    max_utterance_s: Seconds = 60.0
+    stall_s: Seconds = 1.5
+    """In mid-speech, no audio for so long ends the turn."""
+
+
+class PlayoutConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    frame_ms: Annotated[int, Meta(ge=10, le=400)] = 40
+    lead_ms: Milliseconds = 300
+    """How far ahead of the caller's ear audio is sent."""
+
+
+class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    instructions: str = ""
+    """Plain text, taken as it is; empty: those of `prompt`."""
+    prompt: str = "agent"
+    """A template, in its current version, or agent@2 in that one; see voice/templates.py."""
+    prompts_dir: str = ""
+    """The operator's own folder of templates; empty: voice/prompts."""
+    name: str = "Kaiwa"
+    """A template's {{agent_name}}."""
+    variables: dict[str, str] = {}
+    """Further variables that a template declares."""
+    max_reply_s: Seconds = 60.0
+    """Speech of one answer; the rest is not said."""
+    hold_after_ms: Milliseconds = 2000
+    """Silence, once an answer is due, that is broken by a word; 0: never."""
+
+
+class MockConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Delays and faults of the mock providers, each known exactly."""
+
+    stt_text: str = "what are your opening hours on saturday"
+    stt_partial_ms: Delay = 300.0
+    stt_final_ms: Delay = 20.0
+    llm_first_token_ms: Delay = 50.0
+    llm_token_ms: Delay = 10.0
+    tts_first_audio_ms: Delay = 30.0
+    jitter_ms: Delay = 0.0
+    seed: int = 0
+    faults: tuple[dict[str, Any], ...] = ()
+    """See mocks/faults.py, with `slot` beside: {slot: llm, kind: timeout, at: 3}."""
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    profile: str = "embedded"
+    server: ServerConfig = ServerConfig()
+    log: LogConfig = LogConfig()
+    vad: VadConfig = VadConfig()
+    stt: SttConfig = SttConfig()
+    llm: LlmConfig = LlmConfig()
+    tts: TtsConfig = TtsConfig()
+    embedder: EmbedderConfig = EmbedderConfig()
+    reranker: RerankerConfig = RerankerConfig()
+    rag: RagConfig = RagConfig()
+    turn: TurnConfig = TurnConfig()
+    playout: PlayoutConfig = PlayoutConfig()
+    agent: AgentConfig = AgentConfig()
+    mock: MockConfig = MockConfig()
+    strays: tuple[str, ...] = ()
+    """No setting: what config_strays finds in the environment it was read from."""
