@@ -18,7 +18,7 @@ from providers._http import Failures, HttpFailure, error_text
 from providers._json_calls import Answer, JsonCalls
 from providers.base import Fault
 
-PING_S = 1.5
+PING_S = 0.9
 """What costs a server nothing it answers in milliseconds."""
 
 

@@ -2,7 +2,7 @@
 
 a caller had an answer      known for FRESH_S
 a caller met a failure      in doubt: asked at the next check
-the token failed, too       asked again after 2 s, 4 s, 8 s … FRESH_S; it fails until then
+the token failed, too       asked again after 2 s, 4 s, 8 s, 8 s …; it fails until then
 """
 
 import math
@@ -11,6 +11,8 @@ from providers.base import ProviderError
 
 FRESH_S = 300.0
 AGAIN_S = 2.0
+MOST_AGAIN_S = 8.0
+"""A repair is known within 15 s."""
 
 
 class TokenProbe:
@@ -20,6 +22,8 @@ class TokenProbe:
         self._ask_at = -math.inf
         self._pause_s = AGAIN_S
         self._failure: ProviderError | None = None
+        self.is_doubted = False
+        """A request failed since the last that succeeded: that the server lives says nothing."""
 
     def is_due(self, now: float) -> bool:
         """Whether only asking can tell; if not, all is well.
@@ -36,13 +40,15 @@ class TokenProbe:
     def succeeded(self, now: float) -> None:
         """Somebody, whoever it was, had a token."""
         self._ask_at, self._pause_s, self._failure = now + FRESH_S, AGAIN_S, None
+        self.is_doubted = False
 
     def doubted(self, now: float) -> None:
         """A caller's request failed, perhaps by its own fault."""
+        self.is_doubted = True
         if self._failure is None:
             self._ask_at = now
 
     def failed(self, now: float, failure: ProviderError) -> None:
         """The token that was asked for did not come."""
         self._ask_at, self._failure = now + self._pause_s, failure
-        self._pause_s = min(2 * self._pause_s, FRESH_S)
+        self._pause_s = min(2 * self._pause_s, MOST_AGAIN_S)

@@ -68,6 +68,10 @@ class ProviderError(Exception):
         return self.fault is not Fault.REFUSED
 
 
+class NoNews(Exception):
+    """It could not be asked now, for a good reason: what was known of it stands."""
+
+
 class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
     """How a provider presents itself in /health; never carries a key."""
 
@@ -92,7 +96,8 @@ class Provider(Protocol):
         """
 
     async def check(self) -> None:
-        """One real, small request: returns if it succeeded, raises ProviderError if not.
+        """One real, small request: returns if it succeeded, raises ProviderError if not, or
+        NoNews if our own requests are what keeps it from answering.
 
         Made now and then, see `voice.health`. A provider may have two attributes besides:
         `ping`, an `async def ping(self) -> None` that raises ProviderError where the server is dead

@@ -123,12 +123,10 @@ class OpenAICompatibleLLM:
         await self.check()
 
     async def check(self) -> None:
-        """Asks for the list of models; where there is none for us, for a few tokens.
-
-        Tokens cost money or a GPU's time, so they are asked for only where no caller's answer has
-        told lately, and ever more seldom while they do not come.
+        """Asks for the list of models; where there is none for us, or a caller had no answer, for a
+        few tokens: an engine may hang behind a server that lists it.
         """
-        if await self._model.is_listed():
+        if await self._model.is_listed() and not self._probe.is_doubted:
             return
         if self._probe.is_due(asyncio.get_running_loop().time()):
             await self._ask_for_tokens()

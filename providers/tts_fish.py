@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 RATE_HZ = 44_100
 HEALTH_S = 2.0
-PING_S = 1.2
+PING_S = 0.9
 
 
 class FishTTS:

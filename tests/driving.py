@@ -26,7 +26,7 @@ from providers.base import ProviderError, SpeechAudio
 from voice import metrics, wire
 from voice.config import Config, TtsConfig
 from voice.playout import Frame
-from voice.providers import Providers
+from voice.providers import Providers, Recited
 from voice.session import Session
 from voice.settings import AudioFormat
 
@@ -104,6 +104,7 @@ class Call:
         tts: ToneTTS | None = None,
         vad: Any = None,
         retriever: ScriptedRetriever | None = None,
+        recitals: Recited | None = None,
         config: Config | None = None,
     ) -> None:
         self.client = Client()
@@ -117,7 +118,9 @@ class Call:
         self.session = Session(
             "sess_test",
             config=self.config,
-            providers=Providers(self.vad, self.stt, self.llm, self.tts, retriever),
+            providers=Providers(
+                self.vad, self.stt, self.llm, self.tts, retriever, recitals=recitals
+            ),
             outbox=self.client,
             figures=self.figures,
             now=now,

@@ -32,7 +32,7 @@ LAYERS = {
         rag.read_markup rag.read_pages rag.read_text rag.remove rag.retrieve rag.sandbox rag.store
         rag.update rag.walk
         voice.answer voice.answers voice.chain voice.chain_llm voice.chain_stt voice.chain_tts
-        voice.ear voice.floor voice.handlers voice.metrics voice.patience
+        voice.ear voice.floor voice.handlers voice.metrics voice.patience voice.recitals
         voice.models voice.record voice.reload voice.reply voice.rules voice.session
         voice.templates voice.utterances
         """,

@@ -9,7 +9,7 @@ late `conversation.item.truncate` finds where the words lie in the sound.
 
 from providers.base import ProviderError, Slot, ToolCallDelta
 from voice import wire
-from voice.conversation import Conversation
+from voice.conversation import CUT_MARK, Conversation
 from voice.playout import Frame, Playout
 from voice.reply import (
     Called,
@@ -58,6 +58,10 @@ class Answer:
         once and asks for the next response, which is refused while this one is open; and one that
         the caller cut is none."""
         self._ended: Ended | None = None
+        self._broke_at = 0
+        """Where the voice failed, in characters of `text`: an apology may follow."""
+        self._unsaid: slice | None = None
+        """Of `text`: no sound of it came."""
         self._answers_from_ms: float | None = None
         """Where its own sound begins: behind what was said into a silence before it."""
 
@@ -98,6 +102,8 @@ class Answer:
             case Called():
                 self._calls.setdefault(fact.delta.index, []).append(fact.delta)
             case Failed():
+                if fact.error.slot is Slot.TTS:
+                    self._break_off()
                 self.error, self.problem = fact.error, str(fact.error)
                 self.outcome = Outcome.FAILED
             case Ended():
@@ -167,8 +173,9 @@ class Answer:
         )
         ending = self._ending(finish.reason)
         if self.error is not None and self.error.slot is Slot.TTS and self.item_id:
-            heard = self.heard_text(self.playout.sent_ms)  # its last clause broke off
-            self._conversation.heard(self.item_id, heard)
+            heard = self.heard_text(self.playout.sent_ms)  # a clause of it broke off
+            apologised = len(self.text) > self._broke_at
+            self._conversation.heard(self.item_id, heard, is_cut=not apologised)
         events: Events = []
         if ending.status == "completed":
             for pieces in self._calls.values():
@@ -185,6 +192,15 @@ class Answer:
         if reason == "content_filter":
             return Ending(status="incomplete", reason="content_filter")
         return COMPLETED
+
+    def _break_off(self) -> None:
+        """The voice failed: of the clause it was at only what is marked counts as said."""
+        end_ms = self.playout.duration_ms
+        said = self.playout.heard_chars(end_ms)
+        self._broke_at = len(self.text)
+        if said < len(self.text):
+            self._unsaid = slice(said, len(self.text))
+            self.playout.mark(len(self.text), end_ms)
 
     # --- heard ------------------------------------------------------------------------------------
 
@@ -232,7 +248,13 @@ class Answer:
         chars = self.playout.heard_chars(heard_ms)
         if 0 < chars < len(text) and _within_word(text, chars):
             chars = text.rfind(" ", 0, chars) + 1
-        return text[:chars].rstrip()
+        unsaid = self._unsaid
+        if unsaid is None:
+            return text[:chars].rstrip()
+        if chars <= unsaid.stop:
+            return text[: min(chars, unsaid.start)].rstrip()
+        said, after = text[: unsaid.start].rstrip(), text[unsaid.stop : chars].rstrip()
+        return f"{said}{CUT_MARK}{after}" if said else after.lstrip()
 
 
 def _within_word(text: str, at: int) -> bool:

@@ -119,19 +119,26 @@ class Answers:
             self.current.outcome = Outcome.FAILED
         self._send_all(response.begin())
         work = reply.Reply(
-            self._work(turn, options, question, language, say),
+            self._work(turn, options, question, language, say, timeline.origin(at)),
             llm=self._providers.llm,
             tts=self._providers.tts,
             retriever=self._providers.retriever,
             post=self._post,
             room=self._wait_for_room,
+            recitals=self._providers.recitals,
         )
         self._task = asyncio.create_task(self._run(work, turn), name=f"{self._name}-reply-{turn}")
         self._tasks.add(self._task)
         self._task.add_done_callback(self._tasks.discard)
 
     def _work(
-        self, turn: int, options: ReplyOptions, question: str, language: str, say: str
+        self,
+        turn: int,
+        options: ReplyOptions,
+        question: str,
+        language: str,
+        say: str,
+        quiet_since: float,
     ) -> reply.Task:
         config, chosen = self._config, options.settings
         tuned = self._providers.tuned() if self._providers.tuned else config.llm
@@ -170,6 +177,7 @@ class Answers:
                 Slot.TTS, "audio", config.tts.first_audio_limit_s, config.tts.audio_limit_s
             ),
             max_speech_s=config.agent.max_reply_s,
+            quiet_since=quiet_since,
             hold_after_s=config.agent.hold_after_ms / 1000,
             say=say,
             sentence_gap_ms=config.tts.sentence_gap_ms,

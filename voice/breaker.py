@@ -47,10 +47,15 @@ class Breaker:
         state = self.state(now)
         return state is State.CLOSED or (state is State.HALF_OPEN and self._probe is None)
 
+    @property
+    def is_probed(self) -> bool:
+        return self._probe is not None
+
     def enter(self, now: float) -> Ticket:
-        """A request begins; exactly one of the three below ends it."""
+        """A request begins; exactly one of the three below ends it. While this is open, it is a
+        probe that somebody had a reason for."""
         self._entered += 1
-        if self.state(now) is State.HALF_OPEN:
+        if self.state(now) is not State.CLOSED:
             self._probe = self._entered
         return self._entered
 

@@ -20,6 +20,8 @@ from voice.makers import chosen, make_all, problems
 from voice.model_folders import why_unreadable
 from voice.patience import Patience
 from voice.providers import Providers
+from voice.recitals import Recitals
+from voice.settings import DEFAULT_VOICE
 
 log = structlog.get_logger()
 
@@ -76,6 +78,7 @@ class Built(Struct, frozen=True):
     providers: Providers
     by_slot: dict[str, Provider]
     library: IndexRetriever | None
+    recitals: Recitals
     warnings: tuple[str, ...] = ()
     """See `warnings`."""
     strays: tuple[str, ...] = ()
@@ -95,6 +98,7 @@ class Built(Struct, frozen=True):
         await asyncio.gather(*(self._start(provider) for provider in self.by_slot.values()))
         if self.library is not None:
             await self.library.start()
+        await self.recitals.start()
 
     async def _start(self, provider: Provider) -> None:
         try:
@@ -105,6 +109,7 @@ class Built(Struct, frozen=True):
             log.warning("provider_not_there_yet", error=str(error))
 
     async def aclose(self) -> None:
+        await self.recitals.aclose()
         if self.library is not None:
             await self.library.aclose()
         for provider in self.by_slot.values():
@@ -174,14 +179,17 @@ def build(config: Config) -> Built:
             most_passages=config.rag.passages,
             reranker=reranker,
         )
+    voice = config.tts.voice or DEFAULT_VOICE
+    recitals = Recitals(by_slot["tts"], voice=voice, language=config.stt.language)
     providers = Providers(
         vad=by_slot["vad"],
         stt=by_slot["stt"],
         llm=by_slot["llm"],
         tts=by_slot["tts"],
         retriever=library,
+        recitals=recitals,
     )
-    return Built(providers, by_slot, library, tuple(warnings(config)), config.strays)
+    return Built(providers, by_slot, library, recitals, tuple(warnings(config)), config.strays)
 
 
 def known_delays(config: Config) -> dict[str, float] | None:

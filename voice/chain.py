@@ -24,7 +24,7 @@ P = TypeVar("P", bound=Provider)
 DOUBT_S = 3.0
 """So long after a failure the others come first: a fault in mid-answer is rarely over at the next
 clause, and to find out would cost that clause the time limit."""
-RECENT_S = 10.0
+RECENT_S = 5.0
 """So long after a fallback it is still told of."""
 
 CALL: ContextVar[dict[str, Any]] = ContextVar("call")
@@ -43,6 +43,10 @@ def of_call(call: dict[str, Any]) -> Iterator[None]:
         CALL.reset(before)
 
 
+class NobodyLeft(ProviderError):
+    """Nobody was asked."""
+
+
 class Link(Generic[P]):
     """One provider of a chain, and how it fares."""
 
@@ -53,11 +57,18 @@ class Link(Generic[P]):
         self.problem = ""
         """Of the last request; empty: it succeeded."""
         self._failed_at = -PAUSE_S
+        self._well_at = -PAUSE_S
+        self._last_check: ProviderError | None = None
         self._doubted_until = 0.0
 
     @property
     def info(self) -> ProviderInfo:
         return self.provider.info
+
+    @property
+    def is_said_to_be_well(self) -> bool:
+        """By a small request, since the last large one failed."""
+        return self._well_at > self._failed_at and not self.breaker.is_probed
 
     def is_doubted(self, now: float) -> bool:
         return now < self._doubted_until
@@ -74,9 +85,10 @@ class Link(Generic[P]):
 
     # --- callers' requests ------------------------------------------------------------------------
 
-    def succeeded(self, ticket: Ticket) -> None:
+    def succeeded(self, ticket: Ticket, now: float) -> None:
         self.breaker.succeeded(ticket)
-        self.problem, self._doubted_until = "", 0.0
+        if self.breaker.state(now) is State.CLOSED:  # else it is of before the failures
+            self.problem, self._doubted_until = "", 0.0
 
     def failed(self, error: ProviderError, ticket: Ticket, now: float) -> None:
         self.breaker.failed(ticket, now)
@@ -86,12 +98,20 @@ class Link(Generic[P]):
     # --- the watch's ------------------------------------------------------------------------------
 
     def check_succeeded(self, now: float) -> None:
+        """Closes what checks alone have opened; what callers' requests opened, the next of them
+        must close. How often those failed lately stays known."""
+        self._well_at = now
         if now - self._failed_at >= PAUSE_S:
-            self.breaker.close()
+            if self.breaker.state(now) is not State.CLOSED:
+                self.breaker.close()
             self.problem, self._doubted_until = "", 0.0
 
     def check_failed(self, error: ProviderError, now: float) -> None:
-        self.breaker.count(now)
+        """One that is told again, since it is too early to ask again, is no further failure."""
+        if error is not self._last_check:
+            self.breaker.count(now)
+        self._last_check = error
+        self._well_at = -PAUSE_S
         self._doubt(error, now)
 
     def _doubt(self, error: ProviderError, now: float) -> None:
@@ -164,9 +184,13 @@ class Chain(Generic[P]):
     # --- for the chains of the slots --------------------------------------------------------------
 
     def order(self) -> list[Link[P]]:
-        """Whom to ask, best first; empty while every breaker is open."""
+        """Whom to ask, best first; empty while every breaker is open.
+
+        Where nobody else is left, one that a small request found well is better than an apology.
+        """
         now = self.now()
         admitted = [link for link in self.links if link.breaker.admits(now)]
+        admitted = admitted or [link for link in self.links if link.is_said_to_be_well]
         return sorted(admitted, key=lambda link: link.is_doubted(now))
 
     def prefer(self, provider: object) -> None:
@@ -192,7 +216,7 @@ class Chain(Generic[P]):
         except BaseException:
             link.breaker.abandoned(ticket)
             raise
-        link.succeeded(ticket)
+        link.succeeded(ticket, self.now())
 
     def fail(self, link: Link[P], ticket: Ticket, error: ProviderError) -> None:
         link.failed(error, ticket, self.now())
@@ -215,13 +239,13 @@ class Chain(Generic[P]):
                 **CALL.get({}),
             )
 
-    def nobody(self) -> ProviderError:
+    def nobody(self) -> NobodyLeft:
         """For a request that nobody was asked for."""
         first = self.links[0]
         now = self.now()
         opened = [link for link in self.links if link.breaker.state(now) is not State.CLOSED]
         names = ", ".join(link.info.provider for link in opened)
-        return ProviderError(
+        return NobodyLeft(
             first.info.slot,
             first.info.provider,
             Fault.UNREACHABLE,

@@ -22,6 +22,8 @@ from voice.backlog import Backlog
 from voice.breaker import Ticket
 from voice.chain import CALL, Chain, Link, of_call
 
+LAST_LIMIT_S = 15.0
+"""For one that nobody can take over from: the turn has gone on by then, this only ends the wait."""
 MOST_BYTES = 60 * LISTEN_RATE_HZ * 2
 """Kept of one utterance, to be heard again; a turn is no longer."""
 
@@ -53,6 +55,8 @@ class _Take:
         """Whether `audio` is all of it."""
         self.ended = False
         self.tried: list[Link[STT]] = []
+        self.told = ""
+        """The longest partial so far, whoever it was of."""
         self.ticket: Ticket = 0
         """Of its request to the last one tried."""
         self.stream: SttStream | None = None
@@ -180,14 +184,14 @@ class ChainSttStream:
     # --- what is heard ----------------------------------------------------------------------------
 
     def _wait(self, take: _Take) -> None:
-        if not self._chain.is_last(take.link, take.tried):
-            # What came faster than it was spoken takes its time to be heard.
-            limit_s = self._chain.attempt_s + self._backlog.left_s(self._chain.now())
-            loop = asyncio.get_running_loop()
-            take.timer = loop.call_later(limit_s, self._too_late, take, take.link)
+        is_last = self._chain.is_last(take.link, take.tried)
+        limit_s = LAST_LIMIT_S if is_last else self._chain.attempt_s
+        # What came faster than it was spoken takes its time to be heard.
+        wait_s = limit_s + self._backlog.left_s(self._chain.now())
+        loop = asyncio.get_running_loop()
+        take.timer = loop.call_later(wait_s, self._too_late, take, take.link, limit_s)
 
-    def _too_late(self, take: _Take, link: Link[STT]) -> None:
-        limit_s = self._chain.attempt_s
+    def _too_late(self, take: _Take, link: Link[STT], limit_s: float) -> None:
         message = f"no final within {limit_s:g} s (stt.attempt_limit_s)"
         error = ProviderError(Slot.STT, link.info.provider, Fault.TIMEOUT, message)
         self._receive(link, SttFailure(utterance=take.utterance, error=error))
@@ -200,15 +204,26 @@ class ChainSttStream:
             if fact.is_final:
                 self._over(take)
                 del self._takes[take.utterance]
-                link.succeeded(take.ticket)
+                link.succeeded(take.ticket, self._chain.now())
                 with of_call(self._call):
                     self._chain.served_by(link)
+            elif not self._is_news(take, fact.text):
+                return
             self._sink(fact)
             return
         self._over(take)
         with of_call(self._call):
             self._chain.fail(link, take.ticket, fact.error)
             self._hand_on(take, fact.error)
+
+    def _is_news(self, take: _Take, text: str) -> bool:
+        """Whoever stands in hears it all again: of the words it has come to so far, those that were
+        told are no news, and without the rest they are no sentence to be answered."""
+        if len(take.tried) > 1:
+            if len(text) < len(take.told) or self._backlog.left_s(self._chain.now()) > 0:
+                return False
+        take.told = text
+        return True
 
     def _over(self, take: _Take) -> None:
         if take.timer is not None:

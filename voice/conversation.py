@@ -25,6 +25,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self._items: dict[str, Item] = {}
+        self._heard: set[str] = set()
         self._cut: set[str] = set()
         self._characters = 0
 
@@ -115,6 +116,7 @@ class Conversation:
 
     def _forget(self, item_id: str) -> None:
         self._characters -= _characters(self._items.pop(item_id))
+        self._heard.discard(item_id)
         self._cut.discard(item_id)
 
     def transcribed(self, item_id: str, text: str) -> None:
@@ -123,12 +125,22 @@ class Conversation:
         if item is not None:
             self.replace(_with_content(item, (InputAudio(transcript=text),)))
 
-    def heard(self, item_id: str, text: str) -> None:
-        """Of the assistant's spoken item only `text` was heard; the rest was never said."""
+    def heard(self, item_id: str, text: str, *, is_cut: bool = True) -> None:
+        """Of the assistant's spoken item only `text` was heard; the rest was never said.
+
+        Args:
+            is_cut: Its end is what is missing.
+        """
         item = self._items.get(item_id)
         if item is not None:
-            self._cut.add(item_id)
+            self._heard.add(item_id)
+            if is_cut:
+                self._cut.add(item_id)
             self.replace(_with_content(item, (OutputAudio(transcript=text),)))
+
+    def is_heard(self, item_id: str) -> bool:
+        """Whether its words are those that were heard, not those that were meant to be said."""
+        return item_id in self._heard
 
     def is_cut(self, item_id: str) -> bool:
         return item_id in self._cut

@@ -21,6 +21,7 @@ from voice import events, metrics, settings, wire
 from voice.answer import Answer
 from voice.answers import Answers, Outbox
 from voice.backlog import Backlog
+from voice.chain import NobodyLeft
 from voice.config import Config
 from voice.conversation import Conversation, text_of
 from voice.ear import Ear, Expected
@@ -131,7 +132,8 @@ class Floor:
             self._on_failed(fact.error)
             # What crashed has been replayed to other workers by its pool, and crashed them too.
             crashed = fact.error.fault is Fault.CRASHED
-            if not crashed and (seconds := self.ear.begin_again(fact.utterance)):
+            in_vain = crashed or isinstance(fact.error, NobodyLeft)
+            if not in_vain and (seconds := self.ear.begin_again(fact.utterance)):
                 self._backlog.arrive(seconds, at)
                 return
         turn = self.turns.turn_of(fact.utterance)

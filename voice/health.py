@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from providers.base import Fault, Provider, ProviderError, Slot
+from providers.base import Fault, NoNews, Provider, ProviderError, Slot
 from voice.chain import Chain, Link
 
 CHECK_EVERY_S = 30.0
@@ -186,6 +186,8 @@ class Watch:
         try:
             async with asyncio.timeout(limit_s):
                 await request()
+        except NoNews:
+            return
         except ProviderError as error:
             problem = error
         except TimeoutError:

@@ -41,6 +41,11 @@ def hold(language: str, number: int) -> str:
     return phrases[number] if number < len(phrases) else ""
 
 
+def all_phrases(language: str) -> tuple[str, ...]:
+    known = _known(language)
+    return (APOLOGY[known], MISHEARD[known], *HOLD[known])
+
+
 def _known(language: str) -> str:
     primary = language.split("-")[0].lower()
     return primary if primary in APOLOGY else "en"

@@ -20,6 +20,8 @@ EXTRAPOLATE_MS = 250
 SILENT_CLIENT_S = 1.0
 """A client that stopped acknowledging is believed to have played all this long after it could."""
 AUDIBLE_GAP_S = 0.001
+ROUNDING_MS = 0.001
+"""What the lengths of many pieces may lack when they are added up."""
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -183,7 +185,7 @@ class Playout:
 
     def heard_chars(self, ms: float) -> int:
         """How much of the transcript lies before `ms`: by the marks, and evenly between two."""
-        after = bisect_right(self._mark_ms, ms)
+        after = bisect_right(self._mark_ms, ms + ROUNDING_MS)
         if after == 0:
             return 0
         chars = self._mark_chars[after - 1]

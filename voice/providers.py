@@ -1,11 +1,21 @@
 """What a session talks to; shared by all sessions."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from msgspec import Struct
 
 from providers.base import LLM, STT, TTS, VAD, Retriever
 from voice.tuning import Tuned
+
+
+class Recited(Protocol):
+    """What Kaiwa says by itself, as sound: s16le at the voice's rate; None: not kept."""
+
+    def sound(self, text: str, voice: str) -> bytes | None: ...
+
+    def spare(self, text: str) -> bytes | None:
+        """In whatever voice."""
 
 
 class Providers(Struct, frozen=True):
@@ -16,3 +26,4 @@ class Providers(Struct, frozen=True):
     retriever: Retriever | None = None
     tuned: Callable[[], Tuned] | None = None
     """How the language model is asked now; None: as the settings say."""
+    recitals: Recited | None = None

@@ -10,7 +10,7 @@ there. Cancelling the task closes both streams, down to their HTTP responses.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -27,6 +27,7 @@ from providers.base import (
     Retriever,
     Slot,
     SpeechAudio,
+    SpeechEvent,
     TextDelta,
     ToolCallDelta,
     WordTiming,
@@ -36,6 +37,7 @@ from voice.audio import Speaking, duration_ms
 from voice.clauses import ClauseSplitter, pieces
 from voice.patience import Patience, in_time
 from voice.phrases import apology, hold
+from voice.providers import Recited
 from voice.settings import Settings
 
 SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…")
@@ -43,6 +45,9 @@ SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…")
 FIRST_CJK = "\u2e80"
 """From here on, scripts that put no spaces between words."""
 NO_MORE_HOLDS = 1000
+PIECE_BYTES = 8192
+CHANCE_S = 0.4
+"""An answer that begins late gets so long before a word breaks the silence instead of it."""
 
 E = TypeVar("E")
 
@@ -133,6 +138,8 @@ class Task(Struct, frozen=True, kw_only=True):
     tokens: Patience
     audio: Patience
     max_speech_s: float
+    quiet_since: float
+    """Loop time from which on the caller has heard nothing."""
     hold_after_s: float
     """Silence for so long is broken by a word; 0: never."""
     say: str = ""
@@ -145,6 +152,7 @@ class Reply:
     """Args:
     post: Takes the facts, in order.
     room: Waits until the session wants more sound.
+    recitals: What Kaiwa says by itself, as sound.
     """
 
     def __init__(
@@ -156,10 +164,11 @@ class Reply:
         retriever: Retriever | None,
         post: Callable[[Fact], None],
         room: Callable[[], Awaitable[None]],
+        recitals: Recited | None = None,
     ) -> None:
         self._task = task
         self._llm, self._tts, self._retriever = llm, tts, retriever
-        self._post, self._room = post, room
+        self._post, self._room, self._recitals = post, room, recitals
         self._turn = task.turn
         self._spoken = task.settings.spoken
         self._clauses: asyncio.Queue[str | None] = asyncio.Queue()
@@ -170,7 +179,8 @@ class Reply:
         self._holds = 0
 
     async def run(self) -> None:
-        self._sound_until = asyncio.get_running_loop().time()
+        now, quiet_s = asyncio.get_running_loop().time(), self._task.hold_after_s
+        self._sound_until = max(self._task.quiet_since, now + CHANCE_S - quiet_s)
         if self._task.say:
             await self._recite(self._task.say)
             return
@@ -305,7 +315,7 @@ class Reply:
         said_all = False
         try:
             while (clause := await self._next_clause(speaking)) is not None:
-                await self._speak_clause(self._apart(clause), speaking)
+                await self._speak_clause(clause, speaking)
                 if self._sound_ms > limit_ms:
                     self._finish = Finish("length", self._finish.usage)
                     break
@@ -313,24 +323,34 @@ class Reply:
                 said_all = True
         except ProviderError as error:
             self._post(Failed(self._turn, error))
+            await self._apologise_without_the_voice(speaking)
         self._sound(speaking.flush())
         return said_all
+
+    async def _apologise_without_the_voice(self, speaking: Speaking) -> None:
+        words = apology(self._task.language)
+        pcm = self._recitals.spare(words) if self._recitals else None
+        if pcm is not None and not self._said.endswith(words):
+            await self._recite_kept(f" {words}" if self._said else words, pcm, speaking)
 
     async def _next_clause(self, speaking: Speaking) -> str | None:
         """Says something meanwhile, where the caller has heard nothing for too long."""
         while True:
-            words = hold(self._task.language, self._holds)
-            quiet_s = self._task.hold_after_s
-            until = self._sound_until + quiet_s if quiet_s and words else None
+            words, until = self._next_hold()
             try:
                 async with asyncio.timeout_at(until):
                     return await self._clauses.get()
             except TimeoutError:
                 self._holds += 1
                 try:
-                    await self._speak_clause(self._apart(words), speaking, holds=True)
+                    await self._speak_clause(words, speaking, holds=True)
                 except ProviderError:  # the answer may still find a voice
                     self._holds = NO_MORE_HOLDS
+
+    def _next_hold(self) -> tuple[str, float | None]:
+        """What is said into a silence, and when it is due."""
+        words, quiet_s = hold(self._task.language, self._holds), self._task.hold_after_s
+        return words, self._sound_until + quiet_s if quiet_s and words else None
 
     def _apart(self, clause: str) -> str:
         """With a space in front, where words that broke a silence are said before or after it."""
@@ -340,17 +360,13 @@ class Reply:
         return f" {clause}" if self._holds and spaced and joined else clause
 
     async def _speak_clause(self, clause: str, speaking: Speaking, *, holds: bool = False) -> None:
-        task, provider = self._task, self._tts.info.provider
-        out = task.settings.audio.output
-        begun = False
+        provider = self._tts.info.provider
         self._sound(speaking.convert(self._gap()))  # heard while the voice makes the next clause
-        from_chars, from_ms = 0, self._sound_ms
-        stream = self._tts.stream(clause, voice=out.voice, language=task.language, speed=out.speed)
-        async with contextlib.aclosing(_timed(self._tts, stream, task.audio)) as events:
-            async for event in events:
-                if not begun:
-                    begun = True
-                    from_chars = self._say(clause, holds=holds)
+        async with contextlib.aclosing(self._voiced(clause)) as events:
+            begun = event = await self._first(events, speaking)
+            from_ms = self._sound_ms
+            from_chars = self._say(self._apart(clause), holds=holds) if begun else 0
+            while event is not None:
                 match event:
                     case WordTiming():
                         mark_ms = from_ms + event.at * 1000
@@ -359,11 +375,53 @@ class Reply:
                         self._audible = self._audible or bool(event.pcm.strip(b"\0"))
                         await self._room()
                         self._sound(speaking.convert(event.pcm))
+                event = await anext(events, None)
         if not self._audible:
             what = f"gave no sound for a clause of {len(clause)} characters"
             raise ProviderError(Slot.TTS, provider, Fault.BROKEN, what)
         if begun:
             self._post(Marked(self._turn, len(self._said), self._sound_ms))
+
+    async def _first(
+        self, events: AsyncGenerator[SpeechEvent, None], speaking: Speaking
+    ) -> SpeechEvent | None:
+        """Where the voice keeps us waiting, what is kept as sound breaks the silence meanwhile."""
+        _, due = self._next_hold()
+        if self._recitals is None or due is None:
+            return await anext(events, None)
+        first = asyncio.ensure_future(anext(events, None))
+        try:
+            while True:
+                words, due = self._next_hold()
+                pcm = self._recitals.spare(words)
+                now = asyncio.get_running_loop().time()
+                wait_s = max(0.0, due - now) if due is not None and pcm else None
+                done, _ = await asyncio.wait({first}, timeout=wait_s)
+                if done:
+                    return first.result()
+                self._holds += 1
+                await self._recite_kept(words, pcm or b"", speaking, holds=True)
+        finally:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+
+    async def _recite_kept(
+        self, words: str, pcm: bytes, speaking: Speaking, *, holds: bool = False
+    ) -> None:
+        self._say(self._apart(words), holds=holds)
+        for piece in _pieces(pcm):
+            await self._room()
+            self._sound(speaking.convert(piece))
+        self._post(Marked(self._turn, len(self._said), self._sound_ms))
+
+    def _voiced(self, clause: str) -> AsyncGenerator[SpeechEvent, None]:
+        task, out = self._task, self._task.settings.audio.output
+        if self._recitals is not None and out.speed == 1.0:
+            pcm = self._recitals.sound(clause.strip(), out.voice)
+            if pcm is not None:
+                return _as_events(pcm)
+        stream = self._tts.stream(clause, voice=out.voice, language=task.language, speed=out.speed)
+        return _timed(self._tts, stream, task.audio)
 
     def _gap(self) -> bytes:
         """Silence behind the last clause: voices give single clauses none, or next to none."""
@@ -391,6 +449,15 @@ class Reply:
         self._said += text
         self._post(Said(self._turn, text, holds))
         return before
+
+
+def _pieces(pcm: bytes) -> Iterator[bytes]:
+    return (pcm[start : start + PIECE_BYTES] for start in range(0, len(pcm), PIECE_BYTES))
+
+
+async def _as_events(pcm: bytes) -> AsyncGenerator[SpeechEvent, None]:
+    for piece in _pieces(pcm):
+        yield SpeechAudio(piece)
 
 
 def _timed(

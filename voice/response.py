@@ -251,7 +251,7 @@ class Response:
         events: Events = []
         if self._keep:
             assert isinstance(item.id, str)
-            if not self._conversation.is_cut(item.id):
+            if not self._conversation.is_heard(item.id):
                 self._conversation.replace(item)
             before = self._conversation.previous(item.id)
             events.append(wire.ItemDone(item=item, previous_item_id=before))

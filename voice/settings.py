@@ -57,6 +57,10 @@ class Defaults(Struct, frozen=True, kw_only=True):
         return TurnDetection(threshold=self.threshold, silence_duration_ms=self.silence_ms)
 
 
+DEFAULT_VOICE = "default"
+"""What a client sees where the operator chose none."""
+
+
 def initial(session_id: str, defaults: Defaults) -> dict[str, Any]:
     """The effective session before the client has said anything."""
     detection = msgspec.to_builtins(defaults.detection)
@@ -85,7 +89,7 @@ def initial(session_id: str, defaults: Defaults) -> dict[str, Any]:
                 "noise_reduction": None,
                 "turn_detection": detection,
             },
-            "output": {"format": dict(pcm), "voice": defaults.voice or "default", "speed": 1.0},
+            "output": {"format": dict(pcm), "voice": defaults.voice or DEFAULT_VOICE, "speed": 1.0},
         },
     }
 

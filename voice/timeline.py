@@ -93,7 +93,7 @@ class Timeline:
 
     def close(self, outcome: Outcome, at: float, cut_in_ms: float | None = None) -> TurnRecord:
         """The record so far, measured from the end of speech, else from the request."""
-        origin = self._origin(at)
+        origin = self.origin(at)
         spans = []
         end_ms = 0.0
         for stage in SPANS:
@@ -114,7 +114,8 @@ class Timeline:
             cut_in_ms=cut_in_ms,
         )
 
-    def _origin(self, closed_at: float) -> float:
+    def origin(self, closed_at: float) -> float:
+        """The end of speech, else the request: what all is measured from."""
         for stage in (Stage.SPEECH_END, Stage.REQUEST):
             if stage in self._stamps:
                 return self._stamps[stage]

@@ -5,9 +5,8 @@ import asyncio
 import msgspec
 import numpy as np
 
-from mocks.clock import now
+from mocks.clock import now, until
 from tests.driving import Client, SentEvent, SentFrame
-from tests.faults.clock import until
 from tests.faults.speech import FRAME_S, SILENT, Exchange, frames
 from voice import wire
 from voice.desk import Desk
@@ -82,8 +81,7 @@ class Caller:
             turn.over = now()
 
     def _is_answered(self, turn: Turn) -> bool:
-        done = [e for e in self.responses() if e.at > turn.spoken]
-        return bool(done) and not self.session.busy
+        return not self.session.busy and any(e.at > turn.spoken for e in self.responses())
 
     async def ask(self, exchange: Exchange) -> Turn:
         turn = await self.speak(exchange)

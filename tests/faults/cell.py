@@ -3,7 +3,7 @@
 turn 1        the fault strikes in its phase
 turn 2        under the fault; a second call asks at the same time
 repair
-turn 3        at once
+turn 3        at once; where nobody stood in, when that must be known
 health        until it is well again
 both hang up, all is given back
 """
@@ -15,21 +15,22 @@ from pathlib import Path
 
 import msgspec
 
-from mocks.clock import now
+from mocks.clock import now, until
 from tests.faults.caller import Caller
-from tests.faults.clock import ticking, until
 from tests.faults.matrix import Cell, Phase
 from tests.faults.proxy import Strike
 from tests.faults.speech import EXCHANGES, KnowingLLM
-from tests.faults.stack import Line, Log, Remote, Resources, Stack, resources
+from tests.faults.stack import Line, Log, Resources, Stack, resources
 from voice.build import Built
 
 SETTLE_S = 5.0
 """Until everything is given back."""
 MOMENT_LIMIT_S = 10.0
 CLEAR_LIMIT_S = 20.0
+KNOWN_S = 10.0
+"""Within which a slot that had nobody left asks again, as it says when it fails."""
 _SLOW_S = {"stt": 2.0, "llm": 5.0, "tts": 3.0, "embedder": 0.6, "reranker": 0.6}
-"""Twice each one's limit."""
+"""Twice each one's limit, where others stand in."""
 _MIDDLE_BYTES = {"stt": 200, "llm": 1200, "tts": 20_000, "embedder": 1000, "reranker": 10}
 """The first pieces of an answer."""
 
@@ -42,8 +43,6 @@ class Seen(msgspec.Struct):
     """The last one is the neighbour, who meets the fault only if all do."""
     struck_at: float = 0.0
     repaired_at: float = 0.0
-    was_met: bool = True
-    """Whether anybody had to wait for it; a stop may be over before."""
     well_at: float | None = None
     """When health had no warning any more, after the repair; None: it never came to that."""
     warnings: list[tuple[float, tuple[str, ...]]] = []
@@ -57,31 +56,41 @@ class Seen(msgspec.Struct):
     after: Resources | None = None
     log: list[Line] = []
 
+    def named_at(self, slot: str) -> float | None:
+        """When /health first named the slot."""
+        return next((at for at, all in self.warnings if any(slot in one for one in all)), None)
+
 
 async def seen(
-    cell: Cell, index: Path, change: Callable[[Built], Built] = lambda built: built
+    cell: Cell,
+    index: Path,
+    change: Callable[[Built], Built] = lambda built: built,
+    known_s: float = KNOWN_S,
 ) -> Seen:
-    """Plays the cell. Slots that stand in are always well."""
+    """Plays the cell. All that it does not name is well.
+
+    Args:
+        known_s: From the repair to the next question, where nobody stood in.
+    """
     found = Seen(cell)
     with Log() as log:
-        async with ticking():
-            found.before = resources()
-            async with Stack(index, change) as stack:
-                await _Play(cell, stack, found).run()
-            await until(lambda: resources() == found.before, SETTLE_S)
-            found.after = resources()
+        found.before = resources()
+        async with Stack(index, cell, change) as stack:
+            await _Play(cell, stack, found, known_s).run()
+        await until(lambda: resources() == found.before, SETTLE_S)
+        found.after = resources()
     found.log = log.lines
     return found
 
 
 class _Play:
-    def __init__(self, cell: Cell, stack: Stack, found: Seen) -> None:
-        self._cell, self._stack, self._found = cell, stack, found
+    def __init__(self, cell: Cell, stack: Stack, found: Seen, known_s: float) -> None:
+        self._cell, self._stack, self._found, self._known_s = cell, stack, found, known_s
         self._counted: dict[str, int] = {}
 
     async def run(self) -> None:
         found, stack = self._found, self._stack
-        async with self._watching():
+        async with watching(stack, found):
             caller, neighbour = Caller(stack.desk, "caller"), Caller(stack.desk, "neighbour")
             found.callers = [caller, neighbour]
             await asyncio.sleep(0.5)
@@ -93,8 +102,8 @@ class _Play:
             await asyncio.gather(caller.ask(EXCHANGES[2]), self._ask_later(neighbour))
             counts = stack.fallbacks()
             found.fallbacks = {slot: counts[slot] - self._counted[slot] for slot in counts}
-            found.was_met = self._cell.kind != "stop" or any(found.fallbacks.values())
-            await self._repair()
+            await repair(stack, found)
+            await asyncio.sleep(self._known_s if self._cell.dead else 0.0)
             await caller.ask(EXCHANGES[3])
             if await until(lambda: not found.warnings[-1][1], CLEAR_LIMIT_S):
                 found.well_at = max(found.warnings[-1][0], found.repaired_at)
@@ -104,46 +113,55 @@ class _Play:
                 if not one.session.closed:
                     found.hang_ups_s.append(await one.hang_up())
 
-    @contextlib.asynccontextmanager
-    async def _watching(self) -> AsyncIterator[None]:
-        """Reads /health ten times a second."""
-
-        async def watch() -> None:
-            while True:
-                warnings = tuple(self._stack.desk.health().warnings)
-                if not self._found.warnings or self._found.warnings[-1][1] != warnings:
-                    self._found.warnings.append((now(), warnings))
-                await asyncio.sleep(0.1)
-
-        task = asyncio.create_task(watch(), name="reads health")
-        await asyncio.sleep(0)
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait((task,))
-
     async def _ask_later(self, neighbour: Caller) -> None:
         await asyncio.sleep(0.7)
         await neighbour.ask(EXCHANGES[4])
 
-    # --- the fault --------------------------------------------------------------------------------
-
     def _strike(self) -> None:
-        self._found.struck_at = now()
         self._counted = self._stack.fallbacks()
-        part: Remote = self._cell.part  # type: ignore[assignment]
-        if self._cell.kind == "malformed":
-            self._stack.spoil(part)
-            return
-        delay_s = _SLOW_S[part] if self._cell.kind == "slow" else 5.0
-        fault = Strike(kind=self._cell.kind, after=_MIDDLE_BYTES[part], delay_s=delay_s)
-        self._stack.proxies[part].strike(fault)
+        strike(self._stack, self._found)
 
-    async def _repair(self) -> None:
-        self._stack.unspoil()
-        await self._stack.proxies[self._cell.part].repair()  # type: ignore[index]
-        self._found.repaired_at = now()
+
+# --- the fault ------------------------------------------------------------------------------------
+
+
+def strike(stack: Stack, found: Seen) -> None:
+    found.struck_at = now()
+    for part, kind in found.cell.faults.items():
+        slot = part.removeprefix("other_")
+        if kind == "malformed":
+            stack.spoil(part)
+            continue
+        delay_s = _SLOW_S[slot] if kind == "slow" else 5.0
+        fault = Strike(kind=kind, after=_MIDDLE_BYTES[slot], delay_s=delay_s)
+        stack.proxies[part].strike(fault)
+
+
+async def repair(stack: Stack, found: Seen) -> None:
+    stack.unspoil()
+    for part in found.cell.faults:
+        await stack.proxies[part].repair()
+    found.repaired_at = now()
+
+
+@contextlib.asynccontextmanager
+async def watching(stack: Stack, found: Seen) -> AsyncIterator[None]:
+    """Reads /health ten times a second."""
+
+    async def watch() -> None:
+        while True:
+            warnings = tuple(stack.desk.health().warnings)
+            if not found.warnings or found.warnings[-1][1] != warnings:
+                found.warnings.append((now(), warnings))
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(watch(), name="reads health")
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 class Moments:

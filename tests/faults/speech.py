@@ -48,6 +48,8 @@ EXCHANGES = _exchanges(8)
 _TONES = {word: k for k, word in enumerate(" ".join(e.question for e in EXCHANGES).split())}
 _WORDS = tuple(_TONES)
 _BY_QUESTION = {exchange.question: exchange.answer for exchange in EXCHANGES}
+UNKNOWN = "Eh?"
+"""The answer to anything else."""
 PRIVATE = frozenset(
     word for e in EXCHANGES for word in f"{e.question} {e.answer}".lower().replace(".", "").split()
 )
@@ -134,7 +136,7 @@ class KnowingLLM(EchoLLM):
 def _right_answer(request: LLMRequest) -> str:
     asked = [m.content for m in request.messages if m.role == "user" and m.content != GO_ON]
     question = asked[-1].rpartition("\n\n")[2].strip() if asked else ""
-    answer = _BY_QUESTION.get(question, "Eh?")
+    answer = _BY_QUESTION.get(question, UNKNOWN)
     if request.messages[-1].content != GO_ON:
         return answer
     said = request.messages[-2].content.rstrip()

@@ -1,6 +1,6 @@
 """One whole Kaiwa for a cell: mock servers, a proxy before each of the first ones, desk and watch.
 
-slot       first one, behind a proxy                  stands in for it
+slot       first one, behind a proxy                  stands in for it, unless it is to be alone
 stt        sherpa-onnx's Python server                its C++ server
 llm        chat completions                           chat completions elsewhere
 tts        Fish Speech, 44.1 kHz                      /v1/audio/speech, 24 kHz
@@ -11,11 +11,11 @@ reranker   text-embeddings-inference                  the order of the first sea
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -23,7 +23,7 @@ import structlog
 
 import voice.build
 import voice.desk
-from mocks.clock import now
+from mocks.clock import Sockets, now, run_virtual
 from mocks.serve_embed import EmbedServer, Spoilt
 from mocks.serve_llm import LLMServer
 from mocks.serve_stt import STTServer
@@ -32,14 +32,17 @@ from mocks.socket_faults import SocketFault
 from mocks.vad import LoudnessVAD
 from mocks.wire_faults import WireFault
 from rag.ingest import ingest
+from tests.faults.matrix import FIRST, FIRST_OF_CHAINS, Cell, Part
 from tests.faults.proxy import Proxy
 from tests.faults.speech import EXCHANGES, KnowingLLM, ToneRecognizer
 from voice.build import Built, build
 from voice.config import Config
 from voice.desk import Desk
 
-Remote = Literal["stt", "llm", "tts", "embedder", "reranker"]
-REMOTE: tuple[Remote, ...] = ("stt", "llm", "tts", "embedder", "reranker")
+T = TypeVar("T")
+
+LIMIT_S = 600.0
+"""No cell takes longer, in virtual time."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -90,20 +93,26 @@ def resources() -> Resources:
 class Stack:
     """Args:
     index: Folder that `indexed` has filled.
+    cell: Names what must have a proxy, and what is alone in its slot.
     change: What is done to the providers once they are built: how a test breaks one on purpose.
     """
 
-    def __init__(self, index: Path, change: Callable[[Built], Built] = lambda built: built) -> None:
+    def __init__(
+        self, index: Path, cell: Cell, change: Callable[[Built], Built] = lambda built: built
+    ) -> None:
         self._index, self._change = index, change
+        self._alone = cell.slots if cell.alone else frozenset()
         self.stt = STTServer(ToneRecognizer(), final_ms=20)
         self.llm = LLMServer(KnowingLLM(first_token_ms=300, token_ms=40))
-        self.tts = FishServer(latency_ms=200, rtf=0.3)
+        # It speaks for one caller at a time: where all are apologised to, the last waits longest.
+        self.tts = FishServer(latency_ms=100 if cell.dead else 200, rtf=0.05 if cell.dead else 0.3)
         self.embedder = EmbedServer(delay_ms=10)
         self.reranker = EmbedServer(kind="reranker", delay_ms=10)
         self.other_stt = STTServer(ToneRecognizer(), dialect="c++", final_ms=20)
         self.other_llm = LLMServer(KnowingLLM(first_token_ms=300, token_ms=40))
         self.other_tts = SpeechServer(rate_hz=24_000, latency_ms=100)
-        self.proxies: dict[Remote, Proxy] = {}
+        self._parts = (*FIRST, *(part for part in cell.faults if part.startswith("other_")))
+        self.proxies: dict[Part, Proxy] = {}
         self.built: Built
         self.desk: Desk
         self.config: Config
@@ -111,17 +120,17 @@ class Stack:
 
     @property
     def servers(self) -> dict[str, Any]:
-        names = (*REMOTE, "other_stt", "other_llm", "other_tts")
-        return {name: getattr(self, name) for name in names}
+        others = (f"other_{slot}" for slot in FIRST_OF_CHAINS if slot not in self._alone)
+        return {name: getattr(self, name) for name in (*FIRST, *others)}
 
     async def __aenter__(self) -> "Stack":
         for server in self.servers.values():
             await self._exit.enter_async_context(server)
-        for slot in REMOTE:
-            proxy = Proxy(int(getattr(self, slot).url.rpartition(":")[2]))
+        for part in self._parts:
+            proxy = Proxy(int(getattr(self, part).url.rpartition(":")[2]))
             await proxy.start()
             self._exit.push_async_callback(proxy.aclose)
-            self.proxies[slot] = proxy
+            self.proxies[part] = proxy
         self.config = self._settings()
         self.built = self._change(build(self.config))
         self._exit.push_async_callback(self.built.aclose)
@@ -137,38 +146,40 @@ class Stack:
         await self._exit.aclose()
 
     def _settings(self) -> Config:
-        at = {slot: f"127.0.0.1:{proxy.port}" for slot, proxy in self.proxies.items()}
-        other_stt = {"provider": "sherpa-server", "endpoint": self.other_stt.url}
-        other_llm = {"provider": "openai", "endpoint": self.other_llm.endpoint}
-        other_tts = {
-            "provider": "speech-api",
-            "endpoints": [self.other_tts.url + "/v1"],
-            "model": "mock",
-            "rate_hz": 24_000,
-        }
-        tree = {
-            "vad": {"provider": "energy"},
-            "stt": {
-                "provider": "sherpa-server",
-                "endpoint": f"ws://{at['stt']}",
-                "fallbacks": [other_stt],
+        others: dict[str, dict[str, Any]] = {
+            "stt": {"provider": "sherpa-server", "endpoint": self._url("other_stt", "ws")},
+            "llm": {"provider": "openai", "endpoint": self._url("other_llm") + "/v1"},
+            "tts": {
+                "provider": "speech-api",
+                "endpoints": [self._url("other_tts") + "/v1"],
+                "model": "mock",
+                "rate_hz": 24_000,
             },
+        }
+        tree: dict[str, Any] = {
+            "vad": {"provider": "energy"},
+            "stt": {"provider": "sherpa-server", "endpoint": self._url("stt", "ws")},
             "llm": {
                 "provider": "openai",
-                "endpoint": f"http://{at['llm']}/v1",
+                "endpoint": self._url("llm") + "/v1",
                 "model": "mock",
-                "fallbacks": [other_llm],
             },
-            "tts": {
-                "provider": "fish",
-                "endpoints": [f"http://{at['tts']}"],
-                "fallbacks": [other_tts],
-            },
-            "embedder": {"provider": "tei", "endpoint": f"http://{at['embedder']}"},
-            "reranker": {"provider": "tei", "endpoint": f"http://{at['reranker']}"},
+            "tts": {"provider": "fish", "endpoints": [self._url("tts")]},
+            "embedder": {"provider": "tei", "endpoint": self._url("embedder")},
+            "reranker": {"provider": "tei", "endpoint": self._url("reranker")},
             "rag": {"index": str(self._index)},
         }
+        for slot in others.keys() - self._alone:
+            tree[slot]["fallbacks"] = [others[slot]]
         return msgspec.convert(tree, Config, strict=False)
+
+    def _url(self, part: Part, scheme: str = "http") -> str:
+        """Of its proxy, where it has one."""
+        proxy = self.proxies.get(part)
+        if proxy is not None:
+            return f"{scheme}://127.0.0.1:{proxy.port}"
+        server = self.servers.get(part)
+        return "" if server is None else f"{scheme}://" + server.url.partition("://")[2]
 
     def fallbacks(self) -> dict[str, int]:
         """How often each slot was served by another than its first provider."""
@@ -186,7 +197,7 @@ class Stack:
         }
         return {name: count for name, count in counts.items() if count}
 
-    def spoil(self, slot: Remote) -> None:
+    def spoil(self, slot: Part) -> None:
         """From now on every answer comes whole and is in nobody's form."""
         match slot:
             case "stt":
@@ -199,6 +210,8 @@ class Stack:
                 self.embedder.spoilt = (Spoilt(kind="nan", request=0),)
             case "reranker":
                 self.reranker.faults.set(WireFault(kind="malformed", request=0))
+            case _:
+                raise AssertionError(f"nothing spoils {slot}")
 
     def unspoil(self) -> None:
         self.stt.faults = self.tts.faults = ()
@@ -227,6 +240,16 @@ def indexed(folder: Path) -> Path:
 
     asyncio.run(make())
     return folder / "index"
+
+
+def run(coro: Coroutine[Any, Any, T], *, chatty: bool = False) -> T:
+    """Plays a cell: in virtual time, both ends of each connection in this process.
+
+    Args:
+        chatty: See `Sockets`; true where a client fails to read what it is sent.
+    """
+    sockets = Sockets.OURS_CHATTY if chatty else Sockets.OURS
+    return run_virtual(coro, limit_s=LIMIT_S, sockets=sockets)
 
 
 def on_virtual_time(patch: pytest.MonkeyPatch) -> None:

@@ -17,17 +17,17 @@ from providers.base import (
     TextDelta,
 )
 from tests.faults.cell import seen
-from tests.faults.clock import run
 from tests.faults.matrix import Cell
-from tests.faults.oracles import complaints
+from tests.faults.oracles import complaints, judged
+from tests.faults.stack import run
 from voice.build import Built
 from voice.chain_llm import ChainLLM
 from voice.chain_tts import ChainTTS
 
 
-def judged(index: Path, cell: Cell, change: Callable[[Built], Built]) -> set[str]:
-    """Names of the oracles that complain; without the change, none does."""
-    assert complaints(run(seen(cell, index))) == []
+def complaining(index: Path, cell: Cell, change: Callable[[Built], Built]) -> set[str]:
+    """Names of the oracles; without the change, none complains."""
+    assert not judged(cell, index)
     return {complaint.partition(":")[0] for complaint in complaints(run(seen(cell, index, change)))}
 
 
@@ -75,7 +75,7 @@ class Waiting(ChainTTS):
     """Has all the time in the world."""
 
     async def stream(self, text: str, **options: Any) -> AsyncGenerator[SpeechEvent, None]:
-        await asyncio.sleep(4.0)
+        await asyncio.sleep(20.0)  # longer than words into the silence last
         async for event in super().stream(text, **options):
             yield event
 
@@ -142,5 +142,5 @@ NO_VOICE = Cell("tts", "hang", "idle")
 def test_a_chain_that_is_broken_is_caught(
     kind: type[Any], cell: Cell, oracle: str, index: Path
 ) -> None:
-    found = judged(index, cell, turned_into(kind))
+    found = complaining(index, cell, turned_into(kind))
     assert oracle in found, found

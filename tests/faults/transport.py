@@ -18,11 +18,10 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from mocks.clock import now
+from mocks.clock import now, until
 from tests.driving import SentEvent, SentFrame
 from tests.faults.caller import Caller
 from tests.faults.cell import SETTLE_S, Moments, Seen
-from tests.faults.clock import ticking, until
 from tests.faults.matrix import Cell
 from tests.faults.oracles import (
     answers,
@@ -134,12 +133,11 @@ async def seen(cell: Cell, index: Path) -> tuple[Seen, RemoteCaller]:
     """What was seen, and whoever failed, who is not among its callers."""
     found = Seen(cell)
     with Log() as log:
-        async with ticking():
-            found.before = resources()
-            async with Stack(index) as stack, serving(stack.desk) as proxy:
-                failed = await _play(cell, stack, proxy, found)
-            await until(lambda: resources() == found.before, SETTLE_S)
-            found.after = resources()
+        found.before = resources()
+        async with Stack(index, cell) as stack, serving(stack.desk) as proxy:
+            failed = await _play(cell, stack, proxy, found)
+        await until(lambda: resources() == found.before, SETTLE_S)
+        found.after = resources()
     found.log = log.lines
     return found, failed
 

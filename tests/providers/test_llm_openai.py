@@ -11,6 +11,7 @@ import pytest
 from mocks.faults import LAST, ScriptedFault
 from mocks.llm import EchoLLM, Reply
 from mocks.serve_llm import HttpAnswer, LLMServer
+from providers._retry import Retry
 from providers.base import (
     Fault,
     Finish,
@@ -567,6 +568,18 @@ def test_where_there_is_no_list_a_token_nobody_waited_for_counts_as_a_failure() 
     server = LLMServer(fast(faults=[stalled]), lists_models=False)
     with_server(server, work)
     assert server.requests == 1
+
+
+def test_a_server_that_lists_its_models_and_gives_no_token_is_not_well() -> None:
+    async def work(llm: OpenAICompatibleLLM) -> None:
+        await llm.check()
+        with pytest.raises(ProviderError):
+            await ask(llm)
+        with pytest.raises(ProviderError, match="HTTP 500"):
+            await llm.check()
+
+    server = LLMServer(fast(), answers=[HttpAnswer(status=500, request=0)])
+    with_server(server, work, retry=Retry(retries=0))
 
 
 def test_start_fails_on_a_model_that_is_not_there() -> None:

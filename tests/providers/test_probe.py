@@ -27,11 +27,22 @@ def test_a_server_that_answers_is_asked_every_five_minutes() -> None:
     assert asked_at(TokenProbe(), 3600.0, fails=False) == [FRESH_S * n for n in range(12)]
 
 
-def test_a_server_that_fails_is_asked_ever_more_seldom() -> None:
+def test_a_server_that_fails_is_asked_more_seldom_but_its_repair_is_known_within_15_s() -> None:
     asked = asked_at(TokenProbe(), 3600.0, fails=True)
     pauses = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)]
-    assert pauses[:8] == [2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]
-    assert set(pauses[8:]) == {FRESH_S}
+    assert pauses[:2] == [2.0, 4.0] and set(pauses[2:]) == {8.0}
+
+
+def test_after_a_callers_failure_only_an_answer_ends_the_doubt() -> None:
+    probe = TokenProbe()
+    probe.succeeded(0.0)
+    assert not probe.is_doubted
+    probe.doubted(1.0)
+    assert probe.is_doubted and probe.is_due(1.0)
+    probe.failed(1.0, DOWN)
+    assert probe.is_doubted
+    probe.succeeded(3.0)
+    assert not probe.is_doubted
 
 
 def test_between_two_tokens_the_last_failure_stands() -> None:

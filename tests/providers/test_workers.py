@@ -549,15 +549,25 @@ def handed_down() -> set[str]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Servers that other tests keep for the whole run."""
+    OTHERS[:] = []
+    OTHERS[:] = children()
+
+
+OTHERS: list[int] = []
+
+
 def children() -> list[int]:
-    """Of this process, zombies too."""
+    """Of this process since the test began, zombies too."""
     pid = os.getpid()
     found: list[int] = []
     for thread in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(FileNotFoundError):  # it ended while we looked
             listed = Path(f"/proc/{pid}/task/{thread}/children")
             found += map(int, listed.read_text().split())
-    return found
+    return [pid for pid in found if pid not in OTHERS]
 
 
 # --- whether one can serve ---

@@ -1,6 +1,7 @@
 """Who answers when the preferred provider does not: in virtual time, with scripted faults."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
@@ -28,7 +29,7 @@ from providers.base import (
 from voice.breaker import FAILURES, PAUSE_S
 from voice.chain import DOUBT_S, of_call
 from voice.chain_llm import ChainLLM
-from voice.chain_stt import ChainSTT
+from voice.chain_stt import LAST_LIMIT_S, ChainSTT
 from voice.chain_tts import ChainTTS
 from voice.patience import Patience
 
@@ -299,8 +300,8 @@ def test_an_utterance_under_way_goes_on_at_the_other_one() -> None:
         second = EchoSTT(text="one two three four five six seven eight nine ten")
         caller = Caller(EchoSTT(faults=[ScriptedFault(kind="fail", item=2)]), second)
         caller.stream.begin(1)
-        for _ in range(3):
-            caller.stream.feed(SECOND)
+        for _ in range(30):
+            caller.stream.feed(SECOND[: len(SECOND) // 10])
             await asyncio.sleep(0.1)
         partials = [h.text for h in caller.heard if isinstance(h, Hypothesis)]
         assert partials[-1] == "one two three four five six seven eight nine ten"
@@ -406,6 +407,87 @@ def test_a_recogniser_is_given_the_time_that_a_burst_takes() -> None:
     run_virtual(scenario())
 
 
+WORDS = "one two three four five six seven eight nine ten"
+
+
+async def eight_seconds(caller: Caller) -> None:
+    caller.stream.begin(1)
+    for _ in range(80):
+        caller.stream.feed(SECOND[: len(SECOND) // 10])
+        await asyncio.sleep(0.1)
+    caller.stream.end()
+
+
+def partials(caller: Caller) -> list[str]:
+    return [h.text for h in caller.heard if isinstance(h, Hypothesis) and not h.is_final]
+
+
+class SlowToHearAgain(EchoSTT):
+    """Tells a word each 0.3 s from `begin` on, however fast the audio came."""
+
+    def open(self, sink: Any, **kind: Any) -> Any:
+        return _Telling(sink)
+
+
+class _Telling:
+    def __init__(self, sink: Any) -> None:
+        self._sink = sink
+
+    def begin(self, utterance: int) -> None:
+        self._task = asyncio.ensure_future(self._tell(utterance))
+
+    async def _tell(self, utterance: int) -> None:
+        for count in range(1, 11):
+            await asyncio.sleep(0.3)
+            self._sink(Hypothesis(utterance, " ".join(WORDS.split()[:count]), count == 10))
+
+    def feed(self, pcm: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_what_a_recogniser_understood_is_not_told_shorter_by_one_who_hears_it_again() -> None:
+    async def scenario() -> None:
+        first = EchoSTT(text=WORDS, faults=[ScriptedFault(kind="stall", item=LAST)])
+        caller = Caller(first, SlowToHearAgain())
+        await eight_seconds(caller)
+        await asyncio.sleep(2.0)
+        assert partials(caller)[-1] == WORDS and not caller.finals
+        await asyncio.sleep(3.0)
+        assert caller.finals == {1: WORDS}
+        caller.stream.close()
+
+    run_virtual(scenario())
+
+
+def test_the_first_words_of_what_is_heard_again_are_not_told_as_if_they_were_all() -> None:
+    async def scenario() -> None:
+        caller = Caller(EchoSTT(faults=[SILENCE]), SlowToHearAgain())
+        await eight_seconds(caller)
+        await asyncio.sleep(2.0)
+        assert partials(caller) == [] and caller.finals == {}
+        await asyncio.sleep(3.0)
+        assert caller.finals == {1: WORDS}
+        caller.stream.close()
+
+    run_virtual(scenario())
+
+
+def test_a_recogniser_that_never_ends_is_given_up_though_nobody_can_take_over() -> None:
+    async def scenario() -> None:
+        caller = Caller(EchoSTT(faults=[ScriptedFault(kind="stall", item=LAST)]))
+        caller.say(1)
+        await asyncio.sleep(LAST_LIMIT_S + 3)
+        assert caller.lost == [1] and caller.chain.links[0].problem
+        caller.stream.close()
+
+    run_virtual(scenario())
+
+
 # --- time -----------------------------------------------------------------------------------------
 
 
@@ -439,6 +521,52 @@ def test_a_small_request_that_succeeds_does_not_make_up_for_large_ones_that_fail
         await asyncio.sleep(0.2)
         link.check_succeeded(now())
         assert link.breaker.admits(now()) and not link.problem
+
+    run_virtual(scenario())
+
+
+def test_a_success_of_before_it_opened_does_not_hide_that_a_breaker_is_open() -> None:
+    link = llm(EchoLLM(), EchoLLM()).links[0]
+    long = link.breaker.enter(0.0)
+    for second in range(FAILURES):
+        error = ProviderError(Slot.LLM, "echo", Fault.TIMEOUT, "no token")
+        link.failed(error, link.breaker.enter(second), second)
+    link.succeeded(long, FAILURES)
+    assert link.problem == "no token" and not link.breaker.admits(FAILURES)
+
+
+def test_pings_between_failures_do_not_make_them_forgotten() -> None:
+    link = llm(EchoLLM(), EchoLLM()).links[0]
+    for at in (0.0, 1.0, 2.0, 3.0, 14.0):
+        error = ProviderError(Slot.LLM, "echo", Fault.TIMEOUT, "no token")
+        link.check_succeeded(at - 0.5)
+        link.failed(error, link.breaker.enter(at), at)
+    assert not link.breaker.admits(14.0)
+
+
+def test_a_failure_that_a_check_only_tells_again_does_not_open_a_breaker() -> None:
+    link = llm(EchoLLM(), EchoLLM()).links[0]
+    told = ProviderError(Slot.LLM, "echo", Fault.BROKEN, "HTTP 500")
+    for at in range(2 * FAILURES):
+        link.check_failed(told, at)
+    assert link.breaker.admits(2 * FAILURES) and link.problem == "HTTP 500"
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_only_where_nobody_else_is_left_one_that_a_small_request_found_well_is_asked(
+    others: int,
+) -> None:
+    first = EchoLLM(["Back."] * 20, faults=[DOWN])
+    chain = llm(first, *[EchoLLM(["x"] * 20)] * others)
+
+    async def scenario() -> None:
+        for _ in range(FAILURES):
+            with contextlib.suppress(ProviderError):
+                await said(chain)
+            await asyncio.sleep(DOUBT_S)
+        first.faults.set()
+        chain.links[0].check_succeeded(now())
+        assert await said(chain) == ("x" if others else "Back.")
 
     run_virtual(scenario())
 

@@ -9,7 +9,7 @@ from mocks.clock import run_virtual
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM
 from mocks.tts import ToneTTS
-from providers.base import Fault, LLMRequest, Provider, ProviderError, Slot
+from providers.base import Fault, LLMRequest, NoNews, Provider, ProviderError, Slot
 from voice.chain_llm import ChainLLM
 from voice.health import CHECK_AGAIN_S, CHECK_EVERY_S, Watch, without_addresses
 from voice.patience import Patience
@@ -202,6 +202,29 @@ def test_one_whose_checks_cost_money_is_asked_as_often_as_it_says() -> None:
         watched.start()
         await asyncio.sleep(700)
         assert paid.checks == 3
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_no_answer_for_a_good_reason_leaves_what_was_known(well: bool) -> None:
+    class Busy(EchoLLM):
+        async def check(self) -> None:
+            if self.is_busy:
+                raise NoNews
+            await super().check()
+
+        is_busy = False
+
+    async def scenario() -> None:
+        llm = Busy(faults=[] if well else [DOWN])
+        watched = watch(llm)
+        watched.start()
+        await asyncio.sleep(1)
+        llm.is_busy = True
+        await asyncio.sleep(2 * CHECK_EVERY_S)
+        assert watched.statuses()["llm"].healthy is well
         await watched.aclose()
 
     run_virtual(scenario())

@@ -16,9 +16,10 @@ from providers.base import Fault, Passage, Slot, SpeechAudio, ToolCall
 from tests.driving import PLAIN, Call, converse
 from voice.chain_llm import ChainLLM
 from voice.config import AgentConfig, Config, LlmConfig, PlayoutConfig, TtsConfig
+from voice.conversation import CUT_MARK
 from voice.metrics import PROVIDER_ERRORS
 from voice.patience import Patience
-from voice.phrases import HOLD, apology
+from voice.phrases import HOLD, all_phrases, apology
 
 ANSWER = "We are open from nine until eight. On Sundays we are closed, and on holidays too."
 SORRY = apology("en")
@@ -388,3 +389,78 @@ def test_a_chains_failure_is_one_log_line_and_one_count_though_the_answer_fails_
     told = [line for line in lines if line["event"] == "provider_failed"]
     assert [line["turn"] for line in told] == [1] and told[0]["session"]
     assert counted._value.get() == before, "by the desk, which the chain tells"
+
+
+# --- what is kept as sound ------------------------------------------------------------------------
+
+
+class Kept:
+    """Every sentence, as half a second of loud sound."""
+
+    def sound(self, text: str, voice: str) -> bytes | None:
+        return self.spare(text) if voice == "default" else None
+
+    def spare(self, text: str) -> bytes | None:
+        known = text in all_phrases("en")
+        return (9000).to_bytes(2, "little") * (24_000 // 2) if known else None
+
+
+def alone(llm: EchoLLM, tts: ToneTTS) -> Call:
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(20.0)
+
+    config = msgspec.structs.replace(PLAIN, agent=AgentConfig())
+    return converse(scenario, llm=llm, tts=tts, recitals=Kept(), config=config)
+
+
+def test_a_dead_voice_still_apologises() -> None:
+    call = alone(EchoLLM([ANSWER]), ToneTTS(faults=[fault("fail")]))
+    assert call.done() == [("failed", "tts_broken")]
+    assert call.history()[-1] == ("assistant", SORRY)
+    assert call.sound_ms(1) == pytest.approx(500, abs=1)
+
+
+def test_a_voice_that_dies_in_mid_answer_apologises_and_keeps_only_what_was_said() -> None:
+    call = alone(EchoLLM([ANSWER]), ToneTTS(faults=[ScriptedFault(kind="fail", request=2, item=3)]))
+    assert call.done() == [("failed", "tts_broken")]
+    assert call.history()[-1] == (
+        "assistant",
+        f"We are open from nine until eight. On{CUT_MARK} {SORRY}",
+    )
+
+
+def test_a_dead_model_and_a_dead_voice_apologise_once() -> None:
+    call = alone(EchoLLM(faults=[fault("fail")]), ToneTTS(faults=[fault("fail")]))
+    assert call.history()[-1] == ("assistant", SORRY)
+    assert call.sound_ms(1) == pytest.approx(500, abs=1)
+
+
+def test_a_silence_is_broken_without_waiting_for_the_voice() -> None:
+    slow = ToneTTS(first_audio_ms=2000)
+    call = alone(EchoLLM(["Nine to eight."], first_token_ms=4000), slow)
+    assert gaps(call)[0] == pytest.approx(2.5, abs=0.03)
+
+
+def test_a_voice_that_hangs_is_waited_for_with_a_word_and_apologised_for() -> None:
+    call = alone(EchoLLM([ANSWER]), ToneTTS(faults=[fault("stall")]))
+    assert call.done() == [("failed", "tts_timeout")]
+    assert call.history()[-1] == ("assistant", f"{HOLD['en'][0]} {HOLD['en'][1]} {SORRY}")
+    assert max(gaps(call)) <= 3.0
+
+
+def test_a_voice_that_is_slow_is_waited_for_with_a_word() -> None:
+    call = alone(EchoLLM(["Nine to eight."]), ToneTTS(first_audio_ms=4000))
+    assert call.done() == [("completed", "")]
+    assert call.history()[-1] == ("assistant", f"{HOLD['en'][0]} Nine to eight.")
+    assert max(gaps(call)) <= 3.0
+
+
+def test_another_voice_than_the_operators_says_it_itself() -> None:
+    async def scenario(call: Call) -> None:
+        call.update(audio={"output": {"voice": "alloy"}})
+        await call.say(1.0)
+        await call.hush(8.0)
+
+    call = converse(scenario, llm=EchoLLM(faults=[fault("fail")]), recitals=Kept())
+    assert call.sound_ms(1) == pytest.approx(len(SORRY) * 65, abs=1)

@@ -1,0 +1,94 @@
+"""What Kaiwa says by itself is there as sound, also when the voice is not."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mocks.clock import now, run_virtual
+from mocks.faults import ScriptedFault
+from mocks.tts import ToneTTS
+from providers.base import Fault, Slot
+from voice.chain_tts import ChainTTS
+from voice.patience import Patience
+from voice.phrases import all_phrases, apology
+from voice.recitals import START_LIMIT_S, TRY_AGAIN_S, Recitals
+
+DOWN = ScriptedFault(kind="fail", request=0, fault=Fault.UNREACHABLE, message="refused")
+SORRY = apology("en")
+
+
+def recitals(tts: Any, language: str = "en") -> Recitals:
+    return Recitals(tts, voice="default", language=language)
+
+
+async def made(kept: Recitals) -> Recitals:
+    await kept.start()
+    await kept.start()
+    return kept
+
+
+@pytest.mark.parametrize("language", ["", "en-GB", "ja", "ko", "zh", "fr"])
+def test_every_sentence_of_the_language_is_kept_in_the_operators_voice(language: str) -> None:
+    async def scenario() -> None:
+        kept = await made(recitals(ToneTTS(), language))
+        for text in all_phrases(language):
+            pcm = kept.sound(text, "default")
+            assert pcm == kept.spare(text)
+            assert pcm is not None and len(pcm) / 2 / ToneTTS().rate_hz > 0.03 * len(text)
+        await kept.aclose()
+
+    run_virtual(scenario())
+
+
+def test_for_another_voice_it_is_only_a_spare() -> None:
+    async def scenario() -> None:
+        kept = await made(recitals(ToneTTS()))
+        assert kept.sound(SORRY, "alloy") is None and kept.spare(SORRY)
+        assert kept.spare("Any other sentence.") is None
+        await kept.aclose()
+
+    run_virtual(scenario())
+
+
+def test_a_voice_that_is_not_there_yet_is_asked_again_and_no_task_is_left() -> None:
+    async def scenario() -> None:
+        tts = ToneTTS(faults=[DOWN])
+        kept = await made(recitals(tts))
+        assert kept.spare(SORRY) is None
+        tts.faults.set()
+        await asyncio.sleep(TRY_AGAIN_S + 1)
+        assert kept.spare(SORRY)
+        assert [
+            task.get_name() for task in asyncio.all_tasks() if task.get_name() == "recitals"
+        ] == []
+        await kept.aclose()
+
+    run_virtual(scenario())
+
+
+def test_of_a_chain_the_first_voice_that_can_says_it_and_nothing_is_counted() -> None:
+    async def scenario() -> None:
+        first, second = ToneTTS(faults=[DOWN]), ToneTTS(rate_hz=16_000)
+        patience = Patience(Slot.TTS, "audio", 5.0, 3.0)
+        chain = ChainTTS([first, second], now=now, patience=patience, attempt_s=1.5)
+        kept = await made(recitals(chain))
+        pcm = kept.spare(SORRY)
+        assert pcm is not None
+        assert len(pcm) / 2 / first.rate_hz == pytest.approx(0.065 * len(SORRY), abs=0.05)
+        assert chain.fallback_count == 0 and not chain.links[0].problem
+        await kept.aclose()
+
+    run_virtual(scenario())
+
+
+def test_a_voice_that_hangs_holds_the_server_up_no_longer_and_closing_ends_it() -> None:
+    async def scenario() -> None:
+        tts = ToneTTS(faults=[ScriptedFault(kind="stall", request=0)])
+        began = now()
+        kept = await made(recitals(tts))
+        assert now() - began == pytest.approx(START_LIMIT_S)
+        await kept.aclose()
+        assert tts.running == 0
+
+    run_virtual(scenario())

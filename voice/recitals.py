@@ -1,0 +1,107 @@
+"""The few sentences Kaiwa says by itself, kept as sound.
+
+They are wanted when something fails, and the voice may be what fails; or when a silence has lasted
+too long already, so that nobody should wait for a voice first. They are made before the first call
+is let in, since a voice that speaks for one at a time would keep that call waiting; what cannot be
+made then is tried again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from providers.base import TTS, ProviderError, SpeechAudio
+from voice.chain import Chain
+from voice.phrases import all_phrases
+from voice.resample import Resampler
+
+TRY_AGAIN_S = 30.0
+LIMIT_S = 10.0
+"""For one sentence."""
+START_LIMIT_S = 20.0
+"""For all of them, while the server waits."""
+
+
+class Recitals:
+    """Implements `voice.providers.Recited`.
+
+    Args:
+    tts: The slot's provider; of a chain, the first voice that can.
+    voice: As callers ask for it who ask for none.
+    language: BCP 47 tag.
+    """
+
+    def __init__(self, tts: TTS, *, voice: str, language: str) -> None:
+        self._tts, self._voice, self._language = tts, voice, language
+        self._sounds: dict[str, bytes] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
+
+    async def start(self) -> None:
+        """Returns when all were made or tried once, or have taken too long. Idempotent."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._make(), name="recitals")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(START_LIMIT_S):
+                    await self._tried.wait()
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def sound(self, text: str, voice: str) -> bytes | None:
+        """s16le at the slot's rate, as that voice says it; None: not kept."""
+        return self._sounds.get(text) if voice == self._voice else None
+
+    def spare(self, text: str) -> bytes | None:
+        """In whatever voice."""
+        return self._sounds.get(text)
+
+    # --- made once ------------------------------------------------------------------------------
+
+    async def _make(self) -> None:
+        while True:
+            for text in self._missing():
+                await self._make_one(text)
+            self._tried.set()
+            if not self._missing():
+                return
+            await asyncio.sleep(TRY_AGAIN_S)
+
+    def _missing(self) -> list[str]:
+        return [text for text in all_phrases(self._language) if text not in self._sounds]
+
+    async def _make_one(self, text: str) -> None:
+        for tts in _voices(self._tts):
+            with contextlib.suppress(ProviderError, TimeoutError):
+                async with asyncio.timeout(LIMIT_S):
+                    pcm = await self._said(tts, text)
+                if pcm:
+                    self._sounds[text] = pcm
+                    return
+
+    async def _said(self, tts: TTS, text: str) -> bytes:
+        pieces = []
+        stream = tts.stream(text, voice=self._voice, language=self._language)
+        async with contextlib.aclosing(stream) as events:
+            async for event in events:
+                if isinstance(event, SpeechAudio):
+                    pieces.append(event.pcm)
+        return await asyncio.to_thread(_at_rate, b"".join(pieces), tts.rate_hz, self._tts.rate_hz)
+
+
+def _voices(tts: TTS) -> Iterator[TTS]:
+    """Asked past the chain: what fails here is no caller's trouble."""
+    if isinstance(tts, Chain):
+        yield from (link.provider for link in tts.links if not link.problem)
+    else:
+        yield tts
+
+
+def _at_rate(pcm: bytes, source_hz: int, target_hz: int) -> bytes:
+    if source_hz == target_hz:
+        return pcm
+    return Resampler(source_hz, target_hz).whole(np.frombuffer(pcm, "<i2")).tobytes()
