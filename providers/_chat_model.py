@@ -51,7 +51,7 @@ class ChatModel:
             if not self.name:
                 raise self._failures.make(
                     Fault.REFUSED,
-                    f"{self._server.root} lists no models: set LLM_MODEL_PATH to one's name",
+                    f"{self._server.root} lists no models: set LLM_MODEL to one's name",
                 )
             return False
         if not self.name:
@@ -76,5 +76,5 @@ class ChatModel:
         names = ", ".join(offered[:10]) + (" …" if len(offered) > 10 else "")
         raise self._failures.make(
             Fault.REFUSED,
-            f"no model {self.name!r} at {self._server.root}; set LLM_MODEL_PATH to one of: {names}",
+            f"no model {self.name!r} at {self._server.root}; set LLM_MODEL to one of: {names}",
         )

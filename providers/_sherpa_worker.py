@@ -23,7 +23,7 @@ WARM_UP_MS = 1000
 RATE_HZ = 16_000
 NO_CUDA = (
     "this build of sherpa-onnx has no CUDA: the package of PyPI is for the CPU. Install the wheel "
-    "from https://k2-fsa.github.io/sherpa/onnx/cuda.html, or set the provider to cpu"
+    "from https://k2-fsa.github.io/sherpa/onnx/cuda.html, or set STT_PROVIDER_RUNTIME=cpu"
 )
 
 

@@ -116,7 +116,10 @@ def files_of(model_dir: Path, threads: int = 1) -> VoiceFiles:
         ValueError: If it holds no voice; says what is missing.
     """
     if not model_dir.is_dir():
-        raise ValueError(f"no directory {model_dir}: put a sherpa-onnx voice there")
+        raise ValueError(
+            f"no directory {model_dir}: put a voice of sherpa-onnx there (kaiwa models list has "
+            "some, kaiwa models pull fetches one), or set TTS_MODEL_DIR to one's folder"
+        )
     tokens = model_dir / "tokens.txt"
     if not tokens.is_file():
         raise ValueError(f"{model_dir} holds no tokens.txt: is it the directory of a voice?")

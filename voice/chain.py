@@ -135,15 +135,19 @@ class Chain(Generic[P]):
         self.fallback_count = 0
         """Requests that another than the first one has served."""
         self.on_failed: Callable[[Link[P], ProviderError], None] = lambda link, error: None
+        self.on_fell_back: Callable[[Link[P], Link[P]], None] = lambda first, other: None
         self._fell_back_at: float | None = None
+        self._stand_in = ""
 
     @property
     def info(self) -> ProviderInfo:
         return self.links[0].info
 
     @property
-    def fell_back_lately(self) -> bool:
-        return self._fell_back_at is not None and self.now() - self._fell_back_at < RECENT_S
+    def stand_in(self) -> str:
+        """Who served in the first one's place lately; empty: nobody."""
+        at = self._fell_back_at
+        return self._stand_in if at is not None and self.now() - at < RECENT_S else ""
 
     async def start(self) -> None:
         """Starts all of them, side by side: a fallback that has to load first would come too late.
@@ -228,8 +232,9 @@ class Chain(Generic[P]):
         """The request goes to this one, and what it gives is used."""
         if link is not self.links[0]:
             self.fallback_count += 1
-            self._fell_back_at = self.now()
+            self._fell_back_at, self._stand_in = self.now(), link.info.provider
             first = self.links[0]
+            self.on_fell_back(first, link)
             log.warning(
                 "fell_back",
                 slot=first.info.slot.value,

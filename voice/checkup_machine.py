@@ -154,9 +154,12 @@ def port_found(config: Config) -> Findings:
             probe.bind(address)
     except OSError as error:
         if _is_kaiwa(host, port):
-            return [Finding("!", what, f"a Kaiwa is already serving on {host}:{port}")]
+            return [Finding("!", what, f"a Kaiwa is already serving on {host}:{port}", TAKEN)]
         return [Finding("✗", what, f"{host}:{port}: {error.strerror}", _port_remedy(error, port))]
     return [Finding("✓", what, f"free on {host}")]
+
+
+TAKEN = "stop that one, or take another port: KAIWA_PORT=8001"
 
 
 def _port_remedy(error: OSError, port: int) -> str:

@@ -80,6 +80,7 @@ class Desk:
         for provider in watched.values():
             if isinstance(provider, Chain):
                 provider.on_failed = self._link_failed
+                provider.on_fell_back = _count_fallback
         self.door = _door(config)
         self._told = library.warning if library else ""
         if library is not None:
@@ -247,6 +248,11 @@ class Desk:
 def _count(error: ProviderError) -> None:
     labels = (error.slot.value, error.provider, error.fault.value)
     metrics.PROVIDER_ERRORS.labels(*labels).inc()
+
+
+def _count_fallback(first: Link[Any], other: Link[Any]) -> None:
+    info = first.info
+    metrics.FALLBACKS.labels(info.slot.value, info.provider, other.info.provider).inc()
 
 
 def _door(config: Config) -> Door:

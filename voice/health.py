@@ -224,8 +224,8 @@ class Watch:
             for one in (status, *status.fallbacks):
                 if one.problem:
                     found.append(f"{slot}: {one.provider}: {one.problem}")
-            if getattr(self._providers[slot], "fell_back_lately", False):
-                found.append(f"{slot}: another stands in for {status.provider}")
+            if stand_in := getattr(self._providers[slot], "stand_in", ""):
+                found.append(f"{slot}: {stand_in} stands in for {status.provider}")
         return found
 
 

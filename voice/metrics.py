@@ -42,6 +42,12 @@ SESSIONS = Gauge("kaiwa_sessions", "Calls that are open.", registry=REGISTRY)
 REFUSED = Counter(
     "kaiwa_refused_total", "Connections refused before the upgrade.", ["why"], registry=REGISTRY
 )
+FALLBACKS = Counter(
+    "kaiwa_fallbacks_total",
+    "Requests that another provider served.",
+    ["slot", "provider", "to"],
+    registry=REGISTRY,
+)
 PROVIDER_ERRORS = Counter(
     "kaiwa_provider_errors_total",
     "Failures of providers.",

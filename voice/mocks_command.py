@@ -12,6 +12,11 @@ from rich.markup import escape
 from voice.errors import KaiwaError
 
 ALL = "all"
+CHOICES = {
+    "llm_dialect": "vllm, openai, ollama, openrouter, gemini, anthropic, strict",
+    "stt_dialect": "python, c++",
+    "embedding_dialect": "tei, vllm",
+}
 
 complaints = Console(stderr=True)
 
@@ -24,18 +29,18 @@ def mocks(
     host: Annotated[
         str, typer.Option(help="0.0.0.0: for other machines, too; nobody is asked for a key.")
     ] = "127.0.0.1",
-    llm_port: Annotated[int, typer.Option(help="Of every port: 0 is any free one.")] = 9000,
-    stt_port: Annotated[int, typer.Option()] = 6006,
-    tts_port: Annotated[int, typer.Option()] = 8080,
-    speech_port: Annotated[int, typer.Option()] = 8091,
-    embedding_port: Annotated[int, typer.Option()] = 8081,
-    reranker_port: Annotated[int, typer.Option()] = 8082,
+    llm_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of every port: 0 is any free one.")
+    ] = 9000,
+    stt_port: Annotated[int, typer.Option(min=0, max=65535)] = 6006,
+    tts_port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
+    speech_port: Annotated[int, typer.Option(min=0, max=65535)] = 8091,
+    embedding_port: Annotated[int, typer.Option(min=0, max=65535)] = 8081,
+    reranker_port: Annotated[int, typer.Option(min=0, max=65535)] = 8082,
     jitter_ms: Annotated[float, typer.Option(help="Every delay grows by 0..jitter_ms.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the jitter.")] = 0,
     model: Annotated[str, typer.Option(help="Name that llm and speech answer to.")] = "mock",
-    llm_dialect: Annotated[
-        str, typer.Option(help="vllm, openai, ollama, openrouter, gemini, anthropic, strict.")
-    ] = "vllm",
+    llm_dialect: Annotated[str, typer.Option(help=f"{CHOICES['llm_dialect']}.")] = "vllm",
     llm_api_key: Annotated[str, typer.Option(help="Asked for; empty: none.")] = "",
     llm_first_token_ms: Annotated[float, typer.Option(min=0)] = 50.0,
     llm_token_ms: Annotated[float, typer.Option(min=0)] = 10.0,
@@ -51,6 +56,9 @@ def mocks(
     ] = 0.05,
     speech_rate_hz: Annotated[int, typer.Option(min=8000, max=96_000)] = 44_100,
     embedding_dialect: Annotated[str, typer.Option(help="tei or vllm.")] = "tei",
+    embedding_model: Annotated[
+        str, typer.Option(help="Name that embedding answers to; empty: multilingual-e5-base.")
+    ] = "",
     embedding_delay_ms: Annotated[float, typer.Option(min=0)] = 5.0,
     fault: Annotated[
         list[str] | None,
@@ -91,8 +99,11 @@ def mocks(
         embedding_delay_ms=embedding_delay_ms,
         faults=tuple(fault or ()),
     )
-    if stt_text:
-        given["stt_text"] = stt_text
+    given |= {
+        name: value
+        for name, value in (("stt_text", stt_text), ("embedding_model", embedding_model))
+        if value
+    }
     run(kinds or [ALL], given)
 
 
@@ -135,4 +146,6 @@ def run(names: list[str], given: dict[str, Any]) -> None:
 def _explained(error: str, given: dict[str, Any]) -> str:
     what, _, path = error.partition(" - at `$.")
     field = path.rstrip("`")
-    return f"--{field.replace('_', '-')}: {what}, got {given.get(field)!r}"
+    known = CHOICES.get(field)
+    wanted = f"must be one of {known}" if known else what
+    return f"--{field.replace('_', '-')}: {wanted}; got {given.get(field)!r}"

@@ -145,8 +145,8 @@ def _helped(error: str, store: ModelStore, model: Model) -> str:
         return error
     return (
         f"{error}. Is this machine online, or behind a proxy (HTTPS_PROXY)? Or bring "
-        f"{' and '.join(source.url for source in model.sources[:2])} from another machine and "
-        f"unpack it in {store.folder(model)}"
+        f"{', '.join(source.url for source in model.sources)} from another machine into "
+        f"{store.folder(model)}, archives unpacked"
     )
 
 

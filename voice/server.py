@@ -155,7 +155,10 @@ def _bound(server: ServerConfig) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ConfigError(f"server.host: {server.host}: {error.strerror}.") from None
+        raise ConfigError(
+            f"server.host: {server.host}: {error.strerror}. KAIWA_HOST must be an address of this "
+            "machine: 127.0.0.1, or 0.0.0.0 for all."
+        ) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from mocks.retriever import ScriptedRetriever
+from mocks.tts import ToneTTS
 from providers.base import Fault, ProviderError, ProviderInfo, Slot
 from tests.served import (
     SIGTERM,
@@ -25,10 +26,11 @@ from tests.served import (
     written,
 )
 from voice.build import build
+from voice.chain import Chain
 from voice.config import load
 from voice.desk import Desk
 from voice.http import application
-from voice.metrics import PROVIDER_ERRORS
+from voice.metrics import FALLBACKS, PROVIDER_ERRORS
 
 Serve = Callable[..., Served]
 
@@ -123,6 +125,18 @@ def test_what_a_search_goes_on_without_is_counted_and_logged_and_told(
     assert counted._value.get() == before + 1
     assert {line["event"] for line in logged} == {"provider_failed", "provider_unhealthy"}
     assert "embedder: absent: refused" in desk.health().warnings
+
+
+def test_who_stands_in_is_counted_for_prometheus(tmp_path: Path) -> None:
+    config = load(file=written(tmp_path, {}), environment={})
+    chain: Any = Chain([ToneTTS(), ToneTTS()], now=lambda: 1.0)
+    Desk(config, build(config).providers, {"tts": chain}, None)
+    counted = FALLBACKS.labels("tts", "tone", "tone")
+    before = counted._value.get()
+    chain.served_by(chain.links[0])
+    assert counted._value.get() == before
+    chain.served_by(chain.links[1])
+    assert counted._value.get() == before + 1
 
 
 class Absent:
