@@ -12,10 +12,12 @@ that server again. A wrong *value* is the operator's to mend and stays an error.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
+
+from providers._said import Complaint, complaints, words_of
 
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 _NEEDED = frozenset(
@@ -27,8 +29,6 @@ _NOT_TAKEN = re.compile(
     r"|not permitted|not allowed|not enabled|deprecated",
     re.IGNORECASE,
 )
-_MAX_SHOWN = 20_000
-"""Bytes of a refusal that are looked at."""
 
 
 class Dialect:
@@ -60,7 +60,9 @@ class Dialect:
         """
         if status not in (400, 422):
             return False
-        refused = [name for name in sent if _is_refused(name, answer)]
+        own = words_of(msgspec.json.encode(sent))
+        told = [piece for found in complaints(answer, own) for piece in _pieces(found)]
+        refused = [name for name in sent if _is_refused(name, told)]
         for name in refused:
             if name in _RENAMED:
                 self._renamed[name] = _RENAMED[name]
@@ -69,9 +71,9 @@ class Dialect:
         return any(name in _RENAMED or name not in _NEEDED for name in refused)
 
 
-def _is_refused(name: str, answer: bytes) -> bool:
+def _is_refused(name: str, told: Collection[str]) -> bool:
     named = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)")
-    for complaint in _complaints(answer[:_MAX_SHOWN]):
+    for complaint in told:
         if not named.search(complaint) or not _NOT_TAKEN.search(complaint):
             continue
         wanted = _RENAMED.get(name)
@@ -81,38 +83,9 @@ def _is_refused(name: str, answer: bytes) -> bool:
     return False
 
 
-def _complaints(answer: bytes) -> Iterator[str]:
-    """Each complaint of a refusal with the field it is about, whatever the server's form.
-
-    {"error": {"message": "Unsupported value: 'temperature' …", "param": "temperature"}}
-    [{"error": {"message": "Unknown name \\"a\\": Cannot find field.\\nUnknown name \\"b\\" …"}}]
-    {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": …}]}
-    """
-    try:
-        content = msgspec.json.decode(answer)
-    except ValueError:
-        content = answer.decode(errors="replace")
-    for part in content if isinstance(content, list) else [content]:
-        yield from _complaints_of(part)
-
-
-def _complaints_of(part: Any) -> Iterator[str]:
-    if isinstance(part, str):
-        # "Use 'b' instead." must not read as a refusal of b.
-        yield from re.split(r"\n|(?<=[.!])\s+(?=Use )", part)
-    if not isinstance(part, dict):
-        return
-    for key in ("error", "detail", "message"):
-        value = part.get(key)
-        if isinstance(value, str):
-            param, code = part.get("param") or "", part.get("code") or ""
-            first, *rest = _complaints_of(value)
-            yield f"{param} {code} {first}"
-            yield from rest
-        elif isinstance(value, list):
-            for entry in value:
-                if isinstance(entry, dict):
-                    where = " ".join(str(step) for step in entry.get("loc", ()))
-                    yield f"{where} {entry.get('type', '')} {entry.get('msg', '')}"
-        elif isinstance(value, dict):
-            yield from _complaints_of(value)
+def _pieces(found: Complaint) -> Iterator[str]:
+    """One complaint may be several: "Unknown name \\"a\\" …\\nUnknown name \\"b\\" …"."""
+    # "Use 'b' instead." must not read as a refusal of b.
+    first, *rest = re.split(r"\n|(?<=[.!])\s+(?=Use )", found.message)
+    yield " ".join((*found.where, found.kind, first))
+    yield from rest

@@ -3,17 +3,18 @@
 import contextlib
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
-import msgspec
 
+from providers._said import as_text, complaints, complaints_of, short, words_of
 from providers.base import Fault, ProviderError, Slot
 
-_SHOWN_CHARS = 300
-"""Of a server's own words in our error texts."""
+_sent: ContextVar[bytes] = ContextVar("sent", default=b"")
+"""Body of the last request in this context, which is where its refusal is read."""
 _VERSION = re.compile(r"/v\d[^/]*(/|$)")
 
 
@@ -78,7 +79,21 @@ def open_session(
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
         headers=headers,
         auto_decompress=False,
+        middlewares=(_remember,),
     )
+
+
+async def _remember(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    body = request.body
+    _sent.set(body if isinstance(body, bytes) else await body.as_bytes())
+    return await send(request)
+
+
+def sent_words() -> str:
+    """What was said in the last request of this context; see `providers._said`."""
+    return words_of(_sent.get())
 
 
 class Failures:
@@ -106,7 +121,7 @@ class Failures:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             why = "no connection in time"
         elif isinstance(error, aiohttp.ClientSSLError):
-            why = f"TLS failed ({_short(str(error))})"
+            why = f"TLS failed ({short(str(error))})"
         elif isinstance(error, aiohttp.ClientConnectorError):
             why = error.os_error.strerror or type(error.os_error).__name__
         elif isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
@@ -117,7 +132,7 @@ class Failures:
             why = str(error) or type(error).__name__
         return self.make(
             Fault.UNREACHABLE,
-            f"{_short(why)}: is the server at {self._root} running? ({self._variable})",
+            f"{short(why)}: is the server at {self._root} running? ({self._variable})",
         )
 
     def of_status(self, response: aiohttp.ClientResponse, body: bytes) -> HttpFailure:
@@ -135,7 +150,7 @@ class Failures:
             return f"{words}: " + (f"check {key}" if self._api_key else f"set {key}")
         if 300 <= status < 400:
             where = response.headers.get("Location", "elsewhere")
-            return f"{words}: it redirects to {_short(where)}; set {self._variable} to that"
+            return f"{words}: it redirects to {short(where)}; set {self._variable} to that"
         if status in (429, 503):
             return f"{words}: the server takes no more now; try later or give it fewer callers"
         if status in (404, 405):
@@ -156,28 +171,16 @@ def fault_of_status(status: int) -> Fault:
 
 
 def error_text(body: bytes) -> str:
-    """The server's words: `{"error": {"message": …}}`, `{"error": …}`, `{"detail": …}` or text."""
-    try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _short(body.decode(errors="replace"))
-    if isinstance(content, list) and content:  # Gemini's
-        content = content[0]
-    if isinstance(content, dict):
-        return error_message(content.get("error", content))
-    return _short(str(content))
+    """The server's words: `{"error": {"message": …}}`, `{"error": …}`, `{"detail": …}` or text.
+
+    Nothing of what we sent stands in them.
+    """
+    return as_text(complaints(body, sent_words()))
 
 
 def error_message(error: Any) -> str:
-    """The words in the value of an "error" field."""
-    if isinstance(error, dict):
-        error = error.get("message", error.get("detail", error))
-    return _short(str(error))
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
+    """The words in the value of an "error" field, likewise."""
+    return as_text(complaints_of(error, sent_words()))
 
 
 def _key_variable(endpoint_variable: str) -> str:

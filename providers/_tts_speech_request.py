@@ -14,6 +14,9 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
+from providers._http import error_text, sent_words
+from providers._said import Complaint, complaints
+
 log = structlog.get_logger(__name__)
 
 StreamMode = Literal["audio", "sse"]
@@ -55,14 +58,21 @@ class SpeechRequests:
         """Whether it complained of a field that can be left out, and has not been yet."""
         if status not in (400, 422):
             return False
-        words = complaint.decode(errors="replace")
+        named = [_fields_in(found) for found in complaints(complaint, sent_words())]
         sent = {*self._always, "speed"} if speed != 1.0 else set(self._always)
         for field in _OPTIONAL:
-            if field in sent - self._unwanted - set(self._extra) and names(words, field):
-                log.warning("tts_field_not_taken", field=field, why=words[:200])
+            can_go = field in sent - self._unwanted - set(self._extra)
+            if can_go and any(names(words, field) for words in named):
+                log.warning("tts_field_not_taken", field=field, why=error_text(complaint))
                 self._unwanted.add(field)
                 return True
         return False
+
+
+def _fields_in(found: Complaint) -> str:
+    """Where the field is told, a message may name others."""
+    where = " ".join(step for step in found.where if step != "body")
+    return where or f"{found.kind} {found.message}"
 
 
 def names(text: str, field: str) -> bool:

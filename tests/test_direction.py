@@ -43,7 +43,7 @@ LAYERS = {
         voice.unpack
         """,
     "root": """
-        voice.build voice.makers voice.server voice.cli voice.ask_command
+        voice.build voice.judging voice.makers voice.server voice.cli voice.ask_command
         voice.bench_command voice.bench_stt_command voice.checkup voice.checkup_machine
         voice.doctor_command voice.mocks_command voice.models_command
         voice.config_command voice.ingest_command

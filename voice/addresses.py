@@ -19,11 +19,20 @@ def origin_problem(text: str) -> str:
     return f"{text!r} is no origin; did you mean {scheme}://{host}?"
 
 
+def masked(text: str) -> str:
+    """`text` without the names, passwords and tokens of the addresses in it."""
+    text = re.sub(r"""(?<=://)[^\s,'"]*@""", "…@", text)
+    return re.sub(r"""(://[^\s,'"?#]*)\?[^\s,'"]+""", r"\1?…", text)
+
+
 def endpoint_problem(text: str) -> str:
-    """Empty where `text` is the address of an HTTP server."""
+    """Empty where `text` is the address of an HTTP server, and nothing but that."""
     if _is_http(text):
-        return ""
-    text = re.sub(r"[^/@\s]*@", "…@", text)  # a name and a password
+        parts = urlsplit(text)
+        if parts.username is None and parts.password is None and not parts.query:
+            return ""
+        return f"{masked(text)!r} holds a name, password or key; put a key into api_key instead"
+    text = _without_user(text)
     guess = f"http://{text}" if "/" in text else f"http://{text}/v1"
     if "://" not in text and _is_http(guess):
         return f"{text!r} is no http address; did you mean {guess}?"
@@ -34,10 +43,16 @@ def socket_problem(text: str) -> str:
     """Empty where `text` is the address of a WebSocket server; http will do, too."""
     if _is_address(text, ("ws", "wss", "http", "https")):
         return ""
-    text = re.sub(r"[^/@\s]*@", "…@", text)
+    text = _without_user(text)
     if "://" not in text and _is_address(f"ws://{text}", ("ws",)):
         return f"{text!r} is no WebSocket address; did you mean ws://{text}?"
     return f"{text!r} is no WebSocket address; it must look like ws://127.0.0.1:6006"
+
+
+def _without_user(text: str) -> str:
+    """For what is no address, so that a password may stand anywhere before an @."""
+    scheme, mark, rest = text.rpartition("://")
+    return masked(scheme + mark + re.sub(r".*@", "…@", rest, flags=re.DOTALL))
 
 
 def _is_http(text: str) -> bool:

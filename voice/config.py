@@ -142,7 +142,8 @@ def load(
     config, problems = converted(tree)
     problems += (*contradictions(config), *judge(config))
     if problems:
-        found = (f"{path}: {what}{_where(path, origins, file)}." for path, what in problems)
+        told = dict.fromkeys(problems)
+        found = (f"{path}: {what}{_where(path, origins, file)}." for path, what in told)
         raise ConfigError("\n".join(found))
     return msgspec.structs.replace(config, strays=strays(environment, ENVIRONMENT))
 
@@ -165,13 +166,22 @@ def _read(path: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text; save it as such.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {_trouble(error)}.") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: must hold sections such as `server:`, not {tree!r}.")
+        raise ConfigError(f"{path}: must hold sections such as `server:`.")
     return tree
+
+
+def _trouble(error: yaml.YAMLError) -> str:
+    """Without the line itself, which may hold a key."""
+    what, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{what or 'a sign that cannot be'}{where}"
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import msgspec
 
 from voice import addresses
 from voice.config_secrets import SECRET
-from voice.config_sections import Config
+from voice.config_sections import Config, SttConfig
 
 Problem = tuple[str, str]
 """A setting's path, and what is wrong with it."""
@@ -31,7 +31,9 @@ def converted(tree: dict[str, Any]) -> tuple[Config, list[Problem]]:
             # What is misplaced may be a key; of what has no place, nothing is shown.
             known = path.partition(".")[2] and not what.startswith(UNKNOWN)
             shown = known and isinstance(value, str | int | float) and path not in SECRET
-            problems.append((path, f"{what}, got {value!r}" if shown else what))
+            problems.append(
+                (path, f"{what}, got {addresses.masked(repr(value))}" if shown else what)
+            )
             if not found:
                 return Config(), problems
 
@@ -95,15 +97,21 @@ def contradictions(config: Config) -> Iterator[Problem]:
     for origin in server.allowed_origins:
         if wrong := addresses.origin_problem(origin):
             yield "server.allowed_origins", wrong
-    for path, endpoint in (
-        ("llm.endpoint", config.llm.endpoint),
-        ("embedder.endpoint", config.embedder.endpoint),
-        ("reranker.endpoint", config.reranker.endpoint),
-        *(("tts.endpoints", endpoint) for endpoint in config.tts.endpoints),
-    ):
-        if endpoint and (wrong := addresses.endpoint_problem(endpoint)):
-            yield path, wrong
-    if config.stt.endpoint and (wrong := addresses.socket_problem(config.stt.endpoint)):
-        yield "stt.endpoint", wrong
+    for slot in ("llm", "embedder", "reranker", "tts", "stt"):
+        yield from address_problems(slot, getattr(config, slot))
     if playout.lead_ms < playout.frame_ms:
         yield "playout.lead_ms", f"must be at least playout.frame_ms, got {playout.lead_ms}"
+
+
+def address_problems(path: str, section: Any) -> Iterator[Problem]:
+    """Args:
+    path: Of the section, or of a fallback, whose section differs from it.
+    """
+    problem_of = addresses.endpoint_problem
+    if isinstance(section, SttConfig):
+        problem_of = addresses.socket_problem
+    for key in ("endpoint", "endpoints"):
+        value = getattr(section, key, ())
+        for endpoint in (value,) if isinstance(value, str) else value:
+            if endpoint and (wrong := problem_of(endpoint)):
+                yield f"{path}.{key}", wrong

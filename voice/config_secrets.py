@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from voice.addresses import masked
+
 SECRET = (
     "embedder.api_key",
     "llm.api_key",
@@ -15,7 +17,7 @@ SECRET = (
 
 
 def shown(path: str, value: Any) -> Any:
-    """A setting as anybody may see it: of a secret, whether it is set."""
+    """A setting as anybody may see it: of a secret, whether it is set; addresses masked."""
     if path in SECRET:
         return "set" if value else ""
     return _without_secrets(msgspec.to_builtins(value))
@@ -28,4 +30,4 @@ def _without_secrets(value: Any) -> Any:
         return {key: "set" if key in hidden else _without_secrets(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
         return [_without_secrets(one) for one in value]
-    return value
+    return masked(value) if isinstance(value, str) else value

@@ -51,11 +51,15 @@ Fallback = str | dict[str, Any]
 the section it stands in."""
 
 
+Fallbacks = tuple[Fallback, ...] | None
+"""Null: of `auto`, what needs no server stands in for one; else, as with [], nobody does."""
+
+
 class SttConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "auto"
     """auto: sherpa-server where there is an `endpoint`, sherpa where `model_dir` holds a model,
     else pocketsphinx."""
-    fallbacks: tuple[Fallback, ...] = ()
+    fallbacks: Fallbacks = None
     attempt_limit_s: Seconds = 0.8
     """One that has fallbacks gives its final within this, or the next one hears the utterance."""
     language: str = ""
@@ -75,7 +79,7 @@ class SttConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class LlmConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "auto"
     """auto: openai where there is an `endpoint`, else extractive."""
-    fallbacks: tuple[Fallback, ...] = ()
+    fallbacks: Fallbacks = None
     attempt_limit_s: Seconds = 2.5
     """One that has fallbacks gives its first token, and each next one, within this."""
     endpoint: str = ""
@@ -102,7 +106,7 @@ class TtsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "auto"
     """auto: fish where there are `endpoints`, sherpa where `model_dir` holds a model, else
     espeak."""
-    fallbacks: tuple[Fallback, ...] = ()
+    fallbacks: Fallbacks = None
     attempt_limit_s: Seconds = 1.5
     """One that has fallbacks gives its first sound of a clause within this."""
     endpoints: tuple[str, ...] = ()
@@ -199,8 +203,9 @@ class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Further variables that a template declares."""
     max_reply_s: Seconds = 60.0
     """Speech of one answer; the rest is not said."""
-    hold_after_ms: Milliseconds = 2000
-    """Silence, once an answer is due, that is broken by a word; 0: never."""
+    hold_after_ms: Milliseconds = 2500
+    """Silence behind the caller's last word, or in mid-answer, that is broken by a word; 0:
+    never."""
 
 
 class MockConfig(Struct, frozen=True, forbid_unknown_fields=True):

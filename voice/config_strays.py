@@ -27,6 +27,8 @@ BENCH_KEY = "KAIWA_API_KEY"
 RESEMBLES = 0.7
 """difflib's ratio: one sign too many, too few or swapped leaves all of our names above 0.7 but GPU
 swapped; LLM_API_BASE is at 0.67 of LLM_API_KEY."""
+SURELY = 0.8
+"""MODEL_NAME is at 0.7 of MODEL_PATH by the word they share, MODEL_PAHT at 0.9."""
 LONG_ENOUGH = 5
 """Letters of a beginning that may be misspelt. LLAMA_API_KEY and VLLM_API_KEY are others'."""
 LINKED = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP)\w*)?$|_ENV_\w+$")
@@ -70,9 +72,14 @@ def _meant(
     family = {
         one.partition("_")[2]: one for one in sorted(known) if one.startswith(f"{beginning}_")
     }
-    if close := get_close_matches(rest, family, n=1, cutoff=RESEMBLES):
-        return family[close[0]]
     words = set(rest.split("_"))
+    close = get_close_matches(rest, family, n=1, cutoff=RESEMBLES)
+    shorter = [one for one in family if rest.startswith(f"{one}_") and family[one] in settings]
+    if shorter and not get_close_matches(rest, close, cutoff=SURELY):  # LLM_MODEL_NAME
+        nearest = family[max(shorter, key=len)]
+        return nearest if nearest not in given else ""
+    if close:
+        return family[close[0]]
     for other, one in family.items():
         theirs = set(other.split("_"))
         is_like = words < theirs or theirs < words or (len(rest) > 3 and other.startswith(rest))

@@ -1,11 +1,17 @@
-"""The variables of an `.env`, as docker compose would read them, too."""
+"""The variables of an `.env`, as docker compose would read them, too.
+
+Compose puts another variable's value in place of `$NAME` and `${NAME}`, and nothing where there is
+none, except in single quotes. A key or password with a $ would so be one here and another there:
+outside single quotes it is refused.
+"""
 
 import io
 from pathlib import Path
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
+from voice.config import ENVIRONMENT
 from voice.errors import ConfigError
 
 
@@ -13,8 +19,8 @@ def variables(path: Path) -> dict[str, str]:
     """Those that have a value; none where there is no such file.
 
     Raises:
-        ConfigError: It cannot be read, or a line is none of NAME=value. What stands there is not
-            shown, since it may be a key.
+        ConfigError: It cannot be read, a line is none of NAME=value, or one of ours holds a $.
+            What stands there is not shown, since it may be a key.
     """
     if not _is_file(path):
         return {}
@@ -32,8 +38,19 @@ def variables(path: Path) -> dict[str, str]:
                 f"{path}: line {start} is none of NAME=value; put a # before a remark, and quotes "
                 "round a value with spaces and quotes."
             )
-    found = dotenv_values(stream=io.StringIO(text))
+        if binding.key in ENVIRONMENT and _would_be_expanded(binding):
+            line = binding.original.line + _blank_lines(binding.original.string)
+            raise ConfigError(
+                f"{path}: line {line}: docker compose takes the $ in {binding.key} for another "
+                f"variable; put the value in single quotes: {binding.key}='…'."
+            )
+    found = dotenv_values(stream=io.StringIO(text), interpolate=False)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _would_be_expanded(binding: Binding) -> bool:
+    value = binding.original.string.partition("=")[2].lstrip()
+    return "$" in (binding.value or "") and not value.startswith("'")
 
 
 def _is_file(path: Path) -> bool:

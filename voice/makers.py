@@ -1,7 +1,6 @@
 """Every provider there is, by the name it has in the configuration. Nothing else names one.
 
-auto       what the settings point to: an address, else a model's folder, else what needs none
-fallbacks  each a name, or a mapping of what differs from its section
+What a configuration means by them, and what is wrong with it: voice/judging.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,9 +9,13 @@ from typing import Any
 import msgspec
 
 from providers.base import LLM, STT, TTS, VAD, Embedder, Reranker
+from voice import judging
 from voice.config import Config, Problem
 from voice.errors import ConfigError
-from voice.model_folders import holds_model, model_folder
+from voice.judging import NEEDS, chosen, explained, links, places
+from voice.model_folders import model_folder
+
+__all__ = ["KNOWN", "NEEDS", "chosen", "links", "make_all", "problems"]
 
 Make = Callable[[Config], Any]
 
@@ -256,100 +259,10 @@ KNOWN: dict[str, dict[str, Make]] = {
     "reranker": {"tei": _tei_reranker, "none": lambda config: None},
 }
 
-NEEDS: dict[tuple[str, str], tuple[str, str]] = {
-    ("stt", "sherpa-server"): ("endpoint", "STT_ENDPOINT, for example ws://127.0.0.1:6006"),
-    ("llm", "openai"): (
-        "endpoint",
-        "LLM_ENDPOINT, for example http://127.0.0.1:11434/v1 for Ollama",
-    ),
-    ("tts", "fish"): ("endpoints", "TTS_ENDPOINT, for example http://127.0.0.1:8080"),
-    ("tts", "speech-api"): ("endpoints", "TTS_ENDPOINT, for example http://127.0.0.1:8091/v1"),
-    ("embedder", "tei"): ("endpoint", "EMBEDDING_ENDPOINT, for example http://127.0.0.1:8081"),
-    ("embedder", "openai"): (
-        "endpoint",
-        "EMBEDDING_ENDPOINT, for example http://127.0.0.1:11434/v1",
-    ),
-    ("embedder", "sentence-transformers"): ("model", "EMBEDDING_MODEL, a name or a folder"),
-    ("reranker", "tei"): ("endpoint", "RERANKER_ENDPOINT, for example http://127.0.0.1:8082"),
-}
-"""What a provider cannot be without: its setting, and how it is set."""
-
-
-def chosen(config: Config, slot: str) -> str:
-    """The provider's name, `auto` resolved."""
-    section = getattr(config, slot)
-    if section.provider != "auto":
-        return str(section.provider)
-    match slot:
-        case "stt" if section.endpoint:
-            return "sherpa-server"
-        case "stt":
-            return "sherpa" if holds_model(section.model_dir) else "pocketsphinx"
-        case "llm":
-            return "openai" if section.endpoint else "extractive"
-        case "tts" if section.endpoints:
-            return "fish"
-        case "tts":
-            return "sherpa" if holds_model(section.model_dir) else "espeak"
-        case "embedder":
-            return "tei" if section.endpoint else "lexical"
-        case "reranker":
-            return "tei" if section.endpoint else "none"
-    return "auto"
-
-
-def links(config: Config, slot: str) -> list[Config]:
-    """One configuration for each provider of the slot's chain, best first.
-
-    Raises:
-        ConfigError: A fallback that cannot be; names its path.
-    """
-    return [own for _, own in _places(config, slot)]
-
-
-def _places(config: Config, slot: str) -> Iterator[tuple[str, Config]]:
-    """With each, its path. Nobody stands in for himself: of `auto` a fallback may come out."""
-    yield slot, config
-    first = chosen(config, slot)
-    for number, entry in enumerate(getattr(getattr(config, slot), "fallbacks", ())):
-        if entry != first:
-            yield f"{slot}.fallbacks[{number}]", _with(config, slot, number, entry)
-
-
-def _with(config: Config, slot: str, number: int, entry: str | dict[str, Any]) -> Config:
-    section = getattr(config, slot)
-    given = {"provider": entry} if isinstance(entry, str) else entry
-    if {"endpoint", "endpoints"} & set(given):  # somebody else's: our key is none of theirs
-        own_keys = {"api_key", "cache_salt"} & set(section.__struct_fields__)
-        given = {**dict.fromkeys(own_keys, ""), **given}
-    tree = {**msgspec.to_builtins(section), "fallbacks": (), **given}
-    try:
-        own = msgspec.convert(tree, type(section), strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{slot}.fallbacks[{number}]: {error}") from None
-    return msgspec.structs.replace(config, **{slot: own})
-
 
 def problems(config: Config) -> Iterator[Problem]:
     """What is wrong with settings that only this place can judge: their paths, and why."""
-    for slot, known in KNOWN.items():
-        try:
-            places = list(_places(config, slot))
-        except ConfigError as error:
-            path, _, what = str(error).partition(": ")
-            yield path, what
-            continue
-        for path, own in places:
-            name = chosen(own, slot)
-            setting, remedy = NEEDS.get((slot, name), ("", ""))
-            if name not in known:
-                yield f"{path}.provider", f"there is no {name!r}; known are {_list(known)}"
-            elif setting and not getattr(getattr(own, slot), setting):
-                yield f"{path}.{setting}", f"provider {name} needs it; set {remedy}"
-
-
-def _list(known: dict[str, Make]) -> str:
-    return ", ".join(sorted(known))
+    return judging.problems(config, KNOWN)
 
 
 def make_all(config: Config, slot: str) -> list[Any]:
@@ -359,9 +272,9 @@ def make_all(config: Config, slot: str) -> list[Any]:
         ConfigError: Names the slot or the setting.
     """
     made = []
-    for own in links(config, slot):
+    for path, own in places(config, slot):
         try:
             made.append(KNOWN[slot][chosen(own, slot)](own))
         except ValueError as error:
-            raise ConfigError(str(error)) from None
+            raise ConfigError("{}: {}".format(*explained(path, slot, error))) from None
     return made

@@ -254,14 +254,14 @@ class Models:
     def _restore_models(self, config: LlmConfig) -> None:
         if self._chain is not None:
             self._chain.links = self._configured_order
-        for provider, model in zip(self._providers(), _models(config), strict=True):
+        for provider, model in zip(self._providers(), _models(config), strict=False):
             if isinstance(provider, ModelServer):
                 provider.use_model(model)
 
 
 def _models(config: LlmConfig) -> list[str]:
     """Of the provider and of those that stand in for it."""
-    others = (one.get("model") if isinstance(one, dict) else None for one in config.fallbacks)
+    others = (one.get("model") if isinstance(one, dict) else None for one in config.fallbacks or ())
     return [config.model, *(config.model if model is None else model for model in others)]
 
 

@@ -79,10 +79,12 @@ def fit(
     steps: int,
     start: Path | None = None,
     peak_rate: float = PEAK_RATE,
+    clean_share: float = 0.0,
 ) -> None:
     """Writes `weights.npz` (the mean) and `tokens.txt` to `folder`, again and again.
 
     `start`: weights to go on from, with their tokens; the learning rate begins anew.
+    `clean_share`: of the batches, are heard without noise and masks.
     """
     import jax
     import jax.numpy as jnp
@@ -123,11 +125,12 @@ def fit(
     step = jax.jit(stepped, static_argnums=5)
     state, mean = adam.init(weights), weights
     done, losses, began = 0, [], time.monotonic()
+    chance = np.random.default_rng(1)
     for epoch in count(0 if start is None else 1):
         corpus = Corpus.read(corpus_folder)  # with the shards that were made meanwhile
         for batch in batches(corpus, pieces, epoch):
             key = jax.random.PRNGKey(done)
-            is_clean = start is None and done < CLEAN_STEPS
+            is_clean = start is None and done < CLEAN_STEPS or chance.random() < clean_share
             weights, state, mean, value = step(weights, state, mean, batch, key, is_clean)
             losses.append(float(value))
             done += 1

@@ -17,6 +17,7 @@ def main() -> None:
     fit.add_argument("--steps", type=int, default=12000)
     fit.add_argument("--start", type=Path, help="weights.npz to go on from")
     fit.add_argument("--peak-rate", type=float, default=1.5e-3, help="lower when going on")
+    fit.add_argument("--clean-share", type=float, default=0.0, help="of batches without noise")
     for name, does in (("export", "write model.int8.onnx and tokens.txt"),
                        ("evaluate", "print word error rates")):  # fmt: skip
         one = steps.add_parser(name, help=does)
@@ -34,8 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.step == "fit":
         from providers.tiny_en.fit import fit
 
-        start, rate = arguments.start, arguments.peak_rate
-        fit(work / "corpus", work / "weights", arguments.steps, start, rate)
+        start, rate, clean = arguments.start, arguments.peak_rate, arguments.clean_share
+        fit(work / "corpus", work / "weights", arguments.steps, start, rate, clean)
     elif arguments.step == "export":
         from providers.tiny_en.export import export
         from providers.tiny_en.fit import load

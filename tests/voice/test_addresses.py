@@ -1,6 +1,9 @@
+import re
+from collections.abc import Callable
+
 import pytest
 
-from voice.addresses import endpoint_problem, origin_problem
+from voice.addresses import endpoint_problem, masked, origin_problem, socket_problem
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,42 @@ def test_what_is_no_address_is_told_with_what_was_probably_meant(typed: str, mea
     problem = endpoint_problem(typed)
     assert "password" not in endpoint_problem(f"ftp://user:password@{typed}")
     assert repr(typed) in problem and meant in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ws://user:s3cr3tpw@stt:6006", "ws://…@stt:6006"),
+        ("http://user:s3/cr3t@pw@host/v1", "http://…@host/v1"),
+        ("wss://host/asr?token=s3cret", "wss://host/asr?…"),
+        ("['http://u:pw@a', 'http://u:pw@b']", "['http://…@a', 'http://…@b']"),
+        ("http://u:pw@a,http://b", "http://…@a,http://b"),
+        ("Write to me@example.com. Really?", "Write to me@example.com. Really?"),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+    ],
+)
+def test_names_passwords_and_tokens_of_addresses_are_masked(text: str, shown: str) -> None:
+    assert masked(text) == shown
+
+
+@pytest.mark.parametrize("problem", [endpoint_problem, socket_problem])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "me:s3/cret@gpu:8000",
+        "ftp://me:s3/cr@et@gpu",
+        "http://me:s3cret@my host",
+        "http://me:s3 cret@host",
+        "ftp://host?key=s3cret",
+    ],
+)
+def test_what_is_no_address_may_hold_a_password_all_the_same(
+    problem: Callable[[str], str], text: str
+) -> None:
+    assert problem(text) and not re.search("s3|cret|cr@et", problem(text))
+
+
+@pytest.mark.parametrize("text", ["http://me@gpu", "https://me:s3cret@gpu/v1", "http://g?k=s3cret"])
+def test_an_address_with_a_password_is_sent_to_the_key(text: str) -> None:
+    assert "put a key into api_key" in endpoint_problem(text)
+    assert "s3cret" not in endpoint_problem(text)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from voice.config import ENVIRONMENT, PROFILES, Config, load
-from voice.config_command import settings
+from voice.config_command import settings, value_of
 from voice.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -364,3 +364,35 @@ def test_a_key_within_a_fallback_is_a_secret_too() -> None:
     found = dict(settings(msgspec.structs.replace(config, llm=llm)))
     assert found["llm.api_key"] == "set" and "b.example.com" in str(found["llm.fallbacks"])
     assert "s3cret" not in str(found)
+
+
+def test_a_password_in_an_address_is_shown_nowhere() -> None:
+    config = load(environment={"STT_ENDPOINT": "ws://user:s3cret@stt:6006/?token=s3cret"})
+    other = {"endpoint": "ws://user:s3cret@other:6006"}
+    stt = msgspec.structs.replace(config.stt, fallbacks=(other,))
+    found = dict(settings(msgspec.structs.replace(config, stt=stt)))
+    assert found["stt.endpoint"] == "ws://…@stt:6006/?…" and "other:6006" in str(found)
+    assert "s3cret" not in str(found)
+    assert "s3cret" not in value_of(config, "stt.endpoint")
+    assert config.stt.endpoint.count("s3cret") == 2, "what is used is what was set"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tts: {endpoints: 'http://user:s3cret@gpu'}",
+        "stt: {workers: 'ws://user:s3cret@gpu?key=s3cret'}",
+        "llm:\n  api_key: 's3cret\n",
+        "llm:\n  api_key: s3cret: x\n",
+        "s3cret",
+    ],
+)
+def test_nor_in_a_file_that_is_wrong(written: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loaded(written, text)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_file_that_is_not_yaml_is_told_with_its_line(written: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is not YAML: .* in line 2, column 16"):
+        loaded(written, "llm:\n  api_key: s3cr: x\n")

@@ -21,6 +21,10 @@ def told(*names: str, **values: str) -> tuple[str, ...]:
         ("LLM_ENDOPINT", "LLM_ENDPOINT"),
         ("LLM_ENDPOINTS", "LLM_ENDPOINT"),
         ("LLM_ENDPOINT_URL", "LLM_ENDPOINT"),
+        ("LLM_MODEL_NAME", "LLM_MODEL"),
+        ("LLM_MODEL_PAHT", "LLM_MODEL_PATH"),
+        ("TTS_MODEL_DRI", "TTS_MODEL_DIR"),
+        ("EMBEDDING_MODEL_ID", "EMBEDDING_MODEL"),
         ("LLM_KEY", "LLM_API_KEY"),
         ("LLM_APIKEY", "LLM_API_KEY"),
         ("LLM_TEMPRATURE", "LLM_TEMPERATURE"),
@@ -98,6 +102,7 @@ def test_variables_of_others_are_not_told(name: str) -> None:
 def test_what_merely_extends_one_of_ours_is_left_alone_where_ours_is_set() -> None:
     assert told("EMBEDDING_MODEL_NAME") != ()
     assert told("EMBEDDING_MODEL_NAME", "EMBEDDING_MODEL") == ()
+    assert told("LLM_MODEL_NAME", "LLM_MODEL") == ()
     assert told("LLM_ENDPONT", "LLM_ENDPOINT") != (), "a slip of the finger is still one"
 
 

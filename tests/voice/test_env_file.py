@@ -42,3 +42,23 @@ def test_a_line_that_cannot_be_is_named_and_not_shown(env: Path, data: bytes, li
 def test_the_sample_is_one() -> None:
     sample = Path(__file__).parents[2] / ".env.default"
     assert variables(sample)["RAG_INDEX_PATH"] == "data/index"
+
+
+@pytest.mark.parametrize(
+    "line", ["LLM_API_KEY=s3cret$x", 'LLM_API_KEY="s3cret${x}"', " export LLM_API_KEY = s3cret$"]
+)
+def test_a_dollar_that_docker_compose_would_expand_is_refused_with_the_remedy(
+    env: Path, line: str
+) -> None:
+    env.write_text(f"# ours\n\n{line} # of ours\n", "utf-8")
+    with pytest.raises(ConfigError, match="put the value in single quotes: LLM_API_KEY='…'") as no:
+        variables(env)
+    assert "line 3" in str(no.value) and "s3cret" not in str(no.value)
+
+
+def test_a_dollar_in_single_quotes_or_a_remark_or_of_others_is_none_of_ours(env: Path) -> None:
+    env.write_text(
+        "LLM_API_KEY='s3cret${HOME}$x'\nLLM_MODEL=m # 5 $HOME\nLLM_IMAGE=vllm:${TAG}\n", "utf-8"
+    )
+    found = variables(env)
+    assert found["LLM_API_KEY"] == "s3cret${HOME}$x" and found["LLM_MODEL"] == "m"

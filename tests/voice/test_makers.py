@@ -93,7 +93,7 @@ def test_a_fallback_may_differ_in_more_than_its_name() -> None:
 @pytest.mark.parametrize(
     ("fallback", "path", "what"),
     [
-        ("parrot", "tts.fallbacks[0].provider", "known are espeak, fish"),
+        ("parrot", "tts.fallbacks[0].provider", "known are auto, espeak, fish"),
         ("fish", "tts.fallbacks[0].endpoints", "set TTS_ENDPOINT"),
         ({"provider": "espeak", "vocie": "x"}, "tts.fallbacks[0]", "vocie"),
         ({"provider": "espeak", "audio_limit_s": -1}, "tts.fallbacks[0]", "audio_limit_s"),
@@ -113,6 +113,11 @@ def test_what_runs_in_process_and_alone_is_no_chain() -> None:
 
 def test_a_server_elsewhere_is_a_chain_even_alone() -> None:
     config = load(environment=ADDRESSES)
+    alone = [
+        msgspec.structs.replace(getattr(config, slot), fallbacks=())
+        for slot in ("stt", "llm", "tts")
+    ]
+    config = Config(stt=alone[0], llm=alone[1], tts=alone[2])
     chains = [make(config, slot) for slot in ("stt", "llm", "tts")]
     assert [len(chain.links) for chain in chains] == [1, 1, 1]
     stt = Config(stt=SttConfig("pocketsphinx", ("mock",)))
@@ -198,7 +203,7 @@ def test_a_server_of_speech_is_given_the_time_and_told_the_price_that_are_set(
     (paid,) = make_all(load(file=file, environment=address), "tts")
     (ours,) = make_all(load(environment={**address, "TTS_PROVIDER": "speech-api"}), "tts")
     assert paid.check_every_s > ours.check_every_s
-    (fish,) = make_all(load(environment=address), "tts")
+    fish, _ = make_all(load(environment=address), "tts")
     assert [tts._first_word_s for tts in (paid, fish)] == [33, 33]
 
 
@@ -245,3 +250,23 @@ def test_an_embedder_in_process_gets_the_threads_that_are_set() -> None:
     (one,) = make_all(load(environment=names), "embedder")
     (four,) = make_all(load(environment={**names, "EMBEDDING_THREADS": "4"}), "embedder")
     assert (one._threads, four._threads) == (1, 4)
+
+
+@pytest.mark.parametrize("fallbacks", [None, ()])
+def test_of_auto_what_needs_no_server_stands_in_for_one_unless_the_operator_wants_nobody(
+    fallbacks: tuple[str, ...] | None,
+) -> None:
+    config = Config(
+        stt=SttConfig(endpoint="ws://stt:6006", fallbacks=fallbacks),
+        llm=LlmConfig(endpoint="http://llm:9000/v1", fallbacks=fallbacks),
+        tts=TtsConfig(endpoints=("http://tts:8080",), fallbacks=fallbacks),
+    )
+    found = [[chosen(own, slot) for own in links(config, slot)] for slot in ("stt", "llm", "tts")]
+    servers = [["sherpa-server"], ["openai"], ["fish"]]
+    inside = [["pocketsphinx"], ["extractive"], ["espeak"]] if fallbacks is None else [[], [], []]
+    assert found == [first + others for first, others in zip(servers, inside, strict=True)]
+
+
+def test_whoever_is_named_alone_is_alone() -> None:
+    config = Config(llm=LlmConfig(provider="openai", endpoint="http://llm:9000/v1"))
+    assert [chosen(own, "llm") for own in links(config, "llm")] == ["openai"]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.served import Answer, Caller, Served, get, request, upgrade, written
-from voice.config import Config, LlmConfig, ServerConfig, TurnConfig
+from voice.config import Config, LlmConfig, ServerConfig, SttConfig, TurnConfig
 from voice.reload import HOLDS, holds, merged
 
 KEY = "a-key-that-is-long-enough-0001"
@@ -63,6 +63,13 @@ def test_secrets_are_not_told_nor_those_of_fallbacks() -> None:
     told = msgspec.json.encode([*found.changed, *found.waiting]).decode()
     assert "server.api_keys" in told and "llm.fallbacks" in told
     assert KEY not in told and OTHER not in told
+
+
+def test_a_password_in_an_address_is_not_told() -> None:
+    before = Config(stt=SttConfig(endpoint="ws://user:s3cret@one:6006"))
+    read = Config(stt=SttConfig(endpoint="ws://user:s3cret@two:6006"))
+    (change,) = merged(before, read).waiting
+    assert (change.before, change.now) == ("ws://…@one:6006", "ws://…@two:6006")
 
 
 def test_what_is_not_listed_needs_a_restart() -> None:
@@ -154,6 +161,17 @@ def test_all_that_is_wrong_is_told_and_nothing_is_changed(
     kaiwa.file.unlink()
     assert "cannot be read" in kaiwa.reload().json["errors"][0]
     assert get(kaiwa.url, "/api/health").status == 200
+
+
+def test_a_fallback_with_which_no_server_would_start_is_refused(
+    operated: Callable[..., Operated],
+) -> None:
+    kaiwa = operated()
+    kaiwa.write(llm={"fallbacks": [{"provider": "openai", "endpoint": "gpu2:8000"}]})
+    answer = kaiwa.reload()
+    assert answer.status == 422
+    (told,) = answer.json["errors"]
+    assert told.startswith("llm.fallbacks[0].endpoint: ") and "http://gpu2:8000/v1?" in told
 
 
 def test_keys_origins_lines_and_level_hold_at_once(operated: Callable[..., Operated]) -> None:
