@@ -1,0 +1,188 @@
+"""How long to wait in silence before a turn is over: short behind a whole sentence, long in one.
+
+    delay
+    longest   ------.                 against the completeness of what was said and of how it
+                     `.               sounded, 0 to 1: completeness_scale.py has the steps
+                       `.
+    shortest             `-------
+              0   0.15   0.85   1
+
+With eagerness auto (300 to 1500 ms), at the beginning of a call:
+
+    said                                   completeness   waits
+    -------------------------------------  -------------  --------------------------------------
+    "i'd like to book a table for"         0.05           1200 ms
+    "my number is five five five"          0.05           1200 ms
+    "予約したいんですけど"                   0.4             879 ms
+    "i'd like to book a table for two"     0.78            390 ms
+    "what time do you close"  "いくらですか"  0.9             300 ms
+    "yes"  はい  네  不是   (final)          1               300 ms, and never less than 150
+
+Callers differ. `longest` follows the pauses that this caller makes in mid-sentence, as LiveKit's
+dynamic endpointing does: an exponential moving average that keeps 0.9 of its history. It is
+doubled, since one pause in six or so is twice the average. It begins at three quarters of the way
+from the minimum to the maximum and moves between 0.4 of the way and all of it. A turn that was cut
+off too early says more than a pause that was waited out: it counts four times, and moves `shortest`
+up as well, which pauses that were waited out bring down again.
+
+Where the client sets a fixed silence, minimum and maximum are equal and nothing of this moves it.
+"""
+
+from math import exp, log
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from voice.completeness import completeness, is_short_answer
+
+CompleteProbability = Annotated[float, Meta(ge=0, le=1)]
+"""What an audio turn model gives: the probability that the turn is complete, from the sound of its
+last seconds (Smart Turn v3: 8 s of 16 kHz mono up to the pause; its sigmoid output). 0.5 says
+nothing. One score holds for one pause: speech that goes on makes it void."""
+
+
+class Delays(Struct, frozen=True):
+    """Silence, counted from the last sound of speech."""
+
+    min_ms: int
+    max_ms: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_ms <= self.max_ms:
+            raise ValueError(
+                f"delays must be 0 <= min_ms <= max_ms, got {self.min_ms} and {self.max_ms}"
+            )
+
+
+EAGERNESS = {
+    "low": Delays(600, 3000),
+    "medium": Delays(300, 1500),
+    "auto": Delays(300, 1500),
+    "high": Delays(200, 900),
+}
+"""Of the wire's semantic_vad. OpenAI's stop at 8, 4 and 2 s; a caller on the phone takes 2 s for
+a dead line, so ours stop at less than half of that."""
+
+SHORT_ANSWER_MS = 150
+"""Less would end turns in the gap of a stop consonant or between "yes" and "please"."""
+HISTORY = 0.9
+"""LiveKit's alpha: how much of the average a further pause leaves in place."""
+CUT_OFF_WEIGHT = 4
+CUT_OFF_WITHIN_MS = 1000
+"""Who begins anew so soon after the commit had not finished; later it is a new thought."""
+MARGIN = 2.0
+"""Times the average pause. Pauses are spread about log-normally, see Campione and Véronis,
+"A large-scale multilingual study of silent pause duration", Speech Prosody 2002."""
+LONGEST_AT_FIRST = 0.75
+LONGEST_AT_LEAST = 0.4
+"""Of the way from min_ms to max_ms. `shortest` never climbs higher than this."""
+SURELY_OPEN, SURELY_DONE = 0.15, 0.85
+"""Completeness at and beyond which the whole delay, or the least, is due."""
+PARTIAL_TRUST = 0.75
+"""A partial lacks its last word as likely as not: what looks done counts for so much less."""
+EDGE = 0.02
+"""Neither words nor sound are ever surer than this."""
+
+
+class Endpointing:
+    """One call's delay. Told of the caller's pauses, it learns; nothing outlives the call."""
+
+    def __init__(self, delays: Delays) -> None:
+        self.delays = delays
+        """May be changed at any time: what was learnt is kept in milliseconds."""
+        self._pause_ms: float | None = None
+        self._raised_ms = 0.0
+
+    def paused(self, pause_ms: float) -> None:
+        """The caller went on in the same utterance after `pause_ms` of silence."""
+        self._learn(pause_ms, HISTORY)
+        self._raised_ms *= HISTORY
+
+    def cut_off(self, pause_ms: float) -> None:
+        """The turn was ended, and within CUT_OFF_WITHIN_MS the caller began anew.
+
+        Args:
+            pause_ms: From the last sound before the commit to the first one after it: the pause
+                that should have been waited out.
+        """
+        kept = HISTORY**CUT_OFF_WEIGHT
+        self._learn(pause_ms, kept)
+        missing_ms = max(0.0, pause_ms - self.delays.min_ms)
+        self._raised_ms = kept * self._raised_ms + (1 - kept) * missing_ms
+
+    def delay_ms(
+        self, text: str, language: str, *, is_final: bool, audio_score: float | None = None
+    ) -> int:
+        """Silence after which the turn is over, if nothing more is said.
+
+        Args:
+            text: The utterance so far; language: its BCP 47 tag.
+            is_final: Whether the recogniser is done with it.
+            audio_score: `CompleteProbability` of this pause, where there is a model.
+        """
+        if is_final and is_short_answer(text, language):
+            return self._within(SHORT_ANSWER_MS, self.delays.min_ms)
+        return self.delay_at(complete_score(text, language, is_final, audio_score))
+
+    def delay_at(self, score: float) -> int:
+        """The same by completeness: the higher the score, the shorter the delay, or equal."""
+        share = (score - SURELY_OPEN) / (SURELY_DONE - SURELY_OPEN)
+        share = min(1.0, max(0.0, share))
+        return round(self.longest_ms - share * (self.longest_ms - self.shortest_ms))
+
+    @property
+    def shortest_ms(self) -> float:
+        """What a whole sentence waits."""
+        return min(self.delays.min_ms + self._raised_ms, self._way(LONGEST_AT_LEAST))
+
+    @property
+    def longest_ms(self) -> float:
+        """What a sentence in the air waits."""
+        wanted = MARGIN * self._average_ms
+        return min(float(self.delays.max_ms), max(self._way(LONGEST_AT_LEAST), wanted))
+
+    @property
+    def _average_ms(self) -> float:
+        first = self._way(LONGEST_AT_FIRST) / MARGIN
+        return first if self._pause_ms is None else self._pause_ms
+
+    def _learn(self, pause_ms: float, kept: float) -> None:
+        """What is longer than the longest delay says no more than that."""
+        heard_ms = min(max(0.0, pause_ms), float(self.delays.max_ms))
+        self._pause_ms = kept * self._average_ms + (1 - kept) * heard_ms
+
+    def _way(self, share: float) -> float:
+        return self.delays.min_ms + share * (self.delays.max_ms - self.delays.min_ms)
+
+    def _within(self, *at_least: int) -> int:
+        return min(self.delays.max_ms, max(at_least))
+
+
+def complete_score(
+    text: str, language: str, is_final: bool, audio_score: float | None = None
+) -> float:
+    """Words and sound, as one completeness from 0 to 1.
+
+    Their odds are multiplied, as of two witnesses who know nothing of each other: the words know
+    what the grammar still wants, the sound what the speaker means, and each is often silent (0.5)
+    where the other is sure. So they strengthen each other where they agree, meet in the middle
+    where they contradict, and neither can overrule the other alone: a falling tone behind the
+    first group of a phone number is no end, nor is "i'd like a table" in a rising one.
+
+        words   sound   together
+        0.7     0.9     0.95
+        0.9     0.5     0.9
+        0.05    0.9     0.32
+        0.9     0.1     0.5
+    """
+    words = 1.0 if is_short_answer(text, language) else completeness(text, language)
+    if not is_final and words > 0.5:
+        words = 0.5 + PARTIAL_TRUST * (words - 0.5)
+    if audio_score is None:
+        return words
+    return 1 / (1 + exp(-_log_odds(words) - _log_odds(audio_score)))
+
+
+def _log_odds(probability: float) -> float:
+    held = min(1 - EDGE, max(EDGE, probability))
+    return log(held / (1 - held))
