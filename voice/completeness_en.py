@@ -41,11 +41,13 @@ ENDINGS = endings(
         i got, he said, she said, they said, i said, i thought, i believe, i was, it was, i think
         want you, need you, there are, the fact, the thing, the problem, dot, underscore, slash
         the other, the most, can you please, could you please, would you please, problem is that
-        thing is that, issue is that, reason is that, point is that""",
+        thing is that, issue is that, reason is that, point is that, would be, will be, to be
+        should be, might be, could be, must be, hoping that, wondering if, a bit more
+        a little more""",
         FILLER: """
         um, uh, er, erm, hmm, ah, uhm, umm, hm, well, you know, i mean, let me see, let's see
         let me think, sort of, kind of, basically, i wonder, first of all, for example
-        for instance, by the way, i guess""",
+        for instance, by the way, i guess, let's say, one more thing""",
         OPEN: "actually, show me, tell me, anyway, the first, the second, the next, looking",
         SOFT: "though, her, this, probably, still, always",
         UNSURE: "help me, i do, i will, i am, i can, it is, there is",
@@ -58,7 +60,8 @@ ENDINGS = endings(
         sure when, sure where, like her, call her, told her, with her, to her, for her, about her
         about this, do this, like this, with this, for this, of this, get through, walk in
         look around, no more, that's it, going on, how much, i'd love to, i want to know
-        speak to you, both of you, you then, until then, by then, back then""",
+        speak to you, both of you, you then, until then, by then, back then, should i do, can i do
+        could be that, will it be, it could be, can it be""",
         FINAL: """
         think so, hope so, guess so, believe so, said so, if so, or so, suppose so, or something
         or not, or what, and so on, just because, of course not, why not, if not, hope not
@@ -83,7 +86,7 @@ STRANDED = frozenset(word.strip() for word in PREPOSITIONS.split(","))
 STRANDED_BEHIND = frozenset(
     """
     you it this that they he she we me them one talk speak pay wait ask come go send write call
-    deliver listen stay live look depend travel apply belong open closed
+    deliver listen stay live look depend travel apply belong
     """.split()
 )
 """A noun there begins an object of its own: "what are your opening hours on"."""
@@ -96,6 +99,10 @@ EMBEDDED = re.compile(
     r"(?:is|are|was|were|am|do|does|did|can|will|would|have|has|had)$"
 )
 """A question within a sentence has its verb last: "i wonder what your prices are"."""
+VERB_TO_COME = re.compile(
+    r"\b(?:do|does|did|can|could|will|would|should) (?:i|you|we|they|he|she|it)$"
+)
+"""Of a question: "what does it", and "how can i"."""
 SUBORDINATE = re.compile(
     r"(?:(?:and|so|but|well|okay|um|uh) )*"
     r"(?:if|when|while|although|since|unless|because|after|before|once|as soon as|in case) "
@@ -150,6 +157,8 @@ def score(text: str) -> float:
     if (spelled := _spelled(words)) is not None:
         return spelled
     found = ending(" ".join(words[-5:]), ENDINGS)
+    if found is None and words[-1].endswith("'s"):
+        return DANGLING
     asks = bool(QUESTION.match(text))
     if found is None:
         return _clause(text, words, asks)
@@ -168,7 +177,7 @@ def _is_stranded(words: list[str]) -> bool:
     if len(words) <= SHORT_QUESTION:
         return False
     before, last = words[-2:]
-    if last == "like":
+    if last in ("like", "until", "till"):
         return True
     if last in STRANDED:
         return before in STRANDED_BEHIND or before.endswith("ing")
@@ -177,6 +186,8 @@ def _is_stranded(words: list[str]) -> bool:
 
 def _clause(text: str, words: list[str], asks: bool) -> float:
     """Nothing hangs at the end; what does the beginning promise?"""
+    if asks and VERB_TO_COME.search(text):
+        return DANGLING
     if asks or ASKS.match(text):
         return FINAL if len(words) >= 3 else CLAUSE
     if (opening := SUBORDINATE.match(text)) and len(words) > 2:

@@ -24,7 +24,8 @@ PHONES: dict[str, tuple[tuple[str, tuple[int, ...]], ...]] = {
     "ko": (("010", (11,)), ("02", (9, 10)), ("1", (8,)), ("0", (10, 11)), ("", (8,))),
     "zh": (("1", (11,)), ("0", (10, 11, 12)), ("", (7, 8))),
 }
-"""By how the number begins, its lengths in the national plan (ITU-T E.164 country pages)."""
+"""By how the number begins, its lengths in the national numbering plans; for "en" those of
+North America, Britain and Australia."""
 LENGTHS: dict[str, Mapping[str, tuple[int, ...]]] = {
     "post": {"en": (5,), "ja": (7,), "ko": (5,), "zh": (6,)},
     "id": {"en": (9,), "ja": (12,), "ko": (13,), "zh": (18,)},

@@ -20,7 +20,7 @@ With eagerness auto (300 to 1500 ms), at the beginning of a call:
 
 Callers differ. `longest` follows the pauses that this caller makes in mid-sentence, as LiveKit's
 dynamic endpointing does: an exponential moving average that keeps 0.9 of its history. It is
-doubled, since one pause in six or so is twice the average. It begins at three quarters of the way
+doubled, since few pauses are longer than twice the average. It begins at three quarters of the way
 from the minimum to the maximum and moves between 0.4 of the way and all of it. A turn that was cut
 off too early says more than a pause that was waited out: it counts four times, and moves `shortest`
 up as well, which pauses that were waited out bring down again.
@@ -60,8 +60,8 @@ EAGERNESS = {
     "auto": Delays(300, 1500),
     "high": Delays(200, 900),
 }
-"""Of the wire's semantic_vad. OpenAI's stop at 8, 4 and 2 s; a caller on the phone takes 2 s for
-a dead line, so ours stop at less than half of that."""
+"""Of the wire's semantic_vad. OpenAI documents 8, 4 and 2 s as the maxima of low, medium and high;
+ours are less than half of that, because a wrong guess of "open" costs the whole maximum."""
 
 SHORT_ANSWER_MS = 150
 """Less would end turns in the gap of a stop consonant or between "yes" and "please"."""

@@ -25,7 +25,7 @@ FLOOR = {
         yes|no|stop|wait|no no|hold on|what|why|wait a second|okay but|yeah but how much|excuse me
         sorry|how much|no thanks|actually|I have a question|right now|can I ask|not that one
         please stop|hello|be quiet|yes please|that's wrong|okay what about sunday
-        right but I need two|yeah yeah yeah yeah yeah""",
+        right but I need two|yeah yeah yeah yeah yeah|i see i see i see""",
     "ja": """
         やめて|ちょっと待って|いや|いいえ|待って|違います|ストップ|それはいつ|はい、でも
         なるほどじゃあ|すみません|もしもし|いくら|うんでも|聞こえません|もういいです|ええと予約を
