@@ -31,7 +31,9 @@ TELLING = frozenset(
     i i'm i'd you your my me please don't yes hello pardon
     """.split()
 )
-TELLING_CHARACTERS = frozenset("吗呢不别停等吧嗎別いやちゃ왜뭐안말잠")
+TELLING_CHARACTERS = frozenset("吗嗎呢吧不别別停等待왜뭐잠")
+ASKING = frozenset("か까吗嗎呢")
+"""As the last character, behind one that it did not follow in what was said."""
 MOST_SPOKEN = 80
 """Words, or characters where each one counts: more than anyone says in eight seconds."""
 FEW_WORDS = 4
@@ -52,6 +54,8 @@ def is_echo(text: str, spoken: str) -> bool:
     heard = _rejoined(heard, known)
     strange = [word for word in heard if word not in known]
     if any(word in TELLING or word in TELLING_CHARACTERS for word in strange):
+        return False
+    if heard[-1] in ASKING and "".join(heard[-2:]) not in "".join(said):
         return False
     same = _resemblances(set(strange), known) if strange else {}
     allowed = int(len(heard) * MOST_WRONG) if len(heard) > FEW_WORDS else 0
