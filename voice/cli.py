@@ -4,7 +4,6 @@ import asyncio
 import os
 import shlex
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from providers.base import ProviderError
+from voice.bench_command import bench, numbers
 from voice.config import Config, Problem, load
 from voice.env_file import variables
 from voice.errors import KaiwaError
@@ -169,66 +169,7 @@ def ask(
     raise typer.Exit(asyncio.run(run_ask(chosen, question, speak_to, console)))
 
 
-@app.command()
-def bench(
-    url: Annotated[
-        str,
-        typer.Option(
-            help="A server of the OpenAI Realtime wire, as ws://127.0.0.1:8000/v1/realtime; "
-            "empty: one is started."
-        ),
-    ] = "",
-    callers: Annotated[str, typer.Option(help="Concurrent callers; several make a sweep.")] = "1",
-    turns: Annotated[int, typer.Option(help="Measured turns of each caller.")] = 20,
-    warmup: Annotated[int, typer.Option(help="Turns of each caller thrown away first.")] = 2,
-    wav: Annotated[str, typer.Option(help="What callers say; empty: speech made here.")] = "",
-    barge_in_every: Annotated[int, typer.Option(help="Every n-th turn cuts in; 0: never.")] = 5,
-    silence_ms: Annotated[
-        int, typer.Option(help="Endpointing silence asked of the server; 0: its own.")
-    ] = 0,
-    api_key: Annotated[str, typer.Option(envvar="KAIWA_API_KEY", help="Sent as Bearer.")] = "",
-    server_pid: Annotated[
-        int, typer.Option(help="Process whose CPU and memory are measured; 0: none.")
-    ] = 0,
-    profile: Annotated[str, typer.Option(help="Of the server that is started.")] = "mock",
-    json: Annotated[str, typer.Option(help="Write all figures and values here.")] = "",
-    html: Annotated[str, typer.Option(help="Write a report with plots here.")] = "",
-    processes: Annotated[int, typer.Option(help="Processes that play the callers.")] = 1,
-    ramp_s: Annotated[float, typer.Option(help="Seconds over which the callers connect.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the gaps between turns.")] = 1,
-) -> None:
-    """Measure latency as callers feel it: partial, final, tts_start, barge-in stop.
-
-    Without --url a server is started on one core with the mock profile, whose delays are known, so
-    that what Kaiwa adds can be told:  kaiwa bench --callers 1,10,25 --html bench-report.html
-    """
-    from voice.bench.config import BenchConfig, BenchError
-    from voice.bench.table import render
-    from voice.bench_command import run_bench
-
-    try:
-        chosen = BenchConfig(
-            url=url or BenchConfig().url,
-            spawn=not url,
-            profile=profile,
-            callers=_numbers(callers),
-            turns=turns,
-            warmup_turns=warmup,
-            wav=wav,
-            barge_in_every=barge_in_every,
-            silence_ms=silence_ms,
-            api_key=api_key,
-            server_pid=server_pid,
-            json_path=json,
-            html_path=html,
-            processes=processes,
-            ramp_s=ramp_s,
-            seed=seed,
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        console.print(render(run_bench(chosen, complaints)))
-    except BenchError as error:
-        raise KaiwaError(str(error)) from None
+app.command()(bench)
 
 
 @app.command("bench-stt")
@@ -251,16 +192,9 @@ def bench_stt(
     from voice.bench_stt_command import run_bench_stt
 
     try:
-        run_bench_stt(chosen, list(_numbers(callers)), seconds, wav, console)
+        run_bench_stt(chosen, list(numbers(callers)), seconds, wav, console)
     except BenchError as error:
         raise KaiwaError(str(error)) from None
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise KaiwaError(f"--callers: must be numbers like 1,10,25, got {text!r}") from None
 
 
 app.command()(mocks)

@@ -1,22 +1,18 @@
-import math
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from voice.bench.config import BenchConfig, BenchError, KnownDelays
 from voice.bench.figures import (
     MEANINGS,
     TurnFigures,
     count,
-    distribution,
     distributions,
-    percentile,
     span_distributions,
     turn_figures,
     with_added,
 )
-from voice.bench.turns import Outcome, Player, Span, Turn
+from voice.bench.player import Player
+from voice.bench.turn import Outcome, Turn
+from voice.bench.wire_events import Span
 
 
 def turn(**changes: object) -> Turn:
@@ -98,41 +94,6 @@ def test_added_latency_is_what_the_known_delays_do_not_explain() -> None:
     assert known.total_ms == 440
     found = turn_figures(turn(), caller=0, opened_at=0.0)
     assert with_added(found, known).added_ms == 160.0
-
-
-@pytest.mark.parametrize(
-    ("values", "share", "expected"),
-    [
-        ([1.0], 0.99, 1.0),
-        ([1.0, 2.0], 0.5, 1.0),
-        ([float(n) for n in range(1, 101)], 0.95, 95.0),
-        ([float(n) for n in range(1, 101)], 0.99, 99.0),
-        ([float(n) for n in range(1, 21)], 0.95, 19.0),
-        ([float(n) for n in range(1, 11)], 0.99, 10.0),
-    ],
-)
-def test_percentiles_are_the_nearest_rank(
-    values: list[float], share: float, expected: float
-) -> None:
-    assert percentile(values, share) == expected
-
-
-@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1.0))
-def test_a_percentile_was_measured_and_enough_values_lie_at_or_below_it(
-    values: list[float], share: float
-) -> None:
-    found = percentile(sorted(values), share)
-    assert found in values
-    below = sum(value <= found for value in values)
-    assert below >= math.floor(share * len(values))
-    assert sum(value < found for value in values) <= share * len(values) + 1e-6
-
-
-def test_values_that_are_missing_do_not_count() -> None:
-    found = distribution([None, 3.0, 1.0, None, 2.0])
-    assert found is not None
-    assert (found.count, found.p50, found.max) == (3, 2.0, 3.0)
-    assert distribution([None]) is None
 
 
 def test_only_figures_with_values_are_reported() -> None:

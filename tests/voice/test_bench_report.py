@@ -6,13 +6,14 @@ import pytest
 from rich.console import Console
 
 from voice.bench.config import BenchConfig, KnownDelays
+from voice.bench.distribution import distribution
 from voice.bench.environment import environment_of
-from voice.bench.figures import TurnFigures, count, distribution, distributions, span_distributions
+from voice.bench.figures import TurnFigures, count, distributions, span_distributions
 from voice.bench.html import to_html
 from voice.bench.plots import Series, bars, ecdf, scatter, ticks
 from voice.bench.report import BenchReport, ServerUse, Step, read_report, to_json
 from voice.bench.table import render
-from voice.bench.turns import Outcome
+from voice.bench.turn import Outcome
 
 
 class Balanced(HTMLParser):
@@ -132,7 +133,7 @@ def test_a_report_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_terminal_shows_figures_troubles_and_costs() -> None:
     shown = text_of(report_of(step_of(10, lost=2)))
-    assert re.search(r"tts_start\s*│\s*10\s*│\s*20\s*│\s*409\.0\s*│\s*418\.0\s*│\s*419\.0", shown)
+    assert re.search(r"tts_start\W+10\W+20\W+409\.0\W+417\.0\W+418\.0\W+419\.0\W+419\.0", shown)
     assert "2 lost, 1 errors" in shown
     assert "4.0" in shown  # ms of CPU a second.
 

@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from voice.bench.config import BenchConfig, BenchError, KnownDelays
+from voice.bench.generator import Servers
 from voice.bench.report import BenchReport, read_report
-from voice.bench.run import Progress, _server_use, measure
+from voice.bench.run import Progress, measure
 from voice.bench.server import http_url, known_delays, split_cores, websocket_url
-from voice.bench.turns import Outcome
+from voice.bench.step import server_use
+from voice.bench.turn import Outcome
 from voice.bench.weight import Weight, weigh
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="generators are pinned and weighed")
@@ -34,8 +37,13 @@ TONE = base64.b64encode((8_000 * np.sin(np.arange(960) / 5)).astype("<i2").tobyt
 class ScriptedServer:
     """A server of the wire that hears by loudness and answers with 1.2 s of tone, 200 ms ahead."""
 
-    def __init__(self, *, extra_ms: float = 0.0, dies_in_answer: int = 0) -> None:
+    def __init__(
+        self, *, extra_ms: float = 0.0, dies_in_answer: int = 0, most_calls: int = 1_000
+    ) -> None:
         self.extra_ms = extra_ms
+        self.most_calls = most_calls
+        """At a time; others are refused."""
+        self.calls = 0
         self.dies_in_answer = dies_in_answer
         """Its number, from 1; 0: in none."""
         self.sockets: list[ServerConnection] = []
@@ -52,6 +60,10 @@ class ScriptedServer:
         self.keys.add(request.headers.get("Authorization", ""))
         if not request.path.startswith("/v1/realtime"):
             return connection.respond(HTTPStatus.UNAUTHORIZED, "no")
+        if request.path.startswith("/metrics"):
+            return connection.respond(HTTPStatus.NOT_FOUND, "no")
+        if self.calls >= self.most_calls:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "full")
         return None
 
     async def serve_call(self, socket: ServerConnection) -> None:
@@ -59,6 +71,13 @@ class ScriptedServer:
             await socket.send(json.dumps({"type": kind, **fields}))
 
         self.sockets.append(socket)
+        self.calls += 1
+        with contextlib.suppress(ConnectionClosed, ExceptionGroup):
+            await self.converse(socket, send)
+        self.calls -= 1
+        self.close_codes.append(None if socket.close_code == 1006 else socket.close_code)
+
+    async def converse(self, socket: ServerConnection, send: Any) -> None:
         async with asyncio.TaskGroup() as group:
             await send("session.created", session={})
             speaking, quiet_ms, item, reply = False, 0, "", None
@@ -90,7 +109,6 @@ class ScriptedServer:
                         reply = group.create_task(self.reply(send, f"resp_{next(self.ids)}"))
             if reply is not None:
                 reply.cancel()
-        self.close_codes.append(socket.close_code)
 
     async def reply(self, send: Any, name: str) -> None:
         loop = asyncio.get_running_loop()
@@ -151,7 +169,7 @@ def test_a_run_measures_what_a_scripted_server_does(tmp_path: Path) -> None:
                 warmup_turns=0,
                 barge_in_every=2,
                 barge_in_after_ms=200,
-                gap_ms=100,
+                gap_ms=400,
                 ramp_s=0.1,
                 processes=2,
                 server_pid=os.getpid(),
@@ -233,7 +251,7 @@ def weight(memory_mib: float, at: float = 0.0) -> Weight:
 
 
 def memory_each(idle: float, closed: float, callers: int, callers_before: int) -> float | None:
-    use = _server_use(weight(idle), weight(idle), weight(closed, 1.0), callers, callers_before)
+    use = server_use(weight(idle), weight(idle), weight(closed, 1.0), callers, callers_before)
     assert use is not None
     return use.memory_per_session_mb
 
@@ -304,7 +322,7 @@ def test_an_address_that_is_none_is_refused() -> None:
 
 def test_server_and_generator_share_no_core() -> None:
     here = os.sched_getaffinity(0)
-    server, generator = split_cores(())
+    (server,), generator = split_cores(())
     assert server.isdisjoint(generator)
     assert server | generator in (here, set())
     with pytest.raises(BenchError, match="server_cores"):
@@ -325,3 +343,103 @@ def test_a_process_is_weighed_with_its_children() -> None:
     alone, together = asyncio.run(go())
     assert together == alone + 1
     assert weigh(2**22 + 1) is None
+
+
+def test_with_churn_calls_come_and_go_and_what_is_refused_is_counted() -> None:
+    server = ScriptedServer(most_calls=9)
+
+    async def go() -> BenchReport:
+        async with serving(server) as url:
+            config = BenchConfig(
+                url=url,
+                callers=(6,),
+                turns=2,
+                warmup_turns=0,
+                churn=1.5,
+                rude_share=0.5,
+                barge_in_share=0.2,
+                barge_in_after_ms=100,
+                gap_ms=100,
+                ramp_s=0.2,
+                known=KnownDelays(endpoint_ms=ENDPOINT_MS),
+            )
+            return await measure(config)
+
+    report = asyncio.run(go())
+    (step,) = report.steps
+    assert step.calls > 6
+    assert step.counts.hung_up > 0
+    assert step.counts.lost == step.counts.failed == step.counts.closed == 0
+    assert step.counts.planned == len(step.turns)
+    assert 1 < step.mean_callers <= 9
+    assert all(0 < ms < 5_000 for ms in _values(report, "connect_ms"))
+    assert {turn.number for turn in step.turns if turn.connect_ms is not None} <= {1}
+    # A rude caller says no goodbye: the server finds a reset, or nothing.
+    assert 1000 in server.close_codes and None in server.close_codes
+    if step.counts.refused:
+        assert "503" in step.refused_texts[0]
+
+
+def test_a_full_server_refuses_in_a_ramp_and_the_ramp_says_so() -> None:
+    async def go() -> BenchReport:
+        async with serving(ScriptedServer(most_calls=2)) as url:
+            config = BenchConfig(
+                url=url,
+                callers=(2, 3),
+                turns=1,
+                warmup_turns=0,
+                barge_in_every=0,
+                gap_ms=100,
+                ramp_s=0.1,
+                ramp=True,
+                slo="lost=0,refused=0",
+                known=KnownDelays(),
+            )
+            return await measure(config)
+
+    report = asyncio.run(go())
+    assert report.ramp is not None
+    assert (report.ramp.held, report.ramp.broke) == (2, 3)
+    assert report.ramp.why == ("lost 1 > 0", "refused 1 > 0")
+    assert "503" in report.steps[-1].refused_texts[0]
+
+
+def test_callers_are_shared_out_over_several_servers() -> None:
+    one, other = ScriptedServer(), ScriptedServer()
+
+    async def go() -> BenchReport:
+        async with serving(one) as url, serving(other) as second:
+            config = BenchConfig(
+                url=f"{url}, {second}",
+                callers=(4,),
+                turns=1,
+                warmup_turns=0,
+                barge_in_every=0,
+                gap_ms=100,
+                ramp_s=0.1,
+                processes=2,
+                known=KnownDelays(),
+            )
+            return await measure(config)
+
+    report = asyncio.run(go())
+    assert report.steps[0].counts.completed == 4
+    assert (len(one.sockets), len(other.sockets)) == (2, 2)
+
+
+def test_the_next_caller_takes_the_server_with_the_fewest() -> None:
+    servers = Servers(("a", "b", "c"), worker=1)
+    taken = [servers.take() for _ in range(4)]
+    assert [url for url, _ in taken] == ["b", "c", "a", "b"]
+    taken[2][1]()
+    assert servers.take()[0] == "a"
+
+
+def test_each_server_has_its_own_core_and_the_generator_what_is_left() -> None:
+    here = sorted(os.sched_getaffinity(0))
+    if len(here) > 1:
+        assert split_cores((), 2)[0] == [{here[0]}, {here[1]}]
+        assert split_cores((), 2)[1] == (set(here[2:]) or set(here))
+    assert split_cores((), len(here) + 1) == ([set()] * (len(here) + 1), set())
+    with pytest.raises(BenchError, match="a core for each of 2 servers"):
+        split_cores((here[0],), 2)

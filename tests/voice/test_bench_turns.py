@@ -4,7 +4,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from voice.bench.turns import EXTENSIONS_EVENT_ID, Caller, Outcome, Plan, Player, ServerEvent
+from voice.bench.player import Player
+from voice.bench.turn import EXTENSIONS_EVENT_ID, Outcome, Plan, every
+from voice.bench.turns import Caller, Leaving
+from voice.bench.wire_events import ServerEvent
 
 FRAME_S = 0.02
 AUDIO_100_MS = "A" * 6_400  # 4800 bytes in base64.
@@ -120,7 +123,7 @@ def test_answers_that_are_none(status: str, audio: list[float], outcome: Outcome
 
 def cutting_in(last_audio: float) -> tuple[Caller, list[Any]]:
     """Heard from 1.76; cut in 0.5 s later: the first frame due at or after 2.26 is 2.26."""
-    caller = caller_of(plan(barge_in_every=2, barge_in_after=0.5))
+    caller = caller_of(plan(cuts=every(2), barge_in_after=0.5))
     sent = [1.7, *(1.7 + n / 10 for n in range(1, 20) if 1.7 + n / 10 < last_audio), last_audio]
     events = [
         *utterance(1.05, 1.7),
@@ -159,7 +162,7 @@ def test_audio_after_the_answer_was_cancelled_is_late() -> None:
 
 
 def test_an_answer_too_short_to_cut_in_is_a_missed_cut() -> None:
-    caller = caller_of(plan(barge_in_every=2, barge_in_after=0.5))
+    caller = caller_of(plan(cuts=every(2), barge_in_after=0.5))
     drive(caller, 2.5, [*utterance(1.05, 1.7), *answer(1.7, [1.7], 1.71)])
     assert caller.turns[0].outcome is Outcome.COMPLETED
     assert caller.turns[0].missed_cut
@@ -202,7 +205,7 @@ def test_warm_up_turns_and_turns_before_the_window_are_not_measured() -> None:
 
 
 def test_the_last_measured_answer_being_cut_waits_for_the_turn_that_cuts() -> None:
-    caller = caller_of(plan(turns=1, barge_in_every=2, barge_in_after=0.5))
+    caller = caller_of(plan(turns=1, cuts=every(2), barge_in_after=0.5))
     events = [*utterance(1.05, 1.7), *answer(1.7, [1.7] * 20, 2.4, status="cancelled")]
     drive(caller, 3.0, events)
     assert caller.turns[0].outcome is Outcome.CUT
@@ -269,3 +272,67 @@ def test_a_server_may_tell_how_much_silence_ends_a_turn(
     told = {"type": "session.updated", "session": session}
     assert msgspec.convert(told, ServerEvent).silence_ms == silence_ms
     assert ServerEvent("session.updated").silence_ms is None
+
+
+def spoken_to(caller: Caller, turns: int) -> list[Scripted]:
+    """Answers of a second to each of the first questions of one call, one every four seconds."""
+    events: list[Scripted] = []
+    for n in range(turns):
+        at = 1.7 + 4.0 * n
+        events += utterance(at - 0.6, at, item=f"U{n}")
+        events += answer(at, [at] * 10, at + 0.9, name=f"R{n}")
+    return events
+
+
+def test_a_caller_who_has_had_the_turns_of_the_call_leaves_politely_once_the_answer_is_heard() -> (
+    None
+):
+    caller = caller_of(plan(turns=9, gaps=(1.0, 2.04), hangs_up_after=2, cuts=(False, False)))
+    drive(caller, 2.7, spoken_to(caller, 1))
+    assert caller.leaving is None
+    for at, event in spoken_to(caller, 2)[6:]:
+        caller.receive(msgspec.convert(event, ServerEvent), at)
+    drive(caller, 9.0)
+    assert [turn.outcome for turn in caller.turns] == [Outcome.COMPLETED, Outcome.LOST]
+    assert caller.leaving is Leaving.POLITELY
+    assert caller.is_settled and caller.finished
+    assert caller.next_frame(9.1) is None
+
+
+def test_a_rude_caller_leaves_in_the_middle_of_the_last_answer() -> None:
+    caller = caller_of(plan(hangs_up_after=1, is_rude=True, barge_in_after=0.5))
+    events = [*utterance(1.05, 1.7), *answer(1.7, [1.7] * 20, 3.6)[:-1]]
+    drive(caller, 2.24, events)
+    assert caller.leaving is None
+    # Heard from 1.76: half a second later is the middle.
+    caller.next_frame(2.26)
+    assert caller.leaving is Leaving.RUDELY
+    assert [turn.outcome for turn in caller.turns] == [Outcome.HUNG_UP]
+
+
+def test_the_last_turn_of_a_call_is_not_cut_by_a_question_that_never_comes() -> None:
+    caller = caller_of(plan(hangs_up_after=1, cuts=(True,), barge_in_after=0.2))
+    drive(caller, 3.5, [*utterance(1.05, 1.7), *answer(1.7, [1.7] * 10, 1.9)])
+    assert [turn.outcome for turn in caller.turns] == [Outcome.COMPLETED]
+
+
+def test_behind_the_window_a_call_is_settled_when_its_measured_turns_are_over() -> None:
+    caller = caller_of(plan(turns=9, hangs_up_after=9, cuts=(False, False, True, False)))
+    assert caller.is_settled
+    events = [*utterance(1.05, 1.7), *answer(1.7, [1.7] * 20, 2.7, status="cancelled")]
+    drive(caller, 2.0, events[:-1])
+    caller.close_window()
+    assert not caller.is_settled
+    drive(caller, 2.5)
+    # The cut is measured, the question that cuts no more; but the cut's end comes with it.
+    assert [turn.measured for turn in caller.turns] == [True, False]
+    assert not caller.is_settled
+    for frame in range(1, 250):
+        caller.next_frame(2.5 + round(frame * FRAME_S, 6))
+    assert caller.is_settled
+
+
+@pytest.mark.parametrize(("nth", "cutting"), [(0, []), (1, [1, 2, 3, 4, 5, 6]), (3, [3, 6])])
+def test_every_nth_question_cuts_in(nth: int, cutting: list[int]) -> None:
+    chosen = plan(cuts=every(nth))
+    assert [number for number in range(1, 7) if chosen.cuts_in(number)] == cutting

@@ -1,15 +1,22 @@
 """The latency benchmark: callers who speak in real time, measured from where they sit.
 
-    config    what to measure, and with which known delays
-    speech    what the callers say, cut into frames that are ready for the wire
-    turns     one caller as a machine: told facts and the time, answers with what to do     (pure)
-    figures   times of one turn to milliseconds, many to p50/p95/p99/max                    (pure)
-    caller    the machine on a socket, on an absolute schedule
-    worker    one generator process full of callers · workers: all of them, from outside
-    server    the server under test: start it, ask for its known delays
-    weight    its CPU and memory
-    run       the measured run: steps, workers, report
-    report    the values of the report · html, plots, terminal: how it is shown
+    config       what to measure, and with which known delays
+    speech       what the callers say, cut into frames that are ready for the wire
+    schedule     which calls come when, how many turns they have and how they end         (pure)
+    turns        one caller as a machine: told facts and the time, answers what to do     (pure)
+                 · turn, wire_events, player: its values
+    figures      times of one turn to milliseconds · distribution: many to p50 … p99.9, max (pure)
+    caller       the machine on a socket, on an absolute schedule
+    generator    all callers of one process · worker: that process, task: what it is told and tells
+                 · workers: all of them, from outside
+    server       the servers under test: start them, ask for their known delays
+    weight       their CPU and memory · scrape: how late their loops were
+    step         one number of callers
+    ramp         more and more, until a step breaks its promises · slo: the promises
+    run          the measured run: servers, steps, report
+    report       the values of the report · html, plots, table: how it is shown
+    compare      ratios of a run beside those of a committed baseline · check: the run for it
+                 · calibration: what this machine's CPU is worth
 
 It needs nothing of a server but the OpenAI Realtime GA events; `kaiwa.*` events are used where
 they are offered.

@@ -7,6 +7,9 @@ an append event is masked and framed once for all callers, so that sending it is
 
 import asyncio
 import math
+import os
+import socket
+import struct
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -20,7 +23,9 @@ from websockets.protocol import Event
 from websockets.uri import WebSocketURI
 
 from voice.bench.config import BenchError
-from voice.bench.turns import EXTENSIONS_EVENT_ID, Caller, Plan, ServerEvent
+from voice.bench.turn import EXTENSIONS_EVENT_ID, Plan
+from voice.bench.turns import Caller, Leaving
+from voice.bench.wire_events import ServerEvent
 
 CONNECT_LIMIT_S = 20.0
 CLOSE_LIMIT_S = 2.0
@@ -111,6 +116,9 @@ class Line(asyncio.Protocol):
         self._hanging_up = False
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[None] = self._loop.create_future()
+        self.ready_at = self.gone_at = math.inf
+        self.connect_ms: float | None = None
+        """From when the call was due."""
         self.caller: Caller | None = None
         self.silence_ms: float | None = None
         """That ends a turn, as the server tells."""
@@ -130,6 +138,11 @@ class Line(asyncio.Protocol):
         self._window_is_open = True
         if self.caller is not None:
             self.caller.open_window()
+
+    def close_window(self) -> None:
+        """No further turn is measured; how late frames are, still is."""
+        if self.caller is not None:
+            self.caller.close_window()
 
     def _tick(self) -> None:
         if self.caller is None or self._transport is None or self.closed.done():
@@ -151,6 +164,9 @@ class Line(asyncio.Protocol):
         if self.caller.measured > self._turns_over:
             self._turns_over = self.caller.measured
             self._on_turn()
+        if self.caller.leaving is not None:
+            self._leave(self.caller.leaving)
+            return
         self._timer = self._loop.call_at(due, self._tick)
 
     # --- the socket --------------------------------------------------------------------------
@@ -223,6 +239,7 @@ class Line(asyncio.Protocol):
             for first in self._first_messages:
                 self._send(first)
         elif event.type == "session.updated" and not self.ready.done():
+            self.ready_at = now
             self.ready.set_result(None)
         elif event.type == "error" and event.error is not None:
             if event.error.event_id != EXTENSIONS_EVENT_ID:
@@ -239,8 +256,40 @@ class Line(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_exception(BenchError(reason))
         self.closed.set_result(None)
+        self.gone_at = time.monotonic()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
+
+    def _leave(self, how: Leaving) -> None:
+        if how is Leaving.RUDELY:
+            self._break_off()
+        else:
+            self._send_close()
+            self._timer = self._loop.call_later(CLOSE_LIMIT_S, self._break_off)
+
+    def _send_close(self) -> None:
+        if self._hanging_up:
+            return
+        self._hanging_up = True
+        self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+        self._flush()
+
+    def _break_off(self) -> None:
+        """The server gets a reset, in the middle of whatever it is sending."""
+        if self._transport is None or self.closed.done():
+            return
+        self._hanging_up = True
+        if (raw := self._transport.get_extra_info("socket")) is not None:
+            # uvloop's sockets take no options; another descriptor of the same one does.
+            with socket.socket(fileno=os.dup(raw.fileno())) as same:
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    def give_up(self) -> None:
+        """No session came of it."""
+        self._break_off()
+        if not self.closed.done():
+            self.closed.set_result(None)
 
     async def hang_up(self) -> None:
         """Close as a client does, and wait for the server's close frame for 2 s at most."""
@@ -248,9 +297,7 @@ class Line(asyncio.Protocol):
             self._timer.cancel()
         if self.closed.done() or self._transport is None:
             return
-        self._hanging_up = True
-        self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
-        self._flush()
+        self._send_close()
         try:
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await self.closed

@@ -1,5 +1,7 @@
 """What a run measures, and the delays that are known beforehand."""
 
+from typing import Literal
+
 import msgspec
 
 
@@ -41,21 +43,36 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One run: for each number of callers a step with its own connections."""
 
     url: str = "ws://127.0.0.1:8000/v1/realtime?model=kaiwa"
-    """The realtime endpoint; ws, wss, http or https. Not used with `spawn`."""
+    """The realtime endpoint; ws, wss, http or https. Several with commas between them: each caller
+    takes the one with the fewest. Not used with `spawn`."""
     api_key: str = ""
     """Sent as `Authorization: Bearer`; never written into a report."""
     callers: tuple[int, ...] = (1,)
     """Concurrent callers of each step; several numbers make a sweep."""
     turns: int = 20
-    """Measured turns of each caller."""
+    """Measured turns of each caller; with `churn`, of each place in the load, on average."""
     warmup_turns: int = 2
     """Turns of each caller that are thrown away first."""
     wav: str = ""
     """What callers say: a PCM WAV file of any rate. Empty: 2 s of speech made by the script."""
     barge_in_every: int = 5
     """Every n-th turn of a caller begins while the answer before it is playing; 0: never."""
+    barge_in_share: float | None = None
+    """Share of turns, drawn by chance, that begin so. None: as `barge_in_every` says."""
     barge_in_after_ms: float = 600.0
     """Into the answer's audio, as the caller hears it, at which the cutting-in begins."""
+    churn: float = 0.0
+    """Mean turns of a call, which then hangs up; new calls arrive meanwhile, at a rate that does
+    not ask how the server is doing. 0: callers stay for the whole step."""
+    rude_share: float = 0.0
+    """Share of calls that break the connection off in the middle of an answer. Needs `churn`."""
+    arrivals: Literal["poisson", "even"] = "poisson"
+    """How calls arrive, with `churn`."""
+    ramp: bool = False
+    """Stop at the first step that breaks `slo`, twice over. A single number of callers is raised
+    by itself until that comes."""
+    slo: str = "added_p95_ms=20,lost=0,failed=0,underruns=0"
+    """Ceilings that a step must keep to be held; see `voice.bench.slo`."""
     gap_ms: float = 600.0
     """From the end of an answer to the next question; each gap varies by a quarter either way."""
     silence_ms: int = 0
@@ -84,8 +101,11 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Start `kaiwa serve` for this run, pinned to `server_cores`, and stop it afterwards."""
     profile: str = "mock"
     """Profile of the server that is started."""
+    servers: int = 1
+    """How many are started; each caller takes the one with the fewest."""
     server_cores: tuple[int, ...] = ()
-    """Cores for the server that is started; the generator gets the others. Empty: the first one."""
+    """A core for each server that is started; the generator gets the others. Empty: the first
+    ones."""
     json_path: str = ""
     """Where the report is written as JSON; empty: nowhere."""
     html_path: str = ""
@@ -106,6 +126,10 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "timeout_s": (self.timeout_s, 0.1, 600),
             "ramp_s": (self.ramp_s, 0, 3_600),
             "processes": (self.processes, 1, 64),
+            "barge_in_share": (self.barge_in_share or 0, 0, 1),
+            "churn": (self.churn, 0, 10_000),
+            "rude_share": (self.rude_share, 0, 1),
+            "servers": (self.servers, 1, 64),
         }
         for name, (value, low, high) in limits.items():
             if not low <= value <= high:
@@ -114,3 +138,11 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise BenchError(f"callers must be one or more numbers >= 1, got {self.callers}")
         if self.spawn and self.server_pid:
             raise BenchError("server_pid and spawn exclude each other: spawn knows its pid")
+        if self.servers > 1 and not self.spawn:
+            raise BenchError(
+                "servers are started by the run; for yours, give url several addresses"
+            )
+        if 0 < self.churn < 1:
+            raise BenchError(f"churn must be 0, or at least 1 turn a call, got {self.churn}")
+        if self.rude_share and not self.churn:
+            raise BenchError("rude_share needs churn: callers who stay do not hang up")

@@ -1,14 +1,15 @@
-"""Times of one turn to milliseconds, many milliseconds to a distribution."""
+"""Times of one turn to milliseconds, many turns to distributions and counts."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from voice.bench.config import KnownDelays
-from voice.bench.turns import Outcome, Turn
+from voice.bench.distribution import Distribution, distribution
+from voice.bench.turn import Outcome, Turn
 
 MEANINGS = {
+    "connect_ms": "a call was due → its session is configured; first turns of calls",
     "partial_ms": "first frame of speech → first partial transcript",
     "final_ms": "end of speech → final transcript",
     "final_wait_ms": "end of the silence that ends a turn → final transcript; below 0: before it",
@@ -30,6 +31,7 @@ class TurnFigures(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float
     """When its speech began, from the opening of the window."""
     outcome: Outcome
+    connect_ms: float | None = None
     partial_ms: float | None = None
     final_ms: float | None = None
     final_wait_ms: float | None = None
@@ -52,11 +54,17 @@ class TurnFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def turn_figures(
-    turn: Turn, *, caller: int, opened_at: float, silence_ms: float | None = None
+    turn: Turn,
+    *,
+    caller: int,
+    opened_at: float,
+    silence_ms: float | None = None,
+    connect_ms: float | None = None,
 ) -> TurnFigures:
     """Figures of a turn that is over; `added_ms` comes later (`with_added`).
 
     Args:
+        connect_ms: Of the call; its first turn shows it.
         silence_ms: After the end of speech, for a turn to be over; None: the server tells of none.
     """
     final_ms = _ms(turn.end, turn.final)
@@ -65,6 +73,7 @@ def turn_figures(
         number=turn.number,
         at_s=round(turn.onset - opened_at, 4),
         outcome=turn.outcome or Outcome.LOST,
+        connect_ms=connect_ms if turn.number == 1 else None,
         partial_ms=_ms(turn.onset, turn.partial),
         final_ms=final_ms,
         final_wait_ms=(
@@ -103,31 +112,6 @@ def with_added(turn: TurnFigures, known: KnownDelays) -> TurnFigures:
     return msgspec.structs.replace(turn, added_ms=round(turn.tts_start_ms - known.total_ms, 3))
 
 
-class Distribution(msgspec.Struct, frozen=True):
-    """Of `count` values; the percentiles are values that were really measured."""
-
-    count: int
-    p50: float
-    p95: float
-    p99: float
-    max: float
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """Nearest rank: the smallest value that at least `share` (0..1] of all do not exceed."""
-    # 1e-9: 0.95 * 20 is a hair over 19 in binary, and must not become the 20th value.
-    return ordered[max(0, math.ceil(share * len(ordered) - 1e-9) - 1)]
-
-
-def distribution(values: Iterable[float | None]) -> Distribution | None:
-    """None when there is no value."""
-    ordered = sorted(value for value in values if value is not None)
-    if not ordered:
-        return None
-    p50, p95, p99 = (round(percentile(ordered, share), 3) for share in (0.5, 0.95, 0.99))
-    return Distribution(len(ordered), p50, p95, p99, round(ordered[-1], 3))
-
-
 def distributions(turns: Sequence[TurnFigures]) -> dict[str, Distribution]:
     """Every figure that has at least one value."""
     found = {name: distribution(getattr(turn, name) for turn in turns) for name in MEANINGS}
@@ -142,11 +126,13 @@ def span_distributions(turns: Sequence[TurnFigures]) -> dict[str, Distribution]:
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened how often. Everything below `cut` should be 0."""
+    """What happened how often. Everything below `hung_up` should be 0."""
 
     planned: int
     completed: int
     cut: int
+    hung_up: int = 0
+    """The caller broke off in mid-answer, as planned."""
     lost: int
     """No answer in time, the connection gone, or never begun because of that."""
     failed: int
@@ -160,21 +146,31 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     errors: int
     closed: int
     """Connections that ended during the run."""
+    refused: int = 0
+    """Calls that got no session."""
 
 
 def count(
-    turns: Sequence[TurnFigures], *, planned: int, unasked: int, errors: int, closed: int
+    turns: Sequence[TurnFigures],
+    *,
+    planned: int,
+    unasked: int,
+    errors: int,
+    closed: int,
+    refused: int = 0,
 ) -> Counts:
     """Sums over measured turns; a planned turn that never came to be counts as lost."""
     outcomes = [turn.outcome for turn in turns]
     lost = outcomes.count(Outcome.LOST) + planned - len(turns)
     completed, cut = outcomes.count(Outcome.COMPLETED), outcomes.count(Outcome.CUT)
+    hung_up = outcomes.count(Outcome.HUNG_UP)
     return Counts(
         planned=planned,
         completed=completed,
         cut=cut,
         lost=lost,
-        failed=planned - completed - cut - lost,
+        hung_up=hung_up,
+        failed=planned - completed - cut - hung_up - lost,
         underruns=sum(turn.underruns for turn in turns),
         late_audio=sum(turn.late_audio for turn in turns),
         false_cuts=sum(turn.false_cuts for turn in turns),
@@ -182,4 +178,5 @@ def count(
         missed_cuts=sum(turn.missed_cut for turn in turns),
         errors=errors,
         closed=closed,
+        refused=refused,
     )

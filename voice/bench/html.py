@@ -9,12 +9,12 @@ from string import Template
 import msgspec
 
 from voice.bench import plots
-from voice.bench.figures import MEANINGS, Distribution
+from voice.bench.distribution import PERCENTILES, Distribution
+from voice.bench.figures import MEANINGS
 from voice.bench.plots import Series
 from voice.bench.report import BenchReport, Step
 
-PERCENTILES = ("p50", "p95", "p99", "max")
-NO_FAULT = ("planned", "completed", "cut")
+NO_FAULT = ("planned", "completed", "cut", "hung_up")
 """Counts that are no sign of trouble; of all others each one is."""
 
 
@@ -25,7 +25,8 @@ def to_html(report: BenchReport) -> str:
     return template.substitute(
         title=f"Latency of {escape(report.url)}",
         subtitle=escape(f"{report.date} · {report.environment.processor}".strip(" ·")),
-        warnings="".join(f'<p class="warning">{escape(text)}</p>' for text in report.warnings),
+        warnings="".join(f'<p class="warning">{escape(text)}</p>' for text in report.warnings)
+        + ("" if report.ramp is None else f"<p><b>{escape(str(report.ramp))}</b></p>"),
         figures=_figure_table(steps, present),
         counts=_count_table(steps),
         texts=_texts(steps),
@@ -120,6 +121,13 @@ def _count_table(steps: Sequence[Step]) -> str:
         )
         rows.append(f"<tr><td>{escape(name.replace('_', ' '))}</td>{cells}</tr>")
     rows.append(_row("generator late, p99 ms", [f"{step.lag_ms.p99:.2f}" for step in steps]))
+    rows.append(_row("callers, mean", [f"{step.mean_callers:.1f}" for step in steps]))
+    rows.append(_row("calls", [str(step.calls) for step in steps]))
+    lags = [step.loop_lag.p99_ms if step.loop_lag is not None else None for step in steps]
+    if any(lag is not None for lag in lags):
+        shown = ["–" if lag is None else f"≤ {lag:g}" for lag in lags]
+        rows.append(_row("server's loop late, p99 ms", shown))
+    rows.append(_row("load average", [f"{step.load_average:.1f}" for step in steps]))
     uses = [step.server for step in steps if step.server is not None]
     if len(uses) == len(steps):
         costs: dict[str, list[float | None]] = {
@@ -140,8 +148,12 @@ def _row(name: str, values: Sequence[str]) -> str:
 
 
 def _texts(steps: Sequence[Step]) -> str:
-    texts = [text for step in steps for text in (*step.error_texts, *step.closed_texts)]
+    texts = [text for step in steps for text in _told(step)]
     return "".join(f'<p class="warning">{escape(text)}</p>' for text in dict.fromkeys(texts))
+
+
+def _told(step: Step) -> tuple[str, ...]:
+    return (*step.error_texts, *step.closed_texts, *step.refused_texts)
 
 
 def _spans(steps: Sequence[Step]) -> str:

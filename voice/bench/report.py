@@ -5,7 +5,9 @@ from pathlib import Path
 import msgspec
 
 from voice.bench.config import BenchConfig, KnownDelays
-from voice.bench.figures import Counts, Distribution, TurnFigures
+from voice.bench.distribution import Distribution
+from voice.bench.figures import Counts, TurnFigures
+from voice.bench.scrape import LoopLag
 
 LAG_LIMIT_MS = 5.0
 """p99 of the generator's own lateness above which its figures say more about it than the server."""
@@ -23,8 +25,8 @@ class ServerUse(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: float
     """At the end of the window, with all of them."""
     memory_per_session_mb: float | None
-    """The difference shared out. None behind a step of as many callers or more, whose memory is
-    used again, and where the server took none at all."""
+    """MiB; the difference shared out. None behind a step of as many callers or more, whose memory
+    is used again, and where the server took none at all."""
     processes: int
 
 
@@ -34,6 +36,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     callers: int
     window_s: float
     """From the moment all callers were connected to the last measured turn."""
+    mean_callers: float = 0.0
+    """That were there, over the window."""
+    calls: int = 0
+    """That were there at some time in the window."""
     figures: dict[str, Distribution]
     spans: dict[str, Distribution]
     """The server's own account of its turns, where it gives one."""
@@ -41,8 +47,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     lag_ms: Distribution
     """How late the generator sent its frames."""
     server: ServerUse | None
+    loop_lag: LoopLag | None = None
+    """The server's own account of its loop, where it gives one."""
+    load_average: float = 0.0
+    """Of the whole machine over the last minute, at the end of the window."""
     error_texts: tuple[str, ...]
     closed_texts: tuple[str, ...]
+    refused_texts: tuple[str, ...] = ()
     turns: tuple[TurnFigures, ...]
 
     @property
@@ -67,6 +78,30 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     generator_cores: tuple[int, ...]
 
 
+class Ramp(msgspec.Struct, frozen=True, kw_only=True):
+    """What a ramp found."""
+
+    slo: str
+    held: int
+    """The most callers of a step that kept it; 0: none did."""
+    broke: int | None
+    """The first step that did not, twice over; None: all did."""
+    why: tuple[str, ...]
+    is_decided: bool
+    """False: the step that broke had a generator that was late itself."""
+
+    def __str__(self) -> str:
+        held = f"Held up to {self.held} callers" if self.held else "Not even the first step held"
+        if self.broke is None:
+            return f"{held}, the last step; it may hold more. ({self.slo})"
+        if not self.is_decided:
+            return (
+                f"{held}; at {self.broke} the generator was late itself, so that nothing can be "
+                f"said of the server. ({self.slo})"
+            )
+        return f"{held}; {self.broke} broke twice: {'; '.join(self.why)}. ({self.slo})"
+
+
 class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     """One run."""
 
@@ -87,6 +122,7 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     figures: dict[str, Distribution]
     """Of all steps together."""
     steps: tuple[Step, ...]
+    ramp: Ramp | None = None
     warnings: tuple[str, ...]
     """What a reader must know before believing a figure."""
 

@@ -1,32 +1,23 @@
-"""The measured run: for each step its generators, its window and what the server took meanwhile."""
+"""The measured run: the servers, one step after another, and the report of them all."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from voice.bench.config import BenchConfig, BenchError, KnownDelays
 from voice.bench.environment import environment_of
-from voice.bench.figures import (
-    TurnFigures,
-    count,
-    distribution,
-    distributions,
-    span_distributions,
-    with_added,
-)
+from voice.bench.figures import distributions
 from voice.bench.html import to_html
-from voice.bench.report import LAG_LIMIT_MS, BenchReport, Environment, ServerUse, Step, to_json
-from voice.bench.server import known_delays, started, websocket_url
+from voice.bench.ramp import climb, loads
+from voice.bench.report import LAG_LIMIT_MS, BenchReport, Environment, Ramp, Step, to_json
+from voice.bench.server import known_delays, started, websocket_urls
+from voice.bench.slo import Ceiling, parse
 from voice.bench.speech import Speech, made_speech, read_speech
-from voice.bench.turns import Outcome
-from voice.bench.weight import Weight, weigh
-from voice.bench.worker import Result, Task
-from voice.bench.workers import all_of, expect, hired, tell
-
-MIB = 1024 * 1024
+from voice.bench.step import Target, measure_step
+from voice.bench.weight import weigh, weigh_all
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -35,6 +26,7 @@ class Progress(msgspec.Struct, frozen=True):
     step: int
     """From 0."""
     steps: int
+    """0: nobody knows yet."""
     callers: int
     turns_over: int
     turns_planned: int
@@ -55,50 +47,79 @@ def run(config: BenchConfig, on_progress: OnProgress | None = None) -> BenchRepo
 async def measure(config: BenchConfig, on_progress: OnProgress | None = None) -> BenchReport:
     """The same inside a running event loop, which has little to do meanwhile."""
     speech = read_speech(config.wav) if config.wav else made_speech()
+    ceilings = parse(config.slo) if config.ramp else ()
     _check_paths(config)
-    async with contextlib.AsyncExitStack() as stack:
-        url, pid, server_cores = config.url, config.server_pid, tuple[int, ...]()
-        if config.spawn:
-            server = await stack.enter_async_context(started(config))
-            url, pid, server_cores = server.url, server.pid, server.cores
-        url = websocket_url(url)
-        if pid and weigh(pid) is None:
-            raise BenchError(f"server_pid: there is no process {pid} in /proc")
-        known, known_source = await known_delays(config, url)
+    async with targeted(config, speech) as (target, known_source, server_cores):
         environment = environment_of(server_cores)
-        if pid:
-            await _prime(msgspec.structs.replace(config, url=url))
-        idle = weigh(pid) if pid else None
-        steps = [
-            await _step(
-                msgspec.structs.replace(config, url=url),
-                number,
-                pid,
-                idle,
-                known,
-                on_progress or (lambda progress: None),
-            )
-            for number in range(len(config.callers))
-        ]
+        steps, ramp = await _steps(config, target, ceilings, on_progress or (lambda _: None))
     every_turn = [turn for step in steps for turn in step.turns]
     report = BenchReport(
         date=config.date,
-        url=url,
+        url=",".join(target.urls),
         speech=speech.source,
         speech_ms=round(speech.ms, 1),
         cut_lead_ms=round(speech.cut_lead_ms, 1),
         cut_tail_ms=round(speech.cut_tail_ms, 1),
-        known=known,
+        known=target.known,
         known_source=known_source,
-        known_total_ms=None if known is None else known.total_ms,
+        known_total_ms=None if target.known is None else target.known.total_ms,
         config=msgspec.structs.replace(config, api_key=""),
         environment=environment,
         figures=distributions(every_turn),
         steps=tuple(steps),
-        warnings=tuple(_warnings(config, steps, known, environment, speech)),
+        ramp=ramp,
+        warnings=tuple(_warnings(config, steps, target.known, environment, speech)),
     )
     _write(report)
     return report
+
+
+@contextlib.asynccontextmanager
+async def targeted(
+    config: BenchConfig, speech: Speech
+) -> AsyncGenerator[tuple[Target, str, tuple[int, ...]], None]:
+    """The servers, primed and weighed; how their delays are known; the cores they have."""
+    async with contextlib.AsyncExitStack() as stack:
+        pids: tuple[int, ...] = (config.server_pid,) if config.server_pid else ()
+        server_cores: tuple[int, ...] = ()
+        if config.spawn:
+            servers = await stack.enter_async_context(started(config))
+            urls = tuple(server.url for server in servers)
+            pids = tuple(server.pid for server in servers)
+            server_cores = tuple(sorted({core for server in servers for core in server.cores}))
+        else:
+            urls = websocket_urls(config.url)
+        for pid in pids:
+            if weigh(pid) is None:
+                raise BenchError(f"server_pid: there is no process {pid} in /proc")
+        known, known_source = await known_delays(config, urls[0])
+        target = Target(urls=urls, known=known)
+        turn_s = await _prime(config, target, speech) if pids or config.churn else 0.0
+        target = msgspec.structs.replace(
+            target, pids=pids, turn_s=turn_s, idle=weigh_all(pids) if pids else None
+        )
+        yield target, known_source, server_cores
+
+
+async def _steps(
+    config: BenchConfig, target: Target, ceilings: tuple[Ceiling, ...], on_progress: OnProgress
+) -> tuple[list[Step], Ramp | None]:
+    most_before = done = 0
+    planned = len(config.callers) if not config.ramp or len(config.callers) > 1 else 0
+
+    async def one(callers: int) -> Step:
+        nonlocal most_before, done
+
+        def show(over: int) -> None:
+            on_progress(Progress(done, planned, callers, over, callers * config.turns))
+
+        step = await measure_step(config, callers, target, most_before=most_before, on_turns=show)
+        most_before, done = max(most_before, callers), done + 1
+        return step
+
+    if not config.ramp:
+        return [await one(callers) for callers in config.callers], None
+    return await climb(loads(config.callers), ceilings, one)
 
 
 def _check_paths(config: BenchConfig) -> None:
@@ -115,129 +136,39 @@ def _write(report: BenchReport) -> None:
         Path(report.config.html_path).write_text(to_html(report), encoding="utf-8")
 
 
-async def _prime(config: BenchConfig) -> None:
-    """One call of one turn, so that what the server loads but once is no session's memory."""
-    once = msgspec.structs.replace(
-        config, callers=(1,), processes=1, turns=1, warmup_turns=0, barge_in_every=0, ramp_s=0.0
-    )
-    await _step(once, 0, 0, None, None, lambda progress: None)
+async def _prime(config: BenchConfig, target: Target, speech: Speech) -> float:
+    """One call of one turn for each server, so that what it loads but once is no session's memory.
 
-
-# --- one step -----------------------------------------------------------------------------------
-
-
-async def _step(
-    config: BenchConfig,
-    number: int,
-    pid: int,
-    idle: Weight | None,
-    known: KnownDelays | None,
-    on_progress: OnProgress,
-) -> Step:
-    callers = config.callers[number]
-    shares = [tuple(range(n, callers, config.processes)) for n in range(config.processes)]
-    shares = [share for share in shares if share]
-    over = [0] * len(shares)
-
-    def show(worker: int, turns: int) -> None:
-        over[worker] = turns
-        planned = callers * config.turns
-        on_progress(Progress(number, len(config.callers), callers, sum(over), planned))
-
-    async with contextlib.AsyncExitStack() as stack:
-        workers = [
-            await stack.enter_async_context(hired(Task(config, share, callers))) for share in shares
-        ]
-        await all_of([expect(worker, "connected") for worker in workers])
-        for worker in workers:
-            await tell(worker, "open")
-        opened = weigh(pid) if pid else None
-        opened_at = asyncio.get_running_loop().time()
-        show(0, 0)
-        await all_of(
-            [
-                expect(worker, "finished", lambda turns, n=n: show(n, turns))  # type: ignore[misc]
-                for n, worker in enumerate(workers)
-            ]
-        )
-        window_s = asyncio.get_running_loop().time() - opened_at
-        closed = weigh(pid) if pid else None
-        for worker in workers:
-            await tell(worker, "close")
-        messages = await all_of([expect(worker, "result") for worker in workers])
-    results = [message.result for message in messages if message.result is not None]
-    use = _server_use(idle, opened, closed, callers, max((0, *config.callers[:number])))
-    return _step_of(config, callers, results, known, window_s, use)
-
-
-def _step_of(
-    config: BenchConfig,
-    callers: int,
-    results: Sequence[Result],
-    known: KnownDelays | None,
-    window_s: float,
-    use: ServerUse | None,
-) -> Step:
-    turns: list[TurnFigures] = [turn for result in results for turn in result.turns]
-    if known is not None:
-        turns = [with_added(turn, known) for turn in turns]
-    turns.sort(key=lambda turn: (turn.caller, turn.number))
-    closed = tuple(reason for result in results for reason in result.closed)
-    lag = distribution(lag for result in results for lag in result.lags_ms)
-    if lag is None:
-        why = closed[0] if closed else "no frame was sent"
-        raise BenchError(f"{callers} callers: no conversation took place: {why}")
-    over = sum(turn.outcome is not Outcome.LOST for turn in turns)
-    planned = callers * config.turns
-    if len(closed) == callers and over < planned:
-        raise BenchError(
-            f"{callers} callers: the server ended every call, after {over} of {planned} turns: "
-            f"{closed[0]}. Look at its log for the reason, and measure again."
-        )
-    return Step(
-        callers=callers,
-        window_s=round(window_s, 3),
-        figures=distributions(turns),
-        spans=span_distributions(turns),
-        counts=count(
-            turns,
-            planned=planned,
-            unasked=sum(result.unasked for result in results),
-            errors=sum(result.errors for result in results),
-            closed=len(closed),
-        ),
-        lag_ms=lag,
-        server=use,
-        error_texts=tuple(text for result in results for text in result.error_texts)[:20],
-        closed_texts=closed[:20],
-        turns=tuple(turns),
-    )
-
-
-def _server_use(
-    idle: Weight | None,
-    opened: Weight | None,
-    closed: Weight | None,
-    callers: int,
-    callers_before: int,
-) -> ServerUse | None:
-    """Args:
-    callers_before: The most that a step before this one had.
+    Returns:
+        Seconds from one question to the next, on average over turns that are cut off and not.
     """
-    if idle is None or opened is None or closed is None:
-        return None
-    taken_mb = (closed.memory - idle.memory) / MIB
-    cores = (closed.cpu - opened.cpu) / max(closed.at - opened.at, 1e-9)
-    return ServerUse(
-        cpu_per_session_s=round(cores / callers, 5),
-        cpu_cores=round(cores, 4),
-        memory_before_mb=round(idle.memory / MIB, 2),
-        memory_mb=round(closed.memory / MIB, 2),
-        memory_per_session_mb=(
-            round(taken_mb / callers, 3) if taken_mb > 0 and callers > callers_before else None
-        ),
-        processes=closed.processes,
+    once = msgspec.structs.replace(
+        config,
+        processes=1,
+        turns=1,
+        warmup_turns=0,
+        barge_in_every=0,
+        barge_in_share=None,
+        churn=0.0,
+        rude_share=0.0,
+        ramp=False,
+        ramp_s=0.0,
     )
+    step = await measure_step(
+        once, len(target.urls), target, most_before=0, on_turns=lambda turns: None
+    )
+    answered = [turn for turn in step.turns if turn.tts_start_ms is not None]
+    if not answered:
+        if not config.churn:
+            return 0.0
+        raise BenchError("the first call got no answer: without its length no load can be planned")
+    start_ms = max(turn.tts_start_ms or 0.0 for turn in answered) + config.start_buffer_ms
+    whole_ms = start_ms + max(turn.audio_ms for turn in answered) + config.gap_ms
+    share = config.barge_in_share
+    if share is None:
+        share = 1 / config.barge_in_every if config.barge_in_every else 0.0
+    cut_ms = start_ms + config.barge_in_after_ms
+    return (speech.ms + share * cut_ms + (1 - share) * whole_ms) / 1000
 
 
 def _warnings(
@@ -257,7 +188,9 @@ def _warnings(
     if known is None:
         found.append("The providers' delays are unknown: no added latency is given.")
     if config.spawn and not environment.server_cores:
-        found.append("One core for everything: server and generator disturbed each other.")
+        found.append("Too few cores: servers and generator disturbed each other.")
+    if set(environment.server_cores) & set(environment.generator_cores):
+        found.append("The generator shared the servers' cores: it took from what they could do.")
     if speech.cut_lead_ms + speech.cut_tail_ms > 0:
         found.append(
             f"Silence of {speech.cut_lead_ms:.0f} ms before and {speech.cut_tail_ms:.0f} ms after "

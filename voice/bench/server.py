@@ -1,4 +1,4 @@
-"""The server under test: start it, ask what it knows of its delays."""
+"""The servers under test: start them, ask what they know of their delays."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import IO
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,6 +23,11 @@ ASK_LIMIT_S = 5.0
 
 
 # --- asking it ----------------------------------------------------------------------------------
+
+
+def websocket_urls(urls: str) -> tuple[str, ...]:
+    """The addresses of a list with commas between them, with ws or wss."""
+    return tuple(websocket_url(url.strip()) for url in urls.split(","))
 
 
 def websocket_url(url: str) -> str:
@@ -89,20 +94,27 @@ class Started(msgspec.Struct, frozen=True):
     """What it is pinned to; empty: nothing."""
 
 
-def split_cores(wanted: tuple[int, ...]) -> tuple[set[int], set[int]]:
-    """Cores of the server and of the generator; both empty where there are too few to share out.
+def split_cores(wanted: tuple[int, ...], servers: int = 1) -> tuple[list[set[int]], set[int]]:
+    """The cores of each server, and those of the generator; all empty where there are too few.
+
+    With just as many cores as servers, each server has its own and the generator shares them all.
 
     Raises:
-        BenchError: If a wanted core does not exist.
+        BenchError: If a wanted core does not exist, or one server would get none.
     """
+    nowhere: tuple[list[set[int]], set[int]] = ([set() for _ in range(servers)], set())
     if not hasattr(os, "sched_getaffinity"):
-        return set(), set()
+        return nowhere
     here = os.sched_getaffinity(0)
     if not set(wanted) <= here:
         raise BenchError(f"server_cores must be among {sorted(here)}, got {list(wanted)}")
-    server = set(wanted) or {min(here)}
-    rest = here - server
-    return (server, rest) if rest else (set(), set())
+    if wanted and len(wanted) < servers:
+        raise BenchError(f"server_cores must name a core for each of {servers} servers")
+    chosen = [*wanted] or sorted(here)[:servers]
+    if len(chosen) < servers or len(here) == 1:
+        return nowhere
+    rest = here - set(chosen)
+    return [set(chosen[n::servers]) for n in range(servers)], rest or here
 
 
 def _free_port() -> int:
@@ -112,19 +124,34 @@ def _free_port() -> int:
 
 
 @asynccontextmanager
-async def started(config: BenchConfig) -> AsyncGenerator[Started, None]:
-    """`kaiwa serve` on a free port, ready when this returns, stopped with SIGTERM afterwards.
+async def started(config: BenchConfig) -> AsyncGenerator[tuple[Started, ...], None]:
+    """As many servers as are asked for, ready when this returns, stopped with SIGTERM afterwards.
 
     The calling process, and with it every generator it starts, is moved to the other cores.
 
     Raises:
-        BenchError: If it does not become ready; the message holds the end of its output.
+        BenchError: If one does not become ready; the message holds the end of its output.
     """
+    server_cores, generator_cores = split_cores(config.server_cores, config.servers)
+    before = os.sched_getaffinity(0) if generator_cores else set()
+    async with AsyncExitStack() as stack:
+        if before:
+            stack.callback(os.sched_setaffinity, 0, before)
+        servers = [
+            await stack.enter_async_context(_started(config, cores, generator_cores))
+            for cores in server_cores
+        ]
+        yield tuple(servers)
+
+
+@asynccontextmanager
+async def _started(
+    config: BenchConfig, server_cores: set[int], generator_cores: set[int]
+) -> AsyncGenerator[Started, None]:
+    """`kaiwa serve` on a free port."""
     port = _free_port()
     command = [sys.executable, "-m", "voice.cli", "serve", "--profile", config.profile]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    server_cores, generator_cores = split_cores(config.server_cores)
-    before = os.sched_getaffinity(0) if server_cores else set()
     with tempfile.TemporaryFile() as output:
         # A child inherits its parent's cores, before it can start a thread on another one.
         if server_cores:
@@ -146,8 +173,6 @@ async def started(config: BenchConfig) -> AsyncGenerator[Started, None]:
             raise BenchError(f"{error}\n{_last_words(process, output)}") from None
         finally:
             await _stop(process)
-            if before:
-                os.sched_setaffinity(0, before)
 
 
 async def _until_ready(process: Process, address: str) -> None:

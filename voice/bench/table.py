@@ -4,17 +4,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from voice.bench import compare
+from voice.bench.distribution import PERCENTILES
 from voice.bench.figures import MEANINGS
-from voice.bench.html import NO_FAULT, PERCENTILES
+from voice.bench.html import NO_FAULT
 from voice.bench.report import BenchReport, Step
+
+HEADS = {"p999": "p99.9"}
 
 
 def render(report: BenchReport) -> RenderableType:
     """Figures, counts and warnings, for `rich.print`."""
     parts: list[RenderableType] = [_figures(report), _steps(report)]
     for step in report.steps:
-        for text in dict.fromkeys((*step.error_texts, *step.closed_texts)):
+        for text in dict.fromkeys((*step.error_texts, *step.closed_texts, *step.refused_texts)):
             parts.append(Text(f"{step.name}: {text}", style="red"))
+    if report.ramp is not None:
+        parts.append(Text(str(report.ramp), style="bold"))
     parts.append(Text(f"known delays: {_known(report)}", style="dim"))
     parts += [Text(text, style="yellow") for text in report.warnings]
     return Group(*parts)
@@ -31,7 +37,7 @@ def _figures(report: BenchReport) -> Table:
     table.add_column("callers", justify="right")
     table.add_column("turns", justify="right")
     for share in PERCENTILES:
-        table.add_column(share, justify="right")
+        table.add_column(HEADS.get(share, share), justify="right")
     for name in MEANINGS:
         for step in report.steps:
             if (values := step.figures.get(name)) is not None:
@@ -43,12 +49,11 @@ def _figures(report: BenchReport) -> Table:
 
 def _steps(report: BenchReport) -> Table:
     table = Table(title_justify="left")
-    for name in ("callers", "turns", "troubles", "late p99 ms"):
+    heads = ("callers", "turns", "troubles", "late p99 ms", "CPU ms/s each", "cores", "MiB each")
+    for name in (*heads, "loop lag p99 ms", "load"):
         table.add_column(name, justify="right" if name != "troubles" else "left")
-    for name in ("CPU ms/s each", "cores", "MiB each"):
-        table.add_column(name, justify="right")
     for step in report.steps:
-        use = step.server
+        use, lag = step.server, step.loop_lag
         costs = ["", "", ""]
         if use is not None:
             costs = [
@@ -57,9 +62,33 @@ def _steps(report: BenchReport) -> Table:
                 _shown(use.memory_per_session_mb),
             ]
         late = Text(f"{step.lag_ms.p99:.2f}", style="" if step.is_trusted else "bold red")
-        planned = str(step.counts.planned)
-        table.add_row(str(step.callers), planned, _troubles(step), late, *costs)
+        callers = str(step.callers)
+        if report.config.churn:
+            callers = f"{step.mean_callers:.1f} ({step.calls} calls)"
+        # The probe's histogram knows between which of its bounds a lag lies: at most so much.
+        lagging = "" if lag is None else "> all" if lag.p99_ms is None else f"≤ {lag.p99_ms:g}"
+        parts: list[RenderableType] = [callers, str(step.counts.planned), _troubles(step), late]
+        table.add_row(*parts, *costs, lagging, f"{step.load_average:.1f}")
     return table
+
+
+def render_comparison(baseline: compare.Baseline, lines: list[compare.Line]) -> RenderableType:
+    """Each ratio beside its baseline, and whether it is worse."""
+    table = Table(title="Ratios, beside the baseline", title_justify="left")
+    for name in ("", "", "baseline", "at most", "now", ""):
+        table.add_column(name, justify="left" if not name else "right")
+    for line in lines:
+        verdict = Text("ok", style="green")
+        if line.now is None:
+            verdict = Text("not measured: the generator was late itself", style="yellow")
+        elif line.is_worse:
+            verdict = Text("worse", style="bold red")
+        elif line.now * baseline.tolerances.get(line.name, 1.0) < line.baseline:
+            verdict = Text("better: write a new baseline", style="cyan")
+        now = "–" if line.now is None else f"{line.now:.2f}"
+        meaning = compare.MEANINGS[line.name]
+        table.add_row(line.name, meaning, f"{line.baseline:.2f}", f"{line.limit:.2f}", now, verdict)
+    return Group(table, Text(f"baseline: {baseline.measured_on}", style="dim"))
 
 
 def _shown(value: float | None) -> str:

@@ -3,190 +3,36 @@
     pause --gap--> speak --last frame--> listen --answer done and played--> pause
                      ^                      |
                      +---- cuts in ---------+   the next question begins inside this answer
+                                            |
+                                            +-- after the last turn --> gone
 
 Times are seconds on one monotonic clock. Frames come with their due time, server events with the
-time they arrived at. The player is a model:
-real time from the first audio plus a small start buffer.
+time they arrived at.
 """
 
 from enum import StrEnum
 from typing import Any
 
-import msgspec
+from voice.bench.player import Player
+from voice.bench.turn import EXTENSIONS_EVENT_ID, Outcome, Plan, Turn
+from voice.bench.wire_events import ServerEvent, WireError
 
-EXTENSIONS_EVENT_ID = "bench-extensions"
-"""Of the session.update that asks for `kaiwa.*`; an error that answers it is expected."""
 _KEPT_ERRORS = 20
 
 
-class Outcome(StrEnum):
-    """How a turn ended, seen by the caller."""
+class Leaving(StrEnum):
+    """How a caller hangs up."""
 
-    COMPLETED = "completed"
-    CUT = "cut"
-    """The caller's next question cut the answer off, as planned."""
-    LOST = "lost"
-    """No audio within the timeout, or the connection went away."""
-    STALLED = "stalled"
-    """The answer began and neither went on nor ended within the timeout."""
-    SILENT = "silent"
-    """An answer without audio."""
-    FAILED = "failed"
-    """An answer that did not end as completed although nobody cut in."""
-
-
-class Span(msgspec.Struct, frozen=True):
-    """One part of a turn as the server counts it (`kaiwa.turn.timeline`)."""
-
-    name: str
-    ms: float
-
-
-class _Response(msgspec.Struct, frozen=True):
-    id: str = ""
-    status: str = ""
-
-
-class _Error(msgspec.Struct, frozen=True):
-    message: str = ""
-    code: str | None = None
-    event_id: str | None = None
-
-
-class _TurnDetection(msgspec.Struct, frozen=True):
-    silence_duration_ms: float | None = None
-
-
-class _Input(msgspec.Struct, frozen=True):
-    turn_detection: _TurnDetection | None = None
-
-
-class _Audio(msgspec.Struct, frozen=True):
-    input: _Input | None = None
-
-
-class _Session(msgspec.Struct, frozen=True):
-    audio: _Audio | None = None
-
-
-class ServerEvent(msgspec.Struct, frozen=True):
-    """The fields of a server event that matter here; all others are skipped."""
-
-    type: str
-    item_id: str | None = None
-    response_id: str | None = None
-    delta: str | None = None
-    text: str | None = None
-    response: _Response | None = None
-    session: _Session | None = None
-    error: _Error | None = None
-    spans: tuple[Span, ...] = ()
-
-    @property
-    def silence_ms(self) -> float | None:
-        """Of an event about the session: how long a caller must be silent to have ended."""
-        audio = self.session.audio if self.session is not None else None
-        detection = audio.input.turn_detection if audio is not None and audio.input else None
-        return detection.silence_duration_ms if detection is not None else None
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller is going to do."""
-
-    turns: int
-    warmup_turns: int
-    speech_frames: int
-    gaps: tuple[float, ...]
-    """Seconds before each question, used round and round."""
-    barge_in_every: int = 0
-    barge_in_after: float = 0.6
-    start_buffer: float = 0.06
-    timeout: float = 15.0
-    bytes_per_second: int = 48_000
-    """Of the answer's audio format."""
-
-
-class Player:
-    """What the caller hears: audio in real time after a start buffer.
-
-    arrivals  |x.x.x.x........x.x.x
-    heard       |-------|  dry |----|      one underrun
-    """
-
-    def __init__(self, start_buffer: float) -> None:
-        self._start_buffer = start_buffer
-        self.received = 0.0
-        self.starts_at: float | None = None
-        self._ends_at = 0.0
-        self.stopped_at: float | None = None
-        self.underruns = 0
-        self.dry = 0.0
-        """Seconds of silence inside the answer."""
-
-    def add(self, now: float, seconds: float) -> None:
-        """Audio arrived. After `stop` it is thrown away."""
-        if self.stopped_at is not None:
-            return
-        if self.starts_at is None:
-            self.starts_at = self._ends_at = now + self._start_buffer
-        elif now > self._ends_at:
-            self.underruns += 1
-            self.dry += now - self._ends_at
-            self._ends_at = now
-        self.received += seconds
-        self._ends_at += seconds
-
-    def stop(self, now: float) -> None:
-        self.stopped_at = now
-
-    def heard(self, now: float) -> float:
-        """Seconds of the answer's audio played by `now`."""
-        at = now if self.stopped_at is None else min(now, self.stopped_at)
-        return max(0.0, self.received - max(0.0, self._ends_at - at))
-
-    def is_playing(self, now: float) -> bool:
-        return self.stopped_at is None and self.starts_at is not None and now < self._ends_at
-
-
-class Turn(msgspec.Struct, kw_only=True):
-    """What happened in one turn; times are None until it did."""
-
-    number: int
-    measured: bool
-    onset: float
-    """When the first frame of speech was due."""
-    player: Player
-    end: float | None = None
-    """When the last one was: the end of speech."""
-    item_ids: list[str] = msgspec.field(default_factory=list)
-    """The utterance; several if the server split it."""
-    speech_started: float | None = None
-    partial: float | None = None
-    final: float | None = None
-    response_id: str = ""
-    answer_item_id: str = ""
-    first_audio: float | None = None
-    last_audio: float | None = None
-    last_news: float | None = None
-    done: float | None = None
-    status: str = ""
-    cut_at: float | None = None
-    """When the first frame of the next question was due that cut this answer off."""
-    missed_cut: bool = False
-    """The answer was over before the caller could cut in."""
-    false_cuts: int = 0
-    """Times the server heard the caller speak into the answer although they were silent."""
-    extra_responses: int = 0
-    late_audio: int = 0
-    """Pieces of audio after the answer's audio was done or cancelled."""
-    outcome: Outcome | None = None
-    spans: tuple[Span, ...] = ()
+    POLITELY = "politely"
+    RUDELY = "rudely"
+    """Without a close frame: a train in a tunnel, a tab that was killed."""
 
 
 class _Doing(StrEnum):
     PAUSE = "pause"
     SPEAK = "speak"
     LISTEN = "listen"
+    GONE = "gone"
 
 
 class Caller:
@@ -210,12 +56,28 @@ class Caller:
         """Measured turns that are over."""
         self.finished = False
         """All of them are, or the connection is gone. Else the caller goes on: the load stays."""
+        self.leaving: Leaving | None = None
+        """The call is over by plan; whoever holds the connection hangs up so."""
 
     # --- the microphone's side ---------------------------------------------------------------
 
     def open_window(self) -> None:
         """Turns that begin from now on are measured, once the warm-up is over."""
         self._window_is_open = True
+
+    def close_window(self) -> None:
+        """Turns that begin from now on are not measured any more."""
+        self._window_is_open = False
+
+    @property
+    def is_settled(self) -> bool:
+        """No figure is still to come of a turn that is measured."""
+        if self.closed_with is not None or self.leaving is not None or not self.turns:
+            return True
+        last, before = self.turns[-1], self.turns[-2:-1]
+        # What follows a cut belongs to the answer that was cut: wait for one turn more.
+        awaited = last.measured or any(t.measured and t.outcome is Outcome.CUT for t in before)
+        return last.outcome is not None or not awaited
 
     def next_frame(self, due: float) -> int | None:
         """Which frame of the utterance to send at `due`; None: background."""
@@ -247,23 +109,39 @@ class Caller:
         turn = self.turns[-1]
         assert turn.end is not None
         starts_at = turn.player.starts_at
-        every = self._plan.barge_in_every
-        wants_to_cut = every > 0 and (turn.number + 1) % every == 0
+        is_last = turn.number == self._plan.hangs_up_after
+        wants_to_cut = not is_last and self._plan.cuts_in(turn.number + 1)
+        wants_away = is_last and self._plan.is_rude
         waited_since = max(turn.end, turn.last_news or turn.end)
         if turn.done is not None and not turn.player.is_playing(due):
             turn.missed_cut = wants_to_cut and turn.first_audio is not None
             self._finish(turn, due, _outcome_of_done(turn))
-        elif wants_to_cut and starts_at is not None and not turn.false_cuts:
+        elif (wants_to_cut or wants_away) and starts_at is not None and not turn.false_cuts:
             if due >= starts_at + self._plan.barge_in_after:
-                turn.cut_at = due
-                self._conclude(turn, Outcome.CUT)
-                self._begin(due)
+                self._break_in(turn, due)
         elif due > waited_since + self._plan.timeout and not turn.player.is_playing(due):
             lost = turn.first_audio is None
             self._finish(turn, due, Outcome.LOST if lost else Outcome.STALLED)
 
+    def _break_in(self, turn: Turn, due: float) -> None:
+        if turn.number == self._plan.hangs_up_after:
+            self._conclude(turn, Outcome.HUNG_UP)
+            self._leave()
+            return
+        turn.cut_at = due
+        self._conclude(turn, Outcome.CUT)
+        self._begin(due)
+
+    def _leave(self) -> None:
+        self._doing = _Doing.GONE
+        self.leaving = Leaving.RUDELY if self._plan.is_rude else Leaving.POLITELY
+        self.finished = True
+
     def _finish(self, turn: Turn, due: float, outcome: Outcome) -> None:
         self._conclude(turn, outcome)
+        if turn.number == self._plan.hangs_up_after:
+            self._leave()
+            return
         self._doing = _Doing.PAUSE
         self._next_onset = due + self._plan.gaps[turn.number % len(self._plan.gaps)]
 
@@ -386,7 +264,7 @@ class Caller:
             turn.status = event.response.status
 
     def _error(self, event: ServerEvent) -> None:
-        error = event.error or _Error()
+        error = event.error or WireError()
         if error.event_id == EXTENSIONS_EVENT_ID:
             return
         self.error_count += 1

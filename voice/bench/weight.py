@@ -1,7 +1,8 @@
-"""CPU and memory of a process and its descendants, from /proc."""
+"""CPU and memory of processes and their descendants, from /proc."""
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -65,3 +66,16 @@ def weigh(pid: int) -> Weight | None:
             ticks += sum(int(field) for field in stat[11:15])
             memory += _memory(member)
     return Weight(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), memory, len(pids))
+
+
+def weigh_all(pids: Sequence[int]) -> Weight | None:
+    """Several together; None where there are none, or one of them cannot be weighed."""
+    weights = [weight for pid in pids if (weight := weigh(pid)) is not None]
+    if not weights or len(weights) < len(pids):
+        return None
+    return Weight(
+        weights[-1].at,
+        sum(weight.cpu for weight in weights),
+        sum(weight.memory for weight in weights),
+        sum(weight.processes for weight in weights),
+    )

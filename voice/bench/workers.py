@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from voice.bench.config import BenchError
-from voice.bench.worker import Message, Task
+from voice.bench.task import Message, Task
 
 RESULT_LIMIT_BYTES = 1 << 30
 """A worker's result is one line."""
