@@ -2,6 +2,7 @@
 # make test                     set up, then lint, types and the whole test suite
 # make lint format typecheck    one of these alone; format rewrites
 # make coverage                 the test suite, and which lines it ran
+# make bench bench-check        how many callers this machine holds; whether it got worse (a minute)
 # make up down logs             docker compose, with what COMPOSE_PROFILES in .env says
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 
 EDITABLE := $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 
-.PHONY: run test lint format typecheck coverage up down logs lock lock-tts clean
+.PHONY: run test lint format typecheck coverage bench bench-check up down logs lock lock-tts clean
 
 # The samples are for a first look: an index that is there already stays as it is.
 run: .venv/run.stamp
@@ -40,6 +41,12 @@ coverage: .venv/dev.stamp
 	tests/semantic/setup.sh
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --skip-covered
+
+bench: .venv/run.stamp
+	$(BIN)/kaiwa bench --callers 25 --ramp --turns 3 --warmup 1
+
+bench-check: .venv/run.stamp
+	$(BIN)/kaiwa bench --compare voice/bench/baseline.json
 
 up:
 	docker compose up -d --build

@@ -1,8 +1,10 @@
-"""`kaiwa bench` on the terminal: how fast, how many callers a core holds, and whether it got worse.
+"""`kaiwa bench` on the terminal: how fast, how many callers a core holds, whether it got worse.
 
-kaiwa bench --callers 1,10,25                    latency at these loads
-kaiwa bench --callers 25 --ramp                  25, 50, 75, ... until a promise breaks
-kaiwa bench --compare voice/bench/baseline.json  ratios beside the committed ones; exit status 1
+What it can be asked for:
+
+    kaiwa bench --callers 1,10,25                    latency at these loads
+    kaiwa bench --callers 25 --ramp                  25, 50, 75, ... until a promise breaks
+    kaiwa bench --compare voice/bench/baseline.json  ratios beside the committed ones; exit status 1
 """
 
 import asyncio
@@ -91,7 +93,10 @@ def bench(
     ] = "",
     write_baseline: Annotated[str, typer.Option(help="Write today's ratios here.")] = "",
     processes: Annotated[int, typer.Option(help="Processes that play the callers.")] = 1,
-    ramp_s: Annotated[float, typer.Option(help="Seconds over which the callers connect.")] = 1.0,
+    ramp_s: Annotated[
+        float | None,
+        typer.Option(help="Seconds over which the callers connect; default: a turn's length."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of arrivals and of the gaps between turns.")] = 1,
 ) -> None:
     """Measure latency as callers feel it, and how many of them a core holds.

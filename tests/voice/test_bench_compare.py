@@ -72,7 +72,7 @@ def test_the_trouble_of_a_single_round_is_trouble() -> None:
 
 
 def test_a_late_generator_leaves_latencies_out_and_costs_in() -> None:
-    found = ratios([round_of(10, 80, late_ms=9.0)])
+    found = ratios([round_of(10, 80, late_ms=16.0)])
     assert set(found) == {"cpu_per_call", "memory_per_call", "troubles"}
     line = compared(BASELINE, found)[0]
     assert (line.name, line.now, line.is_worse) == ("added_growth", None, False)

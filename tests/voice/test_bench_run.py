@@ -251,7 +251,8 @@ def weight(memory_mib: float, at: float = 0.0) -> Weight:
 
 
 def memory_each(idle: float, closed: float, callers: int, callers_before: int) -> float | None:
-    use = server_use(weight(idle), weight(idle), weight(closed, 1.0), callers, callers_before)
+    is_most = callers > callers_before
+    use = server_use(weight(idle), weight(idle), weight(closed, 1.0), callers, is_most=is_most)
     assert use is not None
     return use.memory_per_session_mb
 
@@ -443,3 +444,23 @@ def test_each_server_has_its_own_core_and_the_generator_what_is_left() -> None:
     assert split_cores((), len(here) + 1) == ([set()] * (len(here) + 1), set())
     with pytest.raises(BenchError, match="a core for each of 2 servers"):
         split_cores((here[0],), 2)
+
+
+def test_callers_begin_as_strangers_do_spread_over_the_length_of_a_turn() -> None:
+    async def go() -> BenchReport:
+        async with serving(ScriptedServer()) as url:
+            config = BenchConfig(
+                url=url,
+                callers=(3,),
+                turns=1,
+                warmup_turns=0,
+                barge_in_every=0,
+                gap_ms=400,
+                known=KnownDelays(),
+            )
+            return await measure(config)
+
+    turns = asyncio.run(go()).steps[0].turns
+    # A turn is 2 s of speech, 0.3 s until the answer, 1.2 s of it, and the gap.
+    first, second, third = sorted(turn.at_s for turn in turns)
+    assert second - first > 0.6 and third - second > 0.6

@@ -10,7 +10,7 @@ TURN_S = 5.0
 
 
 def calls_of(callers: int = 50, until_s: float = 2_000.0, **changes: object) -> list[Call]:
-    config = BenchConfig(**{"churn": 4.0, **changes})  # type: ignore[arg-type]
+    config = BenchConfig(**{"churn": 4.0, "ramp_s": 1.0, **changes})  # type: ignore[arg-type]
     return list(arriving(config, callers, turn_s=TURN_S, until_s=until_s))
 
 

@@ -14,7 +14,8 @@ from voice.bench.speech import made_speech
 from voice.bench.step import load_average, measure_step
 
 GAP_MS = 200.0
-"""Short: a check has a minute."""
+RAMP_S = 2.0
+"""Short, as a check has a minute; for the same reason every answer is cut off."""
 
 
 async def check(
@@ -38,12 +39,13 @@ async def measure_rounds(
         spawn=True,
         turns=baseline.turns,
         warmup_turns=0,
-        barge_in_every=2,
+        barge_in_every=1,
         barge_in_share=None,
         churn=0.0,
         rude_share=0.0,
         ramp=False,
         gap_ms=GAP_MS,
+        ramp_s=RAMP_S,
     )
     loads = [baseline.few, baseline.many] * baseline.rounds
     rounds, most_before = [], 0

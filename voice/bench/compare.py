@@ -34,8 +34,9 @@ TOLERANCES = {
     "memory_per_call": 1.5,
     "troubles": 1.0,
 }
-LATENCIES = ("added_growth", "stop_growth")
-"""Of no worth where the generator was late itself."""
+LATE_LIMIT_MS = 15.0
+"""p99 of the generator's lateness above which a round has no latencies. More than figures of their
+own worth may have: it is added to few callers and to many alike."""
 ADDED_FLOOR_MS = 10.0
 STOP_FLOOR_MS = 40.0
 """Below these, a latency is one frame or two, and its ratio to another one chance."""
@@ -46,8 +47,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     few: int = 5
     many: int = 25
-    turns: int = 2
-    """Of each caller in a round."""
+    turns: int = 1
+    """Of each caller in a round; each is cut off by the next question."""
     rounds: int = 3
     measured_on: str = ""
     """Where and when; for readers."""
@@ -107,12 +108,14 @@ def ratios(rounds: Iterable[Round]) -> dict[str, float]:
     # Memory is given back to nobody: only the first of many callers shows what they take.
     # Trouble of a single round is trouble.
     pick = {"memory_per_call": max, "troubles": max}
-    return {name: round(pick.get(name, median)(values), 3) for name, values in found.items()}
+    return {
+        name: round(pick.get(name, median)(found[name]), 3) for name in MEANINGS if name in found
+    }
 
 
 def _ratios_of(one: Round) -> dict[str, float]:
     found = {"troubles": troubles(one.few) + troubles(one.many)}
-    if one.few.is_trusted and one.many.is_trusted:
+    if max(one.few.lag_ms.p99, one.many.lag_ms.p99) <= LATE_LIMIT_MS:
         for name, figure, floor_ms in (
             ("added_growth", "added_p95_ms", ADDED_FLOOR_MS),
             ("stop_growth", "barge_in_stop_p95_ms", STOP_FLOOR_MS),

@@ -85,8 +85,9 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What a caller's player holds back before it starts; running dry after that is an underrun."""
     timeout_s: float = 15.0
     """From the end of speech to first audio, or from one piece of an answer to the next."""
-    ramp_s: float = 1.0
-    """Over which the callers of a step connect."""
+    ramp_s: float | None = None
+    """Over which the callers of a step connect. None: the length of a turn, so that they are
+    spread over it as strangers are; when all begin at once, all are answered at once."""
     known: KnownDelays | None = None
     """Delays known beforehand. None: asked of the server's `GET /api/bench/known-delays`."""
     extensions: bool = True
@@ -124,7 +125,7 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "frame_ms": (self.frame_ms, 5, 1_000),
             "start_buffer_ms": (self.start_buffer_ms, 0, 5_000),
             "timeout_s": (self.timeout_s, 0.1, 600),
-            "ramp_s": (self.ramp_s, 0, 3_600),
+            "ramp_s": (self.ramp_s or 0, 0, 3_600),
             "processes": (self.processes, 1, 64),
             "barge_in_share": (self.barge_in_share or 0, 0, 1),
             "churn": (self.churn, 0, 10_000),

@@ -98,6 +98,7 @@ class Generator:
         self._lines: list[tuple[int, Line]] = []
         self._refused: list[str] = []
         self._late_arrivals = Tally()
+        self._ramp_s = config.ramp_s or 0.0
         self._began_at = 0.0
         self._opened_at: float | None = None
         self._window_is_over = False
@@ -113,14 +114,14 @@ class Generator:
         self._began_at = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for call in self._task.calls:
-                if call.at_s <= self._task.config.ramp_s:
+                if call.at_s <= self._ramp_s:
                     group.create_task(self._arrive(call))
 
     async def receive_arrivals(self) -> None:
         """Everybody else, when they are due and not when there is time."""
         async with asyncio.TaskGroup() as group:
             for call in self._task.calls:
-                if call.at_s > self._task.config.ramp_s:
+                if call.at_s > self._ramp_s:
                     group.create_task(self._arrive(call))
 
     async def _arrive(self, call: Call) -> None:

@@ -94,7 +94,8 @@ async def targeted(
                 raise BenchError(f"server_pid: there is no process {pid} in /proc")
         known, known_source = await known_delays(config, urls[0])
         target = Target(urls=urls, known=known)
-        turn_s = await _prime(config, target, speech) if pids or config.churn else 0.0
+        wants_turn = config.churn > 0 or (config.ramp_s is None and max(config.callers) > 1)
+        turn_s = await _prime(config, target, speech) if pids or wants_turn else 0.0
         target = msgspec.structs.replace(
             target, pids=pids, turn_s=turn_s, idle=weigh_all(pids) if pids else None
         )
@@ -104,6 +105,8 @@ async def targeted(
 async def _steps(
     config: BenchConfig, target: Target, ceilings: tuple[Ceiling, ...], on_progress: OnProgress
 ) -> tuple[list[Step], Ramp | None]:
+    if config.ramp_s is None:
+        config = msgspec.structs.replace(config, ramp_s=target.turn_s)
     most_before = done = 0
     planned = len(config.callers) if not config.ramp or len(config.callers) > 1 else 0
 

@@ -34,9 +34,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 def staying(config: BenchConfig, callers: int) -> tuple[Call, ...]:
     """Callers who come in evenly over `ramp_s` and stay."""
-    rng = _rng(config, callers)
+    rng, ramp_s = _rng(config, callers), config.ramp_s or 0.0
     return tuple(
-        Call(number=number, at_s=config.ramp_s * number / callers, cuts=_cuts(config, rng))
+        Call(number=number, at_s=ramp_s * number / callers, cuts=_cuts(config, rng))
         for number in range(callers)
     )
 
@@ -49,10 +49,10 @@ def arriving(
     Args:
         turn_s: From one question to the next, on average.
     """
-    rng = _rng(config, callers)
-    due = [config.ramp_s * number / callers for number in range(callers)]
+    rng, ramp_s = _rng(config, callers), config.ramp_s or 0.0
+    due = [ramp_s * number / callers for number in range(callers)]
     mean_gap_s = config.churn * turn_s / callers
-    at_s = config.ramp_s
+    at_s = ramp_s
     while True:
         at_s += mean_gap_s if config.arrivals == "even" else rng.expovariate(1 / mean_gap_s)
         if at_s >= until_s:

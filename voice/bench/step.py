@@ -102,7 +102,9 @@ async def measure_step(
             refused=len(refused),
         ),
         lag_ms=lag,
-        server=server_use(target.idle, seen.opened, seen.closed, mean_callers, most_before),
+        server=server_use(
+            target.idle, seen.opened, seen.closed, mean_callers, is_most=callers > most_before
+        ),
         loop_lag=seen.loop_lag,
         load_average=load_average(),
         error_texts=tuple(t for result in seen.results for t in result.error_texts)[:KEPT_TEXTS],
@@ -166,7 +168,9 @@ def _tasks(config: BenchConfig, callers: int, target: Target) -> list[Task]:
         window_s = config.turns * target.turn_s
         warmup_s = config.warmup_turns * target.turn_s
         # The load stays until the last measured turn is over, lost ones included.
-        until_s = config.ramp_s + warmup_s + window_s + 2 * target.turn_s + config.timeout_s
+        until_s = (
+            (config.ramp_s or 0.0) + warmup_s + window_s + 2 * target.turn_s + config.timeout_s
+        )
         calls = arriving(config, callers, turn_s=target.turn_s, until_s=until_s)
     else:
         calls = staying(config, callers)
@@ -190,11 +194,12 @@ def server_use(
     opened: Weight | None,
     closed: Weight | None,
     callers: float,
-    most_before: int,
+    *,
+    is_most: bool,
 ) -> ServerUse | None:
     """Args:
     callers: That were there, on average.
-    most_before: The most that a step before this one had.
+    is_most: No step before this one had as many; else theirs hide what these take.
     """
     if idle is None or opened is None or closed is None or callers <= 0:
         return None
@@ -205,8 +210,6 @@ def server_use(
         cpu_cores=round(cores, 4),
         memory_before_mb=round(idle.memory / MIB, 2),
         memory_mb=round(closed.memory / MIB, 2),
-        memory_per_session_mb=(
-            round(taken_mb / callers, 3) if taken_mb > 0 and callers > most_before else None
-        ),
+        memory_per_session_mb=(round(taken_mb / callers, 3) if taken_mb > 0 and is_most else None),
         processes=closed.processes,
     )
