@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -160,7 +161,7 @@ def _measure(config: "BenchConfig") -> None:
 
 
 def _compare(config: "BenchConfig", path: str) -> int:
-    from voice.bench.check import check
+    from voice.bench.check import check, measure_rounds
     from voice.bench.compare import read_baseline
     from voice.bench.table import render_comparison
 
@@ -170,7 +171,8 @@ def _compare(config: "BenchConfig", path: str) -> int:
         complaints.print("Worse than the baseline: measuring once more.", style="yellow")
 
     with _bar() as show:
-        lines = asyncio.run(check(baseline, config, show, retrying))
+        measured = partial(measure_rounds, baseline, config, show)
+        lines = asyncio.run(check(baseline, measured, retrying))
     console.print(render_comparison(baseline, lines))
     return int(any(line.is_worse for line in lines))
 

@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -6,6 +7,7 @@ from rich.console import Console
 
 from tests.voice.test_bench_report import step_of
 from voice.bench.calibration import unit_s
+from voice.bench.check import check
 from voice.bench.compare import (
     MEANINGS,
     TOLERANCES,
@@ -128,3 +130,21 @@ def test_the_committed_baseline_has_every_ratio_with_its_tolerance() -> None:
 
 def test_the_bare_minimum_of_a_call_takes_some_cpu_and_less_than_a_core() -> None:
     assert 0 < unit_s() < 1
+
+
+def checked(*tries: Round) -> tuple[list[str], int]:
+    """What is worse in the end, and how often it was measured again."""
+    left, retries = list(tries), []
+
+    async def measure() -> list[Round]:
+        return [left.pop(0)]
+
+    lines = asyncio.run(check(BASELINE, measure, lambda: retries.append(1)))
+    assert not left
+    return [line.name for line in lines if line.is_worse], len(retries)
+
+
+def test_what_holds_is_measured_once_and_what_is_worse_once_more() -> None:
+    assert checked(round_of(10, 20)) == ([], 0)
+    assert checked(round_of(10, 90), round_of(10, 20)) == ([], 1)
+    assert checked(round_of(10, 90), round_of(10, 80, cpu_ms=30)) == (["added_growth"], 1)

@@ -56,6 +56,7 @@ def test_the_wait_for_the_final_is_what_the_silence_does_not_explain(
 ) -> None:
     found = turn_figures(turn(), caller=0, opened_at=0.0, silence_ms=silence_ms)
     assert (found.final_ms, found.final_wait_ms) == (500.0, wait_ms)
+    assert found.tts_wait_ms == (None if wait_ms is None else wait_ms + 100)
     lost = turn_figures(turn(final=None), caller=0, opened_at=0.0, silence_ms=silence_ms)
     assert lost.final_wait_ms is None
 

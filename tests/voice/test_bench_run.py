@@ -18,6 +18,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from voice.bench.check import measure_rounds
+from voice.bench.compare import Baseline, ratios
 from voice.bench.config import BenchConfig, BenchError, KnownDelays
 from voice.bench.generator import Servers
 from voice.bench.report import BenchReport, read_report
@@ -52,6 +54,7 @@ class ScriptedServer:
         self.truncations: list[int] = []
         self.close_codes: list[int | None] = []
         self.keys: set[str] = set()
+        self.silences_ms: set[int | None] = set()
 
     def admit(self, connection: ServerConnection, request: Request) -> Response | None:
         if request.path == "/api/bench/known-delays":
@@ -87,6 +90,8 @@ class ScriptedServer:
                     refusal = {"message": "unknown include", "event_id": event["event_id"]}
                     await send("error", error=refusal)
                 elif event["type"] == "session.update":
+                    asked = event["session"]["audio"]["input"]["turn_detection"]
+                    self.silences_ms.add(asked.get("silence_duration_ms"))
                     detection = {"type": "server_vad", "silence_duration_ms": ENDPOINT_MS}
                     session = {"audio": {"input": {"turn_detection": detection}}}
                     await send("session.updated", session=session)
@@ -150,12 +155,18 @@ async def serving(server: ScriptedServer) -> AsyncGenerator[str, None]:
         yield f"http://127.0.0.1:{port}/v1/realtime"
 
 
-def test_a_run_measures_what_a_scripted_server_does(tmp_path: Path) -> None:
-    server = ScriptedServer(extra_ms=100.0)
-    wav = tmp_path / "said.wav"
+def said(folder: Path) -> Path:
+    """0.8 s of tone."""
+    wav = folder / "said.wav"
     with wave.open(str(wav), "wb") as file:
         file.setparams((1, 2, 24_000, 0, "NONE", ""))
         file.writeframes((8_000 * np.sin(np.arange(19_200) / 5)).astype("<i2").tobytes())
+    return wav
+
+
+def test_a_run_measures_what_a_scripted_server_does(tmp_path: Path) -> None:
+    server = ScriptedServer(extra_ms=100.0)
+    wav = said(tmp_path)
     seen: list[Progress] = []
 
     async def go() -> BenchReport:
@@ -203,6 +214,7 @@ def test_a_run_measures_what_a_scripted_server_does(tmp_path: Path) -> None:
     assert step.server.cpu_cores > 0
     assert seen[-1] == Progress(0, 1, 2, 4, 4)
     assert server.keys == {"Bearer s3cret"}
+    assert server.silences_ms == {ENDPOINT_MS}, "known delays hold for the silence they name"
     assert server.close_codes == [1000, 1000, 1000]  # The first one weighs nothing.
     assert "s3cret" not in (tmp_path / "bench.json").read_text()
     assert "s3cret" not in (tmp_path / "bench.html").read_text()
@@ -464,3 +476,19 @@ def test_callers_begin_as_strangers_do_spread_over_the_length_of_a_turn() -> Non
     # A turn is 2 s of speech, 0.3 s until the answer, 1.2 s of it, and the gap.
     first, second, third = sorted(turn.at_s for turn in turns)
     assert second - first > 0.6 and third - second > 0.6
+
+
+def test_few_and_many_take_turns_in_a_check(tmp_path: Path) -> None:
+    async def go() -> dict[str, float]:
+        async with serving(ScriptedServer(extra_ms=30)) as url:
+            config = BenchConfig(url=url, server_pid=os.getpid(), wav=str(said(tmp_path)))
+            plan = Baseline(few=1, many=2, rounds=1)
+            rounds = await measure_rounds(plan, config, seen.append)
+            assert [(one.few.callers, one.many.callers) for one in rounds] == [(1, 2)]
+            return ratios(rounds)
+
+    seen: list[Progress] = []
+    found = asyncio.run(go())
+    assert found["troubles"] == 0
+    assert found["cpu_per_call"] > 0
+    assert [(one.step, one.callers) for one in seen if one.turns_over == 0] == [(0, 1), (1, 2)]

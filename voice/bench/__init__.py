@@ -6,7 +6,7 @@
     turns        one caller as a machine: told facts and the time, answers what to do     (pure)
                  · turn, wire_events, player: its values
     figures      times of one turn to milliseconds · distribution: many to p50 … p99.9, max (pure)
-    caller       the machine on a socket, on an absolute schedule
+    caller       the machine on a socket, on an absolute schedule · messages: what it sends
     generator    all callers of one process · worker: that process, task: what it is told and tells
                  · workers: all of them, from outside
     server       the servers under test: start them, ask for their known delays

@@ -32,43 +32,9 @@ CLOSE_LIMIT_S = 2.0
 EVENT_LIMIT_BYTES = 16 * 1024 * 1024
 BACKLOG_LIMIT_BYTES = 2 * 1024 * 1024
 """Written and not yet taken: half a minute of audio. The server has stopped reading."""
-EXTENSIONS = ("kaiwa.transcript.partial", "kaiwa.turn.timeline")
 
 _decoder = msgspec.json.Decoder(ServerEvent)
 _encode = msgspec.json.encode
-
-
-def append_frame(audio_base64: str) -> bytes:
-    """An append event as it goes over the socket; the same bytes serve every caller.
-
-    RFC 6455 section 5.3 wants a fresh mask for each frame, to protect proxies from chosen bytes; a
-    load generator sends no secrets and chooses no bytes, and every server must take any mask.
-    """
-    text = '{"type":"input_audio_buffer.append","audio":"' + audio_base64 + '"}'
-    return Frame(Opcode.TEXT, text.encode()).serialize(mask=True)
-
-
-def session_update(silence_ms: int) -> dict[str, Any]:
-    """24 kHz PCM both ways, the server listens for turns and stops talking when interrupted."""
-    turn_detection: dict[str, Any] = {
-        "type": "server_vad",
-        "create_response": True,
-        "interrupt_response": True,
-    }
-    if silence_ms:
-        turn_detection["silence_duration_ms"] = silence_ms
-    pcm = {"type": "audio/pcm", "rate": 24_000}
-    listening = {
-        "format": pcm,
-        "turn_detection": turn_detection,
-        "transcription": {"model": "gpt-4o-mini-transcribe"},
-    }
-    session = {
-        "type": "realtime",
-        "output_modalities": ["audio"],
-        "audio": {"input": listening, "output": {"format": pcm}},
-    }
-    return {"type": "session.update", "session": session}
 
 
 def _refusal(error: Exception) -> str:

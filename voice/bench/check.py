@@ -1,6 +1,6 @@
 """The run for a comparison: on one server, few callers and many take turns, some times over."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -19,24 +19,24 @@ RAMP_S = 2.0
 
 
 async def check(
-    baseline: Baseline, config: BenchConfig, on_progress: OnProgress, on_retry: Callable[[], None]
+    baseline: Baseline,
+    measure: Callable[[], Awaitable[list[Round]]],
+    on_retry: Callable[[], None],
 ) -> list[Line]:
     """Every ratio of the baseline beside today's. What is worse is measured once more."""
-    lines = compared(baseline, ratios(await measure_rounds(baseline, config, on_progress)))
+    lines = compared(baseline, ratios(await measure()))
     if any(line.is_worse for line in lines):
         on_retry()
-        again = compared(baseline, ratios(await measure_rounds(baseline, config, on_progress)))
-        lines = better_of(lines, again)
+        lines = better_of(lines, compared(baseline, ratios(await measure())))
     return lines
 
 
 async def measure_rounds(
     baseline: Baseline, config: BenchConfig, on_progress: OnProgress
 ) -> list[Round]:
-    """On a server that is started for it."""
+    """All on one server."""
     chosen = msgspec.structs.replace(
         config,
-        spawn=True,
         turns=baseline.turns,
         warmup_turns=0,
         barge_in_every=1,

@@ -3,7 +3,7 @@
     added_growth      added latency p95 with many callers / with few
     stop_growth       barge-in stop p95 with many callers / with few
     cpu_per_call      server's CPU for a second of a call / the calibration's (see there)
-    memory_per_call   MiB for each caller
+    memory_per_call   MiB for each caller, at least 1
     troubles          lost, failed, errors, underruns and the like
 
 Each is the median of several rounds, in which few and many take turns. It is worse when it is above
@@ -24,7 +24,7 @@ MEANINGS = {
     "added_growth": "added p95, many callers / few",
     "stop_growth": "barge-in stop p95, many callers / few",
     "cpu_per_call": "CPU of a second of a call / bare minimum on this machine",
-    "memory_per_call": "MiB for each caller",
+    "memory_per_call": "MiB for each caller, at least 1",
     "troubles": "lost, failed, underruns, errors ...",
 }
 TOLERANCES = {
@@ -39,7 +39,8 @@ LATE_LIMIT_MS = 15.0
 own worth may have: it is added to few callers and to many alike."""
 ADDED_FLOOR_MS = 10.0
 STOP_FLOOR_MS = 40.0
-"""Below these, a latency is one frame or two, and its ratio to another one chance."""
+MEMORY_FLOOR_MIB = 1.0
+"""Below these it is chance: a latency is one frame or two, memory what the allocator had left."""
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,7 +128,7 @@ def _ratios_of(one: Round) -> dict[str, float]:
     if cpu_ms is not None:
         found["cpu_per_call"] = cpu_ms / 1000 / one.unit_s
     if memory is not None:
-        found["memory_per_call"] = memory
+        found["memory_per_call"] = max(memory, MEMORY_FLOOR_MIB)
     return found
 
 

@@ -14,6 +14,7 @@ MEANINGS = {
     "final_ms": "end of speech → final transcript",
     "final_wait_ms": "end of the silence that ends a turn → final transcript; below 0: before it",
     "tts_start_ms": "end of speech → first audio of the answer",
+    "tts_wait_ms": "end of the silence that ends a turn → first audio of the answer",
     "added_ms": "tts_start minus the delays known beforehand",
     "response_done_ms": "end of speech → response.done of an answer nobody cut off",
     "speech_started_ms": "first frame of speech → speech_started",
@@ -36,6 +37,7 @@ class TurnFigures(msgspec.Struct, frozen=True, kw_only=True):
     final_ms: float | None = None
     final_wait_ms: float | None = None
     tts_start_ms: float | None = None
+    tts_wait_ms: float | None = None
     added_ms: float | None = None
     response_done_ms: float | None = None
     speech_started_ms: float | None = None
@@ -67,7 +69,7 @@ def turn_figures(
         connect_ms: Of the call; its first turn shows it.
         silence_ms: After the end of speech, for a turn to be over; None: the server tells of none.
     """
-    final_ms = _ms(turn.end, turn.final)
+    final_ms, tts_start_ms = _ms(turn.end, turn.final), _ms(turn.end, turn.first_audio)
     return TurnFigures(
         caller=caller,
         number=turn.number,
@@ -76,10 +78,9 @@ def turn_figures(
         connect_ms=connect_ms if turn.number == 1 else None,
         partial_ms=_ms(turn.onset, turn.partial),
         final_ms=final_ms,
-        final_wait_ms=(
-            None if final_ms is None or silence_ms is None else round(final_ms - silence_ms, 3)
-        ),
-        tts_start_ms=_ms(turn.end, turn.first_audio),
+        final_wait_ms=_after(final_ms, silence_ms),
+        tts_start_ms=tts_start_ms,
+        tts_wait_ms=_after(tts_start_ms, silence_ms),
         response_done_ms=_ms(turn.end, turn.done) if turn.outcome is Outcome.COMPLETED else None,
         speech_started_ms=_ms(turn.onset, turn.speech_started),
         barge_in_stop_ms=_stop_ms(turn),
@@ -97,6 +98,10 @@ def turn_figures(
 
 def _ms(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else round((end - start) * 1000, 3)
+
+
+def _after(ms: float | None, silence_ms: float | None) -> float | None:
+    return None if ms is None or silence_ms is None else round(ms - silence_ms, 3)
 
 
 def _stop_ms(turn: Turn) -> float | None:

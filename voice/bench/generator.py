@@ -6,18 +6,18 @@ import contextlib
 import random
 import time
 from collections.abc import Callable
-from typing import Any
 
 from websockets.uri import parse_uri
 
-from voice.bench.caller import CONNECT_LIMIT_S, EXTENSIONS, Line, append_frame, session_update
+from voice.bench.caller import CONNECT_LIMIT_S, Line
 from voice.bench.config import BenchConfig, BenchError
 from voice.bench.distribution import Tally
 from voice.bench.figures import turn_figures
+from voice.bench.messages import append_frame, first_messages
 from voice.bench.schedule import Call
 from voice.bench.speech import background, frames, made_speech, read_speech
 from voice.bench.task import Result, Task
-from voice.bench.turn import EXTENSIONS_EVENT_ID, Plan
+from voice.bench.turn import Plan
 
 BACKGROUND_FRAMES = 50
 KEPT_TEXTS = 20
@@ -44,17 +44,6 @@ def plan_of(config: BenchConfig, call: Call, speech_frames: int) -> Plan:
 
 def _append_frames(pcm: list[bytes]) -> list[bytes]:
     return [append_frame(base64.b64encode(frame).decode()) for frame in pcm]
-
-
-def _first_messages(config: BenchConfig) -> list[dict[str, Any]]:
-    messages = [session_update(config.silence_ms)]
-    if config.extensions:
-        # A message of its own, so that a server without extensions refuses this one alone.
-        extended = {"type": "realtime", "include": list(EXTENSIONS)}
-        messages.append(
-            {"type": "session.update", "event_id": EXTENSIONS_EVENT_ID, "session": extended}
-        )
-    return messages
 
 
 class Servers:
@@ -92,7 +81,7 @@ class Generator:
         self._background = _append_frames(
             background(config.noise_dbfs, config.frame_ms, BACKGROUND_FRAMES, config.seed)
         )
-        self._messages = _first_messages(config)
+        self._messages = first_messages(config)
         self._servers = Servers(task.urls, task.worker)
         self._turns_over = asyncio.Event()
         self._lines: list[tuple[int, Line]] = []

@@ -63,6 +63,10 @@ async def measure_step(
     Raises:
         BenchError: It cannot be measured.
     """
+    if not config.silence_ms and target.known is not None:
+        # Asked for, it is exact; left to the server, it may be one that adapts to the caller.
+        silence_ms = round(target.known.endpoint_ms)
+        config = msgspec.structs.replace(config, silence_ms=silence_ms)
     seen = await _watch(config, callers, target, on_turns)
     turns: list[TurnFigures] = [turn for result in seen.results for turn in result.turns]
     if target.known is not None:
