@@ -374,6 +374,7 @@ def test_with_churn_calls_come_and_go_and_what_is_refused_is_counted() -> None:
                 barge_in_after_ms=100,
                 gap_ms=100,
                 ramp_s=0.2,
+                timeout_s=150,  # so that the plan, which covers it, is a long one
                 known=KnownDelays(endpoint_ms=ENDPOINT_MS),
             )
             return await measure(config)

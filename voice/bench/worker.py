@@ -26,6 +26,9 @@ from voice.bench.config import BenchError
 from voice.bench.generator import Generator
 from voice.bench.task import Message, Task
 
+TASK_LIMIT_BYTES = 1 << 28
+"""A task is one line, and holds every call that will come."""
+
 
 def _say(message: Message) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
@@ -34,7 +37,7 @@ def _say(message: Message) -> None:
 
 async def _work() -> None:
     loop = asyncio.get_running_loop()
-    commands = asyncio.StreamReader()
+    commands = asyncio.StreamReader(limit=TASK_LIMIT_BYTES)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     task = msgspec.json.decode(await commands.readline(), type=Task)
 
