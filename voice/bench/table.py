@@ -80,7 +80,7 @@ def render_comparison(baseline: compare.Baseline, lines: list[compare.Line]) -> 
     for line in lines:
         verdict = Text("ok", style="green")
         if line.now is None:
-            verdict = Text("generator late: not measured", style="yellow")
+            verdict = Text("not measured", style="yellow")
         elif line.is_worse:
             verdict = Text("worse", style="bold red")
         elif line.now * baseline.tolerances.get(line.name, 1.0) < line.baseline:
