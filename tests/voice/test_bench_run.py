@@ -415,6 +415,7 @@ def test_a_full_server_refuses_in_a_ramp_and_the_ramp_says_so() -> None:
     assert report.ramp is not None
     assert (report.ramp.held, report.ramp.broke) == (2, 3)
     assert report.ramp.why == ("lost 1 > 0", "refused 1 > 0")
+    assert report.ramp.is_decided
     assert "503" in report.steps[-1].refused_texts[0]
 
 

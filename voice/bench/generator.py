@@ -158,7 +158,9 @@ class Generator:
             line.give_up()
             raise BenchError(f"{url}: {error}; is the server running there?") from None
         except BenchError as error:
-            raise BenchError(f"{url}, caller {call.number + 1}: {error}") from None
+            # Of many refusals, one line is told; a run that ends with one says whose it was.
+            whose = "" if self._task.may_be_refused else f", caller {call.number + 1}"
+            raise BenchError(f"{url}{whose}: {error}") from None
         line.connect_ms = (line.ready_at - due) * 1000
         frame_s = config.frame_ms / 1000
         place = call.number % self._task.of

@@ -49,7 +49,8 @@ async def climb(
                 raise
             return _Verdict((str(error),), is_trusted=True)
         steps.append(step)
-        return _Verdict(broken(step, ceilings), step.is_trusted)
+        # To refuse is the server's own doing, however late the generator.
+        return _Verdict(broken(step, ceilings), step.is_trusted or step.counts.refused > 0)
 
     held = 0
     for load in callers:
