@@ -27,6 +27,8 @@ ADAPTIVE_ENDPOINT = {
         ja: a telephone number
         ja: a reservation number written in digits
         ko: a telephone number
+        ja: a name by its characters
+        ko: a name behind a thought
         zh: a telephone number
         the last word is late, and it changes everything
         a caller who pauses, and is got used to
@@ -60,11 +62,13 @@ DUCK_AND_CONFIRM = {
         ko: agreement while the model thinks
         zh: en
         zh: dui, hao de
+        zh: agreement as the answer begins
         a cough over the answer
         a cough as the answer begins
         a cough while the model thinks
         a cough, and the client goes quiet in the middle of it
-        a cough and then a word
+        zh: a cough and then a word
+        ko: a cough over the answer
         a loud speakerphone
         a quiet rest of it
         misheard echo
@@ -79,6 +83,8 @@ DUCK_AND_CONFIRM = {
         ja: yamete, over the echo
         ko: a loud speakerphone
         zh: a quiet rest of it
+        ko: misheard echo
+        zh: stop, over the echo
         """,
     Kind.EXTRA: """
         echo where nobody may interrupt
