@@ -5,7 +5,6 @@ agent               |--- end of turn ---|#######x          end of turn: last wor
                                               |-| stop     stop: first sound to duck or cut
 """
 
-import json
 from enum import StrEnum
 
 import msgspec
@@ -20,9 +19,10 @@ STOP_S = 1.0
 """Who wants the floor has it within this, if the scenario allows no more."""
 GAP_S = 1.0
 """Silence that an answer may get where the agent listened whether it was spoken to."""
-HIDDEN = (
-    r"kaiwa\.(?!speech\.ducked)|session\.|.*\.delta|.*item\.(added|done)"
-    r"|response\.(output|content)"
+TOLD_OF_TURNS = (
+    "input_audio_buffer.speech_started",
+    "kaiwa.transcript.partial",
+    "kaiwa.turn.timeline",
 )
 OVER_S = 0.2
 """An answer that begins so long after the caller did begins over him."""
@@ -244,6 +244,7 @@ def _check_memory(
 
 
 def _check_strays(seen: Performance, commits: list[Commit], measured: Measured) -> None:
+    measured.findings += _half_turns(seen)
     wanted = [spoken_of(answer, seen.answers) for answer in seen.scenario.answers]
     for spoken in seen.answers:
         if spoken.sent_ms and spoken not in wanted and not _is_premature(seen, spoken):
@@ -257,6 +258,17 @@ def _check_strays(seen: Performance, commits: list[Commit], measured: Measured) 
             until = spoken_here.heard_all_at or 0.0
             empty = [c for c in commits if spoken_here.created_at < c.at < until and not c.words]
             measured.findings += [_nobodys(commit) for commit in empty]
+
+
+def _half_turns(seen: Performance) -> list[Finding]:
+    """What the client was told of utterances that never became a turn."""
+    committed = {sent.event["item_id"] for sent in seen.call.all("input_audio_buffer.committed")}
+    return [
+        Finding(Kind.EXTRA, f"{sent.type} at {sent.at:.2f} of a turn that is none")
+        for kind in TOLD_OF_TURNS
+        for sent in seen.call.all(kind)
+        if sent.event["item_id"] not in {None, *committed}
+    ]
 
 
 def _is_premature(seen: Performance, spoken: Spoken) -> bool:
@@ -275,15 +287,3 @@ def _check_over(seen: Performance, spoken: Spoken, measured: Measured) -> None:
             if placed.start + OVER_S < spoken.first_frame_at < placed.end:
                 text = f"{spoken.text!r} at {spoken.first_frame_at:.2f}"
                 measured.findings.append(Finding(Kind.OVER, text))
-
-
-def report(seen: Performance, measured: Measured) -> str:
-    """For who has to find out what went wrong: findings, the caller's lines, the wire."""
-    told = [f"{finding.kind}: {finding.text}" for finding in measured.wrong]
-    lines = [
-        f"  {placed.start:6.2f} … {placed.end:6.2f} {placed.line.who:7} {placed.line.text}"
-        for placed in seen.placed.values()
-    ]
-    history = json.dumps(seen.call.history(), ensure_ascii=False)
-    story = [f"  {line}" for line in seen.call.story(leave_out=HIDDEN)]
-    return "\n".join([seen.scenario.name, *told, *lines, *story, history])

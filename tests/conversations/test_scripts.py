@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.conversations.awaited import AWAITED
-from tests.conversations.findings import Measured, measure, report
+from tests.conversations.findings import Measured, measure
+from tests.conversations.report import report
 from tests.conversations.script import LANGUAGES, Scenario, read
 from tests.conversations.stage import perform
 from tests.conversations.tally import Tally

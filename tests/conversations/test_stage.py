@@ -10,7 +10,7 @@ from tests.conversations.script import Belief, Scenario, ScriptError, Turn, pars
 from tests.conversations.stage import perform
 from tests.conversations.tally import Tally
 from tests.conversations.tape import Tape, TapeSTT, Word
-from tests.driving import SILENT, pass_time
+from tests.driving import SILENT, SentEvent, pass_time
 
 QUESTION = """
 [a scene]  en  {detection}
@@ -192,6 +192,13 @@ def test_a_wrong_memory_and_holes_in_the_answer_are_found() -> None:
     whole = perform(scene())
     whole.answers[0].silent_ms = 1200
     assert {finding.kind for finding in measure(whole).wrong} == {Kind.GAP}
+
+
+def test_an_utterance_that_is_shown_and_never_ends_is_found() -> None:
+    seen = perform(scene())
+    began = {"type": "input_audio_buffer.speech_started", "item_id": "item_nobody"}
+    seen.call.client.log.append(SentEvent(9.0, began))
+    assert {finding.kind for finding in measure(seen).wrong} == {Kind.EXTRA}
 
 
 def test_what_a_scene_allows_is_counted_and_is_not_wrong() -> None:
