@@ -106,6 +106,7 @@ class Call:
         retriever: ScriptedRetriever | None = None,
         recitals: Recited | None = None,
         config: Config | None = None,
+        load_level: Callable[[], int] = lambda: 0,
     ) -> None:
         self.client = Client()
         self.vad = vad or LoudnessVAD()
@@ -119,7 +120,13 @@ class Call:
             "sess_test",
             config=self.config,
             providers=Providers(
-                self.vad, self.stt, self.llm, self.tts, retriever, recitals=recitals
+                self.vad,
+                self.stt,
+                self.llm,
+                self.tts,
+                retriever,
+                recitals=recitals,
+                load_level=load_level,
             ),
             outbox=self.client,
             figures=self.figures,

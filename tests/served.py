@@ -203,10 +203,12 @@ def request(url: str, data: bytes, limit_s: float = LIMIT_S) -> Answer:
     return Answer(int(lines[0].split()[1]), headers, body)
 
 
-def get(url: str, path: str, *headers: str, method: str = "GET") -> Answer:
+def get(
+    url: str, path: str, *headers: str, method: str = "GET", limit_s: float = LIMIT_S
+) -> Answer:
     host, port = address(url)
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", "Connection: close", *headers]
-    return request(url, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+    return request(url, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"), limit_s)
 
 
 def masked(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:

@@ -119,6 +119,7 @@ def test_a_file_that_is_not_as_the_specification_has_it_is_refused(tmp_path: Pat
     [
         ("production", "", {"backend", *SERVERS}),
         ("production", "mock", {"backend", "mocks"}),
+        ("production", "balanced", {"backend", "worker", "balancer"}),
         ("cpu", "", {"backend", "embedding"}),
         ("cpu", "mock", {"backend", "mocks"}),
         ("dev", "dev", {"backend", "mocks"}),
@@ -142,7 +143,7 @@ def test_without_an_env_file_it_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("kind", FILES)
-@pytest.mark.parametrize("profile", ["production", "mock", "dev", "stt", "tts"])
+@pytest.mark.parametrize("profile", ["production", "mock", "balanced", "dev", "stt", "tts"])
 def test_every_container_may_write_little_and_is_given_no_rights(kind: str, profile: str) -> None:
     for name, service in services(kind, profile).items():
         assert service["read_only"] and service["cap_drop"] == ["ALL"], name
@@ -159,6 +160,33 @@ def test_only_kaiwas_port_is_published_and_to_this_machine_alone(kind: str) -> N
     for variable in ("KAIWA_PORT", "BACKEND_PORT"):
         (port,) = services(kind, profile, (variable, "9001"))["backend"]["ports"]
         assert port["published"] == "9001"
+
+
+def test_balanced_publishes_the_balancer_too_and_no_further_process() -> None:
+    found = services("production", "balanced", ("BALANCER_PORT", "9002"))
+    ports = {
+        name: [(port["host_ip"], port["published"]) for port in service.get("ports", ())]
+        for name, service in found.items()
+    }
+    assert ports == {
+        "backend": [("127.0.0.1", "8000")],
+        "balancer": [("127.0.0.1", "9002")],
+        "worker": [],
+    }
+
+
+def test_further_processes_are_the_same_kaiwa_as_many_as_are_asked_for() -> None:
+    found = services("production", "balanced", ("KAIWA_WORKERS", "3"))
+    first, further = found["backend"], found["worker"]
+    own = {"ports", "profiles", "scale", "deploy"}
+    assert {k: v for k, v in first.items() if k not in own} == {
+        k: v for k, v in further.items() if k not in own
+    }
+    assert further["scale"] == 3
+    (mount,) = found["balancer"]["volumes"]
+    assert Path(mount["source"]) == ROOT / "docker" / "haproxy" and mount["read_only"]
+    (port,) = found["balancer"]["ports"]
+    assert found["balancer"]["environment"] == {"BALANCER_BIND": f":{port['target']}"}
 
 
 def test_the_servers_of_production_are_given_gpus_and_without_gpus_none_is_asked_for() -> None:
@@ -317,7 +345,7 @@ DOCUMENTS = [*PAGES, *dict.fromkeys(name for names in FILES.values() for name in
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_compose_command_that_is_written_down_names_what_there_is(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
-    known = {"production", "mock", "dev", "stt", "tts"}
+    known = {"production", "mock", "balanced", "dev", "stt", "tts"}
     assert set(re.findall(r"--profile (\w+) up", text)) <= known
     assert set(re.findall(r"COMPOSE_PROFILES=(\w+)", text)) <= known
     for file in re.findall(r"docker-compose\S*?\.yml", text):
@@ -325,7 +353,7 @@ def test_every_compose_command_that_is_written_down_names_what_there_is(name: st
     for run in re.findall(r"run --rm backend (kaiwa [^\n`#]+)", text):
         parsed(shlex.split(run))
     for line in re.findall(r"docker compose (?:restart|stop|build|logs -f|logs) ([^\n`#|]+)", text):
-        assert set(line.split()) <= {*SERVERS, "backend"}, line
+        assert set(line.split()) <= {*SERVERS, "backend", "worker", "balancer"}, line
 
 
 @pytest.mark.parametrize("name", PAGES)

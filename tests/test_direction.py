@@ -24,11 +24,12 @@ LAYERS = {
     "core": """
         rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words
         voice.audio voice.backlog voice.breaker voice.clauses voice.completeness
-        voice.completeness_en voice.completeness_ja voice.completeness_ko voice.completeness_scale
-        voice.completeness_zh voice.conversation voice.dictation voice.echo voice.endpoint
-        voice.endpointing voice.hang_up voice.hypothesis voice.nods voice.plaintext
-        voice.playout voice.prompt voice.requests voice.resample voice.response voice.scripts
-        voice.security voice.speech voice.timeline voice.turn
+        voice.completeness_en voice.completeness_ja voice.completeness_ko
+        voice.completeness_scale voice.completeness_zh voice.conversation voice.dictation
+        voice.echo voice.endpoint voice.endpointing voice.hang_up voice.hypothesis
+        voice.load voice.nods voice.plaintext voice.playout voice.prompt voice.requests
+        voice.resample voice.response voice.scripts voice.security voice.speech
+        voice.timeline voice.turn
         """,
     "driver": """
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
@@ -41,9 +42,9 @@ LAYERS = {
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*
-        voice.transports.* voice.bench.* voice.desk voice.download voice.health voice.http
-        voice.logs voice.model_folders voice.model_store voice.models_api voice.system_api
-        voice.unpack
+        voice.transports.* voice.bench.* voice.desk voice.download voice.drain voice.health
+        voice.http voice.logs voice.model_folders voice.model_store voice.models_api
+        voice.system_api voice.unpack
         """,
     "root": """
         voice.build voice.judging voice.makers voice.server voice.cli voice.ask_command

@@ -17,6 +17,7 @@ from voice.chain import CALL
 from voice.config import Config
 from voice.conversation import Conversation
 from voice.ids import Ids
+from voice.load import frame_ms
 from voice.patience import Patience
 from voice.playout import Frame
 from voice.providers import Providers
@@ -107,13 +108,14 @@ class Answers:
         response = self._response(turn, options)
         timeline = self._record.timeline(turn)
         timeline.stamp(Stamp.REQUEST, at)
+        playout = self._config.playout
         self.current = Answer(
             response=response,
             conversation=self._conversation,
             timeline=timeline,
             question_id=item_id or question_id,
-            frame_ms=self._config.playout.frame_ms,
-            lead_ms=self._config.playout.lead_ms,
+            frame_ms=frame_ms(playout.frame_ms, playout.lead_ms, self._providers.load_level()),
+            lead_ms=playout.lead_ms,
         )
         if say:
             self.current.outcome = Outcome.FAILED

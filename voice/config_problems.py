@@ -101,6 +101,8 @@ def contradictions(config: Config) -> Iterator[Problem]:
         yield from address_problems(slot, getattr(config, slot))
     if playout.lead_ms < playout.frame_ms:
         yield "playout.lead_ms", f"must be at least playout.frame_ms, got {playout.lead_ms}"
+    if sorted(config.load.lag_ms) != list(config.load.lag_ms):
+        yield "load.lag_ms", f"must grow from level to level, got {list(config.load.lag_ms)}"
 
 
 def address_problems(path: str, section: Any) -> Iterator[Problem]:

@@ -31,6 +31,20 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """A client that takes nothing for so long is dropped."""
     drain_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     """How long a stopping server lets calls finish."""
+    ping_s: Seconds = 20.0
+    """Between two pings, and for the answer to one: who vanished without a word is noticed after
+    at most twice as long."""
+
+
+Lag = Annotated[float, Meta(gt=0, le=60_000)]
+
+
+class LoadConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is left out while the server comes late; see voice/load.py."""
+
+    lag_ms: tuple[Lag, Lag, Lag, Lag] = (5.0, 10.0, 15.0, 25.0)
+    """The usual lateness of the event loop from which on there are fewer partials, no speculation,
+    larger frames, no further calls. 60000: never."""
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -226,6 +240,7 @@ class MockConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     profile: str = "embedded"
     server: ServerConfig = ServerConfig()
+    load: LoadConfig = LoadConfig()
     log: LogConfig = LogConfig()
     vad: VadConfig = VadConfig()
     stt: SttConfig = SttConfig()

@@ -16,8 +16,10 @@ from voice import logs, metrics
 from voice.answers import Outbox
 from voice.chain import CALL, Chain, Link
 from voice.config import LOOPBACK, Config
+from voice.drain import drain
 from voice.errors import ConfigError
 from voice.health import Health, Watch
+from voice.load import Limits, Load, retry_s
 from voice.models import Models
 from voice.providers import Providers
 from voice.reload import Fresh, Outcome, change, merged
@@ -68,7 +70,10 @@ class Desk:
     ) -> None:
         self.config, self._library = config, library
         self.models = Models(providers.llm, config.llm)
-        self._providers = msgspec.structs.replace(providers, tuned=self.models.tuning.now)
+        self.load = Load(_limits(config))
+        self._providers = msgspec.structs.replace(
+            providers, tuned=self.models.tuning.now, load_level=lambda: self.load.level
+        )
         self.prompt = prompt_of(config)
         self._reread, self._reloading = reread, asyncio.Lock()
         self._begun = time.monotonic()
@@ -87,6 +92,7 @@ class Desk:
             library.on_failed = self._search_failed
         self._open: dict[str, Session] = {}
         self.stopping = False
+        self._stops_by = 0.0
 
     def _link_failed(self, link: Link[Any], error: ProviderError) -> None:
         """Somebody else took over, and the caller may have noticed nothing."""
@@ -120,10 +126,25 @@ class Desk:
         if not self.door.knows(headers, scope.get("subprotocols") or ()):
             message = "A valid API key is needed: Authorization: Bearer KEY, see docs/wire.md."
             raise Refusal(401, "invalid_api_key", message)
+        now = time.monotonic()
         if self.stopping:
-            raise Refusal(503, "stopping", "The server is stopping; please call again shortly.")
-        if len(self._open) >= self.config.server.max_sessions:
-            raise Refusal(503, "server_busy", "All lines are busy; please call again shortly.")
+            message = "The server is stopping; please call again shortly."
+            raise Refusal(503, "stopping", message, retry_s(self._stops_by - now))
+        if refused := self.load.refuses(len(self._open), now):
+            full = refused.why == "full"
+            code = "server_busy" if full else "server_overloaded"
+            what = "All lines are busy" if full else "The server has too much to do"
+            raise Refusal(503, code, f"{what}; please call again shortly.", refused.retry_s)
+
+    def feel(self, lag_s: float) -> None:
+        """The loop came so late just now; asked for all the time."""
+        before = self.load.level
+        level = self.load.receive(lag_s, len(self._open), time.monotonic())
+        metrics.LOAD_LAG.set(self.load.lag_ms / 1000)
+        if level != before:
+            metrics.LOAD_LEVEL.set(level)
+            lag_ms = round(self.load.lag_ms, 1)
+            log.warning("load", level=level.value, lag_ms=lag_ms, sessions=len(self._open))
 
     def new_session(self, outbox: Outbox) -> Session:
         session_id = f"sess_{secrets.token_hex(8)}"
@@ -145,15 +166,10 @@ class Desk:
         self._open.pop(session.id, None)
 
     async def drain(self) -> None:
-        """Takes no more calls, lets answers end, then ends what is left. Bounded."""
+        """Takes no more calls; those that are open end in good order. Bounded."""
         self.stopping = True
-        deadline = time.monotonic() + self.config.server.drain_s
-        while any(session.busy for session in self._open.values()):
-            if time.monotonic() >= deadline:
-                break
-            await asyncio.sleep(0.05)
-        for session in list(self._open.values()):
-            session.hang_up(1001, "the server is stopping")
+        self._stops_by = time.monotonic() + self.config.server.drain_s
+        await drain(lambda: list(self._open.values()), until=self._stops_by, now=time.monotonic)
 
     # --- settings ---------------------------------------------------------------------------------
 
@@ -188,6 +204,7 @@ class Desk:
         for path, (was, now) in self.models.restore(new.config.llm).items():
             changed[path] = change(path, was, now, "next answer")
         self.config, self._warnings, self.door = new.config, fresh.warnings, _door(new.config)
+        self.load.limits = _limits(new.config)
         logs.set_level(new.config.log.level)
         if self._library is not None:
             self._library.most_passages = new.config.rag.passages
@@ -207,6 +224,8 @@ class Desk:
         warnings = [*self._warnings, *self.watch.warnings()]
         if about_documents := self._about_documents():
             warnings.append(f"rag: {about_documents}")
+        if self.load.warning:
+            warnings.append(f"load: {self.load.warning}")
         status = "stopping" if self.stopping else "degraded" if warnings else "ok"
         return Health(
             status=status,  # type: ignore[arg-type]  # mypy widens the conditional to str
@@ -253,6 +272,10 @@ def _count(error: ProviderError) -> None:
 def _count_fallback(first: Link[Any], other: Link[Any]) -> None:
     info = first.info
     metrics.FALLBACKS.labels(info.slot.value, info.provider, other.info.provider).inc()
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(config.load.lag_ms, config.server.max_sessions)
 
 
 def _door(config: Config) -> Door:

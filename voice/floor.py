@@ -26,6 +26,7 @@ from voice.config import Config
 from voice.conversation import Conversation, text_of
 from voice.ear import Ear, Expected
 from voice.ids import Ids
+from voice.load import Pace
 from voice.phrases import misheard
 from voice.providers import Providers
 from voice.record import Closing, Record
@@ -100,6 +101,7 @@ class Floor:
             ended=self._answer_ended,
         )
         self._backlog, self._unsettled = Backlog(), 0
+        self._partials = Pace(providers.load_level)
         self.options: ReplyOptions | None = None
         """Of the answer that the client asked for and that has not begun."""
 
@@ -140,7 +142,8 @@ class Floor:
         commands = self.turns.receive(fact, at)
         if turn is not None and isinstance(fact, Hypothesis) and fact.text and not fact.is_final:
             self.record.timeline(turn).stamp(Stamp.PARTIAL, at)
-            self.utterances.show(turn, self.turns.text_of(turn) or fact.text)
+            if self._partials.shows(turn, at):
+                self.utterances.show(turn, self.turns.text_of(turn) or fact.text)
         self.carry_out(commands, at)
 
     # --- orders of the turn-taker -----------------------------------------------------------------

@@ -149,7 +149,8 @@ async def realtime_status(request: Request[Any, Any, Any]) -> Response[dict[str,
         _desk(request).admit(request.scope)
     except Refusal as refusal:
         body = {"error": {"code": refusal.code, "message": refusal.message}}
-        return Response(body, status_code=refusal.status)
+        headers = {"retry-after": str(refusal.retry_s)} if refusal.retry_s else {}
+        return Response(body, status_code=refusal.status, headers=headers)
     return Response({"upgrade": "websocket"}, status_code=426, headers={"upgrade": "websocket"})
 
 

@@ -68,6 +68,17 @@ LOOP_LAG = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
     registry=REGISTRY,
 )
+LOAD_LAG = Gauge(
+    "kaiwa_load_lag_seconds",
+    "How late the event loop usually came in the last second.",
+    registry=REGISTRY,
+)
+LOAD_LEVEL = Gauge(
+    "kaiwa_load_level",
+    "What is left out: 0 nothing, 1 partials, 2 speculation, 3 small frames, 4 further calls.",
+    registry=REGISTRY,
+)
+TASKS = Gauge("kaiwa_tasks", "Tasks of the event loop.", registry=REGISTRY)
 DROPPED_CLIENTS = Counter(
     "kaiwa_dropped_clients_total", "Clients that stopped reading.", registry=REGISTRY
 )

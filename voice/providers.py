@@ -27,3 +27,5 @@ class Providers(Struct, frozen=True):
     tuned: Callable[[], Tuned] | None = None
     """How the language model is asked now; None: as the settings say."""
     recitals: Recited | None = None
+    load_level: Callable[[], int] = lambda: 0
+    """What must be left out now, see voice/load.py."""

@@ -24,6 +24,7 @@ HOLDS: dict[str, When] = {
     "server.max_sessions": "now",
     "server.drain_s": "now",
     "server.send_limit_s": "new calls",
+    "load.*": "now",
     "log.level": "now",
     "log.transcripts": "new calls",
     "vad.threshold": "new calls",

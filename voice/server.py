@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import logging
 import socket
 import sys
@@ -31,6 +32,8 @@ from voice.transports.websocket import serve as serve_websocket
 
 REALTIME = "/v1/realtime"
 PROBE_S = 0.05
+TASKS_EVERY = 20
+"""Probes: counting tasks takes as long as there are many."""
 SWITCH_INTERVAL_S = 0.001
 """How long a model's thread may keep the interpreter while the loop wants it. Python's own 5 ms
 is a quarter of an audio frame."""
@@ -178,6 +181,8 @@ def server_for(desk: Desk) -> Server:
         ws=Line,
         ws_max_size=desk.config.server.max_frame_kib * 1024,
         ws_per_message_deflate=False,
+        ws_ping_interval=desk.config.server.ping_s,
+        ws_ping_timeout=desk.config.server.ping_s,
         http=PromptRequest,
         log_config=None,
         access_log=False,
@@ -210,7 +215,7 @@ async def _listen(
     )
     server = server_for(desk)
     desk.watch.start()
-    probe = asyncio.create_task(_probe_lag(), name="lag-probe")
+    probe = asyncio.create_task(_probe_lag(desk), name="lag-probe")
     # What is loaded now stays: the collector need never look at it again.
     gc.collect()
     gc.freeze()
@@ -222,9 +227,13 @@ async def _listen(
     return 0 if server.started else 1
 
 
-async def _probe_lag() -> None:
+async def _probe_lag(desk: Desk) -> None:
     """How late the loop comes to a timer: what every caller's audio waits for."""
-    while True:
+    for count in itertools.count():
         due = time.monotonic() + PROBE_S
         await asyncio.sleep(PROBE_S)
-        metrics.LOOP_LAG.observe(max(0.0, time.monotonic() - due))
+        lag_s = max(0.0, time.monotonic() - due)
+        metrics.LOOP_LAG.observe(lag_s)
+        desk.feel(lag_s)
+        if count % TASKS_EVERY == 0:
+            metrics.TASKS.set(len(asyncio.all_tasks()))

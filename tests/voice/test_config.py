@@ -139,6 +139,7 @@ REFUSED = [
     ("rag: {index: ''}", "rag.index", "length >= 1"),
     ("rag: {passages: 0}", "rag.passages", "must be >= 1"),
     ("playout: {lead_ms: 10}", "playout.lead_ms", "at least playout.frame_ms"),
+    ("load: {lag_ms: [5, 4, 6, 7]}", "load.lag_ms", "must grow from level to level"),
     ("vad: {threshold: 1}", "vad.threshold", "must be < 1"),
     ("agent: {instructions: [be, kind]}", "agent.instructions", "str"),
     ("mock: {faults: [5]}", "mock.faults[0]", "object"),

@@ -1,7 +1,7 @@
 """`WS /v1/realtime`: a client's frames to the session, the session's events to the client.
 
 refused before the upgrade   401 no key or a wrong one · 403 Origin · 404 path
-                             503 full or stopping
+                             503 full, too late already, or stopping
 ended by us                  1001 stopping · 1008 too many bad events · 1009 frame too long
                              1011 our bug
 dropped                      a client that takes nothing for `send_limit_s`
@@ -46,9 +46,11 @@ log = structlog.get_logger()
 class Refusal(Exception):
     """Why somebody may not connect; said before the upgrade."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, retry_s: int = 0) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
+        self.retry_s = retry_s
+        """For Retry-After; 0: to come again changes nothing."""
 
 
 class LineOutbox:
@@ -199,8 +201,8 @@ async def refuse(scope: Any, send: Send, refusal: Refusal) -> None:
     error = {"type": "invalid_request_error", "code": refusal.code, "message": refusal.message}
     body = wire.encode_json({"error": error})
     headers = [(b"content-type", b"application/json")]
-    if refusal.status == 503:
-        headers.append((b"retry-after", b"2"))
+    if refusal.retry_s:
+        headers.append((b"retry-after", str(refusal.retry_s).encode()))
     if refusal.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     start = {
