@@ -374,7 +374,7 @@ def test_every_kaiwa_command_and_variable_of_the_pages_is_one(name: str) -> None
     assert said
     for line in said:
         parsed(shlex.split(line))
-    others = {"COMPOSE_FILE", "OLLAMA_HOST", "LLM_ENDPONT"}
+    others = {"COMPOSE_FILE", "OLLAMA_HOST", "LLM_ENDPONT", "BALANCER_BIND"}
     assert set(re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", text)) <= {
         *names_in(ENV_DEFAULT),
         *others,

@@ -93,6 +93,8 @@ class Desk:
         self._open: dict[str, Session] = {}
         self.stopping = False
         self._stops_by = 0.0
+        self.closed = 0
+        """Calls that are over."""
 
     def _link_failed(self, link: Link[Any], error: ProviderError) -> None:
         """Somebody else took over, and the caller may have noticed nothing."""
@@ -164,6 +166,7 @@ class Desk:
 
     def _forget(self, session: Session) -> None:
         self._open.pop(session.id, None)
+        self.closed += 1
 
     async def drain(self) -> None:
         """Takes no more calls; those that are open end in good order. Bounded."""

@@ -223,6 +223,7 @@ class Ear:
         self._stt.abandon()
 
     def close(self) -> None:
+        self._kept.clear()
         self._stt.close()
         self._close_former()
         self._close_vad()

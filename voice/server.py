@@ -21,6 +21,7 @@ from voice.build import Built, build, check_names, known_delays, warnings
 from voice.config import Config, ServerConfig
 from voice.desk import Desk
 from voice.errors import ConfigError
+from voice.garbage import Garbage
 from voice.http import application
 from voice.logs import configure
 from voice.reload import Fresh
@@ -32,8 +33,10 @@ from voice.transports.websocket import serve as serve_websocket
 
 REALTIME = "/v1/realtime"
 PROBE_S = 0.05
-TASKS_EVERY = 20
-"""Probes: counting tasks takes as long as there are many."""
+HOUSEKEEPING_EVERY = 20
+"""Probes: once a second."""
+NEVER = 1_000_000_000
+"""Collections of the second generation before the interpreter begins one of the third."""
 SWITCH_INTERVAL_S = 0.001
 """How long a model's thread may keep the interpreter while the loop wants it. Python's own 5 ms
 is a quarter of an audio frame."""
@@ -219,6 +222,8 @@ async def _listen(
     # What is loaded now stays: the collector need never look at it again.
     gc.collect()
     gc.freeze()
+    often, seldom, _ = gc.get_threshold()
+    gc.set_threshold(often, seldom, NEVER)  # see voice/garbage.py
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -229,11 +234,14 @@ async def _listen(
 
 async def _probe_lag(desk: Desk) -> None:
     """How late the loop comes to a timer: what every caller's audio waits for."""
+    garbage = Garbage(time.monotonic())
     for count in itertools.count():
         due = time.monotonic() + PROBE_S
         await asyncio.sleep(PROBE_S)
         lag_s = max(0.0, time.monotonic() - due)
         metrics.LOOP_LAG.observe(lag_s)
         desk.feel(lag_s)
-        if count % TASKS_EVERY == 0:
+        if count % HOUSEKEEPING_EVERY == 0:
             metrics.TASKS.set(len(asyncio.all_tasks()))
+            if garbage.due(desk.closed, desk.sessions, due):
+                gc.collect()
