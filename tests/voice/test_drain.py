@@ -70,6 +70,16 @@ def test_a_quiet_call_ends_at_once_and_one_that_speaks_behind_its_answer() -> No
     assert 3.0 < later < 5.0, "1 s of words, the endpoint, and the answer to its end"
 
 
+def test_who_begins_to_speak_as_it_is_told_is_heard_and_answered() -> None:
+    async def begins_then(call: Call) -> None:
+        await call.hush(0.5)
+        await call.say(1.0)
+        await call.hush(6.5)
+
+    (at,) = ends(begins_then, until=20.0)
+    assert 3.0 < at < 5.5
+
+
 def test_no_call_waits_for_a_moment_at_which_all_are_quiet() -> None:
     at_once, later, last = ends(quiet, speaks, speaks_again_and_again, until=6.0)
     assert at_once < later < 5.0 < last < 6.2
