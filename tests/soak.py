@@ -75,14 +75,23 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def _until(reader: asyncio.StreamReader, what: bytes) -> bool:
-    seen = b""
-    while what not in seen:
-        more = await reader.read(65_536)
-        if not more:
-            return False
-        seen = seen[-200:] + more
-    return True
+async def _frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    first, size = await reader.readexactly(2)
+    if size > 125:
+        size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8), "big")
+    return first & 0x0F, await reader.readexactly(size)
+
+
+async def _until(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, what: bytes) -> bool:
+    """Reads on, and answers pings, until a frame holds it; false if the line ends before."""
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        while True:
+            opcode, payload = await _frame(reader)
+            if opcode == 9:
+                writer.write(masked(10, payload))
+            elif what in payload:
+                return True
+    return False
 
 
 async def _to_the_end(reader: asyncio.StreamReader) -> None:
@@ -123,7 +132,8 @@ async def _talk(
     writer.write(hello)
     if way == "behind it":
         return True
-    if not await _until(reader, b"session.created"):
+    await reader.readuntil(b"\r\n\r\n")
+    if not await _until(reader, writer, b"session.created"):
         return False
     if way == "in mid-frame":
         writer.write(masked(2, loud(0.4))[:-700])
@@ -134,8 +144,8 @@ async def _talk(
         await _to_the_end(reader)  # no ping is answered
         return True
     if way == "in mid-answer":
-        return await _until(reader, b"response.output_audio_transcript.delta")
-    answered = await _until(reader, b'"response.done"')
+        return await _until(reader, writer, b"response.output_audio_transcript.delta")
+    answered = await _until(reader, writer, b'"response.done"')
     writer.write(GOODBYE)
     await _to_the_end(reader)
     return answered
