@@ -1,8 +1,8 @@
 """When to look for what closed calls left in circles: their parts hold one another.
 
-A full collection stops the loop for longer, the more calls are open (measured: 8 ms of CPU at 50, 19
-ms on a busy core at 100), and the interpreter begins one whenever it likes. So it is left to this,
-and what closed calls hold meanwhile is small: measured, 13 KB each.
+A full collection stops the loop for longer, the more calls are open (measured: 8 ms of CPU at 50,
+19 ms on a busy core at 100), and the interpreter begins one whenever it likes. So it is left to
+this, and what closed calls hold meanwhile is small: measured, 13 KB each.
 """
 
 SOME, MANY = 10, 100
