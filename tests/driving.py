@@ -27,7 +27,7 @@ from voice import metrics, wire
 from voice.config import Config, TtsConfig
 from voice.playout import Frame
 from voice.providers import Providers, Recited
-from voice.session import Session
+from voice.session import Session, Tape
 from voice.settings import AudioFormat
 
 RATE_HZ = 16_000
@@ -107,6 +107,7 @@ class Call:
         recitals: Recited | None = None,
         config: Config | None = None,
         load_level: Callable[[], int] = lambda: 0,
+        tape: Tape | None = None,
     ) -> None:
         self.client = Client()
         self.vad = vad or LoudnessVAD()
@@ -133,6 +134,7 @@ class Call:
             now=now,
             closed=self._closed,
             failed=lambda slot, error: self.failures.append(error),
+            tape=tape,
         )
 
     def _closed(self, session: Session) -> None:

@@ -17,9 +17,10 @@ LAYERS = {
     "leaf": """
         providers.base rag.types
         voice.addresses voice.client_events voice.config voice.config_problems voice.config_secrets
-        voice.config_sections voice.config_strays voice.env_file voice.errors voice.events voice.ids
-        voice.items voice.model_catalogue voice.phrases voice.providers voice.server_events
-        voice.settings voice.settings_fields voice.tuning voice.wire voice.wording
+        voice.config_sections voice.config_strays voice.env_file voice.errors voice.events
+        voice.facts voice.ids voice.items voice.model_catalogue voice.phrases voice.providers
+        voice.server_events voice.settings voice.settings_fields voice.tuning voice.wire
+        voice.wording
         """,
     "core": """
         rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words
@@ -37,20 +38,21 @@ LAYERS = {
         rag.update rag.walk
         voice.answer voice.answers voice.chain voice.chain_llm voice.chain_stt voice.chain_tts
         voice.ear voice.floor voice.handlers voice.metrics voice.patience voice.recitals
-        voice.models voice.record voice.reload voice.reply voice.rules voice.session
-        voice.templates voice.utterances
+        voice.models voice.record voice.recorded voice.recording voice.reload voice.replay
+        voice.reply voice.rules voice.session voice.silent voice.tape voice.templates
+        voice.utterances
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*
-        voice.transports.* voice.bench.* voice.desk voice.download voice.drain voice.health
-        voice.http voice.logs voice.model_folders voice.model_store voice.models_api
-        voice.system_api voice.unpack
+        voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
+        voice.logs voice.model_folders voice.model_store voice.models_api voice.recorder
+        voice.system_api voice.transports.* voice.unpack
         """,
     "root": """
         voice.build voice.judging voice.makers voice.server voice.cli voice.ask_command
         voice.bench_command voice.bench_stt_command voice.checkup voice.checkup_machine
         voice.doctor_command voice.mocks_command voice.models_command
-        voice.config_command voice.ingest_command
+        voice.config_command voice.ingest_command voice.replay_command
         """,
 }
 """From top to bottom; a module named outright stands there, else where its package's `*` does."""

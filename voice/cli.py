@@ -201,6 +201,35 @@ app.command()(mocks)
 
 
 @app.command()
+def replay(
+    calls: Annotated[
+        list[str],
+        typer.Argument(help="Recordings: files, or sessions whose files lie in record.folder."),
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="What if: a setting as turn.silence_ms=300; repeatable."),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Every fact and every frame, and our own log.")
+    ] = False,
+    profile: Profile = None,
+    config: ConfigFile = None,
+) -> None:
+    """Replay recorded calls through the core, and compare what goes out with what went out.
+
+    A call is recorded where record.folder (KAIWA_RECORD_FOLDER) is set. Exit status 1 if something
+    differs, 2 if a recording cannot be replayed.
+    """
+    from voice.replay_command import run_replay
+
+    def folder() -> str:
+        return _config(profile, config).record.folder
+
+    raise typer.Exit(run_replay(calls, changes or [], folder, console, verbose=verbose))
+
+
+@app.command()
 def doctor(profile: Profile = None, config: ConfigFile = None) -> None:
     """Look whether everything works that the profile needs, and say what to do.
 

@@ -29,6 +29,7 @@ from voice.config_sections import (
     MockConfig,
     PlayoutConfig,
     RagConfig,
+    RecordConfig,
     RerankerConfig,
     ServerConfig,
     SttConfig,
@@ -54,6 +55,7 @@ __all__ = [
     "PlayoutConfig",
     "Problem",
     "RagConfig",
+    "RecordConfig",
     "RerankerConfig",
     "ServerConfig",
     "SttConfig",
@@ -107,6 +109,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "RERANKER_LIMIT_S": ("reranker", "limit_s"),
     "RAG_INDEX_PATH": ("rag", "index"),
     "AGENT_PROMPT": ("agent", "prompt"),
+    "KAIWA_RECORD_FOLDER": ("record", "folder"),
 }
 """Variable → where it goes. Lists are separated by commas."""
 

@@ -222,6 +222,15 @@ class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True):
     never."""
 
 
+class RecordConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whole calls as files, for `kaiwa replay`: they hold the caller's voice and words."""
+
+    folder: str = ""
+    """Where they are written; empty: nothing is recorded."""
+    most_mb: Count = 200
+    """Of one call, about half an hour; what comes after is not in its file."""
+
+
 class MockConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Delays and faults of the mock providers, each known exactly."""
 
@@ -252,6 +261,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     turn: TurnConfig = TurnConfig()
     playout: PlayoutConfig = PlayoutConfig()
     agent: AgentConfig = AgentConfig()
+    record: RecordConfig = RecordConfig()
     mock: MockConfig = MockConfig()
     strays: tuple[str, ...] = ()
     """No setting: what config_strays finds in the environment it was read from."""

@@ -22,6 +22,7 @@ from voice.health import Health, Watch
 from voice.load import Limits, Load, retry_s
 from voice.models import Models
 from voice.providers import Providers
+from voice.recorder import recorder_of
 from voice.reload import Fresh, Outcome, change, merged
 from voice.security import Door
 from voice.session import Session
@@ -90,6 +91,7 @@ class Desk:
         self._told = library.warning if library else ""
         if library is not None:
             library.on_failed = self._search_failed
+        self._recorder = recorder_of(config.record)
         self._open: dict[str, Session] = {}
         self.stopping = False
         self._stops_by = 0.0
@@ -160,6 +162,7 @@ class Desk:
             now=time.monotonic,
             closed=self._forget,
             failed=self.watch.failed,
+            tape=self._recorder.tape(session_id) if self._recorder else None,
         )
         self._open[session.id] = session
         return session

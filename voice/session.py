@@ -12,20 +12,21 @@ between a question and its answer. What waits (models, sockets) waits elsewhere 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
-from msgspec import Struct
 
 from providers.base import Hypothesis, ProviderError, SttFailure, VadFrame
 from voice import metrics, reply, wire
 from voice.answers import Outbox
 from voice.config import Config
 from voice.errors import ClientError
+from voice.facts import AudioIn, Complaint, HangUp, Opened
 from voice.floor import Floor
 from voice.handlers import CLIENT_HANDLERS
 from voice.ids import Ids
 from voice.providers import Providers
+from voice.settings import Defaults
 from voice.timeline import Outcome
 from voice.turn import Caller
 
@@ -34,10 +35,29 @@ EARLY_S = 0.002
 wait for the rest would take timers of 0 ms, one after another."""
 
 
-class AudioIn(Struct, frozen=True):
-    """The next piece of the caller's audio, as the wire had it."""
+class Tape(Protocol):
+    """Keeps all that goes into a session and all that comes out: voice/tape.py. Nothing waits."""
 
-    data: bytes
+    def begin(self, session_id: str, config: Config, defaults: Defaults) -> None: ...
+
+    def watch(self, now: Callable[[], float]) -> Callable[[], float]:
+        """The same clock; what is read from it is kept."""
+
+    def between(self, outbox: Outbox) -> Outbox:
+        """The same outbox; what is sent is kept."""
+
+    def told(self, at: float, fact: Any) -> None:
+        """A fact has come in, and waits for its turn."""
+
+    def woke(self, due: float, wakes_at: float | None) -> None:
+        """All that waited is dealt with.
+
+        Args:
+            due: What the timer was set for that began it, 0 if a fact did.
+            wakes_at: What the timer is set for now.
+        """
+
+    def closed(self, code: int, reason: str) -> None: ...
 
 
 class Session:
@@ -46,6 +66,7 @@ class Session:
     now: A monotonic clock in seconds, fine enough to measure with.
     closed: Told once, when the session is over.
     failed: Told of every provider's failure, with its slot.
+    tape: Records the call.
     """
 
     def __init__(
@@ -59,8 +80,12 @@ class Session:
         now: Callable[[], float],
         closed: Callable[["Session"], None] = lambda session: None,
         failed: Callable[[str, ProviderError], None] = lambda slot, error: None,
+        tape: Tape | None = None,
     ) -> None:
         self.id = session_id
+        self._tape, self._arrival = tape, now
+        if tape is not None:
+            outbox, now = tape.between(outbox), tape.watch(now)
         self._outbox, self._now = outbox, now
         self._on_closed, self._on_failed = closed, failed
         self._log = structlog.get_logger().bind(session=session_id)
@@ -83,14 +108,14 @@ class Session:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self.closed = False
+        if tape is not None:
+            tape.begin(session_id, config, self._floor.defaults)
 
     # --- in ---------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """The client has connected."""
-        metrics.SESSIONS.inc()
-        self._log.info("session_opened")
-        self._send(wire.SessionCreated(session=self._floor.effective))
+        self.post(Opened())
 
     def hear(self, data: bytes) -> None:
         """The next audio from the client, in its own format."""
@@ -100,7 +125,10 @@ class Session:
         """A fact happened. Dealt with before this returns, or right after the one in hand."""
         if self.closed or self._broken:
             return
-        self._inbox.append((self._now(), fact))
+        at = self._arrival()
+        self._inbox.append((at, fact))
+        if self._tape is not None:
+            self._tape.told(at, fact)
         if not self._pumping:
             self._pump()
 
@@ -123,9 +151,11 @@ class Session:
             self._broken = True
             self._inbox.clear()
             self._log.exception("session_broke")
-            self.hang_up(1011, "internal error")
+            self._outbox.end(1011, "internal error")
         finally:
             self._pumping = False
+            if self._tape is not None:
+                self._tape.woke(due, None if self._timer is None else self._timer_at)
 
     def _receive(self, fact: Any, at: float) -> None:
         match fact:
@@ -137,6 +167,15 @@ class Session:
                 self._floor.recognised(fact, at)
             case wire.ClientEvent():
                 self._client(fact, at)
+            case Opened():
+                metrics.SESSIONS.inc()
+                self._log.info("session_opened")
+                self._send(wire.SessionCreated(session=self._floor.effective))
+            case Complaint():
+                error = ClientError(fact.code, fact.message, fact.param)
+                self._complain(error, fact.event_id)
+            case HangUp():
+                self._outbox.end(fact.code, fact.reason)
             case _:
                 if isinstance(fact, reply.Failed):
                     self._provider_failed(fact.error)
@@ -146,16 +185,19 @@ class Session:
         try:
             self._floor.hear(data, at)
         except ClientError as error:
-            self.complain(error)
+            self._complain(error)
 
     def _client(self, event: wire.ClientEvent, at: float) -> None:
         try:
             CLIENT_HANDLERS[type(event)](self._floor, event, at)
         except ClientError as error:
-            self.complain(error, event.event_id)
+            self._complain(error, event.event_id)
 
     def complain(self, error: ClientError, event_id: str | None = None) -> None:
         """Tells the client what it got wrong; the session goes on."""
+        self.post(Complaint(error.code, error.message, error.param, event_id))
+
+    def _complain(self, error: ClientError, event_id: str | None = None) -> None:
         metrics.CLIENT_ERRORS.labels(error.code).inc()
         body = wire.ErrorBody(
             code=error.code, message=error.message, param=error.param, event_id=event_id
@@ -210,7 +252,7 @@ class Session:
 
     def hang_up(self, code: int, reason: str) -> None:
         """Ends the connection; `close` follows when it is gone."""
-        self._outbox.end(code, reason)
+        self.post(HangUp(code, reason))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Gives everything back, within 2 s. Idempotent.
@@ -230,5 +272,7 @@ class Session:
             await self._answers.aclose(now)
             self._floor.record.close_all(Outcome.CANCELLED, now)
         finally:
+            if self._tape is not None:
+                self._tape.closed(code, reason)
             self._on_closed(self)
             self._log.info("session_closed", code=code, why=reason)

@@ -17,7 +17,7 @@ from voice.cli import app
 from voice.errors import KaiwaError
 
 COMMANDS = {
-    (): ("serve", "ingest", "ask", "bench", "config", "models", "mocks", "doctor"),
+    (): ("serve", "ingest", "ask", "bench", "config", "models", "mocks", "doctor", "replay"),
     ("models",): ("list", "pull", "verify"),
     ("models", "pull"): ("--force", "--models-dir"),
     ("mocks",): ("--host", "--llm-port", "--jitter-ms", "--stt-dialect", "--fault"),
@@ -26,6 +26,7 @@ COMMANDS = {
     ("ingest",): ("paths", "--index"),
     ("ask",): ("question", "--speak-to", "--profile"),
     ("bench",): ("--url", "--callers", "--html"),
+    ("replay",): ("--set", "--verbose", "record.folder"),
     ("config",): ("check", "get"),
     ("config", "get"): ("rag.index", "--profile"),
     ("config", "check"): ("--profile", "--config"),

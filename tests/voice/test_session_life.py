@@ -18,6 +18,7 @@ from mocks.tts import ToneTTS
 from providers.base import Passage, ToolCall
 from tests.driving import LOUD, SILENT, Call, check_legal
 from voice import wire
+from voice.session import Tape
 
 REPLIES = [
     "Yes.",
@@ -53,6 +54,8 @@ GARBAGE: list[dict[str, Any]] = [
 class Life(RuleBasedStateMachine):
     """One call; every rule does something and lets time pass."""
 
+    tape: Tape | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = VirtualLoop(limit_s=1e9)
@@ -67,6 +70,7 @@ class Life(RuleBasedStateMachine):
             llm=EchoLLM(),
             tts=ToneTTS(rtf=0.2),
             retriever=ScriptedRetriever([Passage(text="Nine to eight.", source="hours.md")]),
+            tape=self.tape,
         )
         call.session.open()
         call.listen_at_16_khz()

@@ -1,0 +1,32 @@
+"""What happens on the line: the facts of a session that are no event of the client's.
+
+Facts of providers are in providers/base.py, those of an answer in voice/reply.py.
+"""
+
+from msgspec import Struct
+
+
+class Opened(Struct, frozen=True):
+    """The client has connected."""
+
+
+class AudioIn(Struct, frozen=True):
+    """The next piece of the caller's audio, as the wire had it."""
+
+    data: bytes
+
+
+class Complaint(Struct, frozen=True):
+    """The client sent what is no event."""
+
+    code: str
+    message: str
+    param: str | None = None
+    event_id: str | None = None
+
+
+class HangUp(Struct, frozen=True):
+    """Somebody beside the caller ends the call."""
+
+    code: int
+    reason: str
