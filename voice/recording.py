@@ -21,7 +21,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct
 
-from providers.base import Fault, Hypothesis, ProviderError, Slot, SttFailure, VadFrame
+from providers.base import Fault, Hypothesis, Message, ProviderError, Slot, SttFailure, VadFrame
 from voice import reply
 from voice.client_events import CLIENT_EVENT_TYPES
 from voice.errors import KaiwaError
@@ -66,7 +66,13 @@ class HungUp(Struct, frozen=True, array_like=True, tag="end"):
     reason: str
 
 
-Out = SentEvent | SentFrame | Cleared | HungUp
+class Remembered(Struct, frozen=True, array_like=True, tag="history"):
+    """What a model would be shown next, at the call's end: of answers, what was heard."""
+
+    messages: tuple[Message, ...]
+
+
+Out = SentEvent | SentFrame | Cleared | HungUp | Remembered
 
 
 # --- records --------------------------------------------------------------------------------------

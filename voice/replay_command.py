@@ -23,6 +23,7 @@ from voice.recording import (
     HungUp,
     Out,
     Recording,
+    Remembered,
     SentEvent,
     SentFrame,
     read,
@@ -175,6 +176,9 @@ def shown(out: Out) -> str:
             return "(what has not left is dropped)"
         case HungUp():
             return f"(hung up: {out.code} {out.reason})"
+        case Remembered():
+            said = ", ".join(f"{one.role} {one.content!r}" for one in out.messages)
+            return f"(remembered: {said})"
 
 
 TOLD = ("code", "message", "status", "outcome", "text", "delta", "transcript", "arguments")

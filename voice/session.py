@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from providers.base import Hypothesis, ProviderError, SttFailure, VadFrame
+from providers.base import Hypothesis, Message, ProviderError, SttFailure, VadFrame
 from voice import metrics, reply, wire
 from voice.answers import Outbox
 from voice.config import Config
@@ -57,7 +57,10 @@ class Tape(Protocol):
             wakes_at: What the timer is set for now.
         """
 
-    def closed(self, code: int, reason: str) -> None: ...
+    def closed(self, code: int, reason: str, history: list[Message]) -> None:
+        """Args:
+        history: What a model would be shown next.
+        """
 
 
 class Session:
@@ -273,6 +276,6 @@ class Session:
             self._floor.record.close_all(Outcome.CANCELLED, now)
         finally:
             if self._tape is not None:
-                self._tape.closed(code, reason)
+                self._tape.closed(code, reason, self.conversation.messages())
             self._on_closed(self)
             self._log.info("session_closed", code=code, why=reason)

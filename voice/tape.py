@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from providers.base import Message
 from voice import settings, wire
 from voice.answers import Outbox
 from voice.config import Config
@@ -27,6 +28,7 @@ from voice.recording import (
     HungUp,
     Out,
     Record,
+    Remembered,
     SentEvent,
     SentFrame,
     Start,
@@ -110,8 +112,9 @@ class Tape:
             self._write(Wake(due, wakes_at, clock, told, out))
         self._forget()
 
-    def closed(self, code: int, reason: str) -> None:
+    def closed(self, code: int, reason: str, history: list[Message]) -> None:
         if not self.stopped:
+            self._out.append(Remembered(tuple(history)))
             self._write(Closed(code, reason, tuple(self._clock), tuple(self._out)))
             self.stopped = True
         self._forget()

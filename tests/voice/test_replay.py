@@ -16,7 +16,7 @@ from tests.served import Caller, Hosted, append, eventually, loud, silence
 from tests.voice.test_session_life import Life
 from voice.config import Config, TurnConfig
 from voice.errors import KaiwaError
-from voice.recording import HungUp, Recording, SentEvent, SentFrame, parsed, read
+from voice.recording import HungUp, Recording, Remembered, SentEvent, SentFrame, parsed, read
 from voice.replay import Sent, replay, sent
 from voice.reply import Marked
 
@@ -76,10 +76,25 @@ def test_a_call_that_broke_breaks_again() -> None:
 
 
 def test_a_call_whose_end_was_not_recorded_replays_as_far_as_it_goes() -> None:
-    recording = msgspec.structs.replace(recorded(cuts_in)[1].recording, closed=None)
+    recording = recorded(cuts_in)[1].recording
+    begun = [wake for wake in recording.wakes if wake.at < 2.1]  # in the middle of an answer
+    recording = msgspec.structs.replace(recording, wakes=begun, closed=None)
     replayed = replay(recording)
     assert replayed.difference is None
-    assert replayed.again.wakes == recording.wakes
+    assert replayed.again.wakes == recording.wakes and replayed.again.closed is None
+
+
+def test_what_is_remembered_is_compared_too() -> None:
+    call, reel = recorded(cuts_in)
+    found = [one.out for one in sent(reel.recording) if isinstance(one.out, Remembered)]
+    assert [[(m.role, m.content) for m in out.messages] for out in found] == [call.history()]
+    assert call.history()[1] == ("assistant", "You —")
+
+
+def test_times_are_compared_to_the_microsecond() -> None:
+    one, other = Sent(1.0, HungUp(1000, "")), Sent(1.000002, HungUp(1000, ""))
+    assert one.matches(one, settings_changed=False)
+    assert not one.matches(other, settings_changed=False)
 
 
 # --- other rules ----------------------------------------------------------------------------------
@@ -133,16 +148,15 @@ def test_settings_that_matter_to_nobody_change_nothing() -> None:
 def test_less_and_more_than_went_out_are_differences_too() -> None:
     recording = recorded(cuts_in)[1].recording
     assert recording.closed is not None
-    more = msgspec.structs.replace(recording.closed, out=(SentEvent(b"{}"),))
+    last_words = recording.closed.out
+    more = msgspec.structs.replace(recording.closed, out=(*last_words, SentEvent(b"{}")))
     difference = replay(msgspec.structs.replace(recording, closed=more)).difference
     assert difference is not None and difference.now is None
     assert difference.then is not None and difference.then.out == SentEvent(b"{}")
-    last = max(i for i, wake in enumerate(recording.wakes) if wake.out)
-    wakes = list(recording.wakes)
-    wakes[last] = msgspec.structs.replace(wakes[last], out=())
-    difference = replay(msgspec.structs.replace(recording, wakes=wakes)).difference
+    less = msgspec.structs.replace(recording.closed, out=())
+    difference = replay(msgspec.structs.replace(recording, closed=less)).difference
     assert difference is not None and difference.then is None
-    assert event(difference.now)["type"] == "kaiwa.turn.timeline"
+    assert difference.now is not None and difference.now.out == last_words[-1]
 
 
 def test_a_setting_that_cannot_be_is_named() -> None:
