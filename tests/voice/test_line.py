@@ -3,8 +3,10 @@
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.served import Caller, Hosted, append, eventually, loud, masked, raw_call
 
@@ -63,3 +65,20 @@ def test_who_is_told_1009_in_the_middle_of_sending_still_hears_it(hosted: Hosted
             caller.until("session.created")
             caller.send(b"x" * 8 * 2**20)
             assert caller.close_code() == 1009
+
+
+def test_what_comes_together_with_the_goodbye_is_answered_by_nobody(hosted: Hosted) -> None:
+    """A client's last event and its close in one packet: there is nobody left to complain to."""
+    goodbye = masked(8, (1000).to_bytes(2, "big"))
+    eventually(lambda: hosted.desk.sessions == 0, "those before are gone")
+    for last in (b"no event", b'{"type": "response.cancel"}'):
+        with capture_logs() as logs:
+            raw = raw_call(hosted.url)
+            raw.sendall(masked(1, last) + goodbye)
+            eventually(lambda: "session_closed" in events(logs), "the call is over")
+            raw.close()
+        assert events(logs) == ["session_opened", "session_closed"]
+
+
+def events(logs: list[Any]) -> list[str]:
+    return [line["event"] for line in logs if "session" in line]

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
 READ_BYTES_S = 2 * 1024 * 1024
 READ_BURST_BYTES = 16 * 1024 * 1024
@@ -94,9 +95,16 @@ class Line(WebSocketsSansIOProtocol):
 
     # --- out --------------------------------------------------------------------------------------
 
+    @property
+    def _is_over(self) -> bool:
+        """The client's goodbye counts as soon as it is read: what it said before it, in the same
+        packet, is dealt with after that."""
+        said_goodbye = self.conn.state is not State.OPEN
+        return said_goodbye or self.close_sent or self.disconnected or self.transport.is_closing()
+
     def put(self, data: bytes, *, binary: bool = False, sound: bool = False) -> None:
         """One frame to the client. While it takes nothing, sound waits where `clear` finds it."""
-        if self.close_sent or self.disconnected or self.transport.is_closing():
+        if self._is_over:
             return
         if sound and not self.writable.is_set():
             self._sounds.append((binary, data))
@@ -117,7 +125,7 @@ class Line(WebSocketsSansIOProtocol):
 
     def end(self, code: int, reason: str) -> None:
         """Says goodbye behind what was sent, and does not wait long for the answer."""
-        if self.close_sent or self.disconnected or self.transport.is_closing():
+        if self._is_over:
             return
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
