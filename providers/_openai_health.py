@@ -14,6 +14,7 @@ Source: vLLM vllm/entrypoints/openai, llama.cpp tools/server, ollama openai/open
 srt/entrypoints/http_server.py, docs.litellm.ai/docs/proxy/health.
 """
 
+import asyncio
 import ipaddress
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 from providers._http import Failures
 from providers._json_calls import JsonCalls
 from providers._ping import Pings, Work
+from providers.base import NoNews
 
 CHECK_EVERY_S = 30.0
 PAID_CHECK_EVERY_S = 300.0
@@ -70,15 +72,24 @@ class OpenAIHealth:
             self._owner, self._routes = owner, _ROUTES.get(owner, ())
 
     async def ping(self) -> None:
-        """Raises ProviderError where it is dead or says that it is not well."""
+        """Raises ProviderError where it is dead or says that it is not well, NoNews where our work
+        may be what keeps it from answering.
+        """
         url = self._root + "/models"
         if self._routes:
             url = self._root.rpartition("/v")[0] + self._routes[0]
-        status = await self._pings.ask(url, self._excuses)
+        began = asyncio.get_running_loop().time()
+        try:
+            status = await self._pings.ask(url, self.excuses)
+        except NoNews:
+            if self.work.has_spoken(began):
+                return
+            raise
         if 300 <= status < 500 and status != 429:  # alive, but this is not how it tells
             self._routes = self._routes[1:]
 
-    def _excuses(self, since: float) -> bool:
+    def excuses(self, since: float) -> bool:
+        """Whether it may live, though a small request sent then (loop time) has no answer."""
         return self.work.excuses(since, answers_beside=self._owner in _ANSWERS_BESIDE)
 
 

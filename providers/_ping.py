@@ -1,7 +1,7 @@
 """The smallest question to a server: is it there, and does it say that it is well?
 
     no connection, or reset     UNREACHABLE
-    no answer in PING_S         TIMEOUT, unless our own requests are what keeps it from answering
+    no answer in PING_S         TIMEOUT; NoNews where our own requests keep it from answering
     502, 504                    UNREACHABLE: a proxy without its server
     any other 5xx               BROKEN, by its own account; OVERLOADED while it loads its model
     anything else               it lives
@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 
 from providers._http import Failures, HttpFailure, error_text
 from providers._json_calls import Answer, JsonCalls
-from providers.base import Fault
+from providers.base import Fault, NoNews
 
 PING_S = 0.9
-"""What costs a server nothing it answers in milliseconds."""
+"""What costs a server nothing it answers in milliseconds. With the second from one ping to the next
+it is less than 2 s, in which a server that hangs is told of."""
 
 
 class Work:
@@ -40,13 +41,16 @@ class Work:
     def heard(self, now: float) -> None:
         self._heard_at = now
 
+    def has_spoken(self, since: float) -> bool:
+        return self._heard_at > since
+
     def excuses(self, since: float, *, answers_beside: bool) -> bool:
         """Whether it may live, though a ping sent then has no answer.
 
         Args:
             answers_beside: A ping never waits behind the server's work.
         """
-        return self._heard_at > since or (self.running > 0 and not answers_beside)
+        return self.has_spoken(since) or (self.running > 0 and not answers_beside)
 
 
 class Pings:
@@ -58,19 +62,20 @@ class Pings:
         self._variable = variable
 
     async def ask(self, url: str, excuses: Callable[[float], bool]) -> int:
-        """The answer's status; 0 if there is none for a good reason.
+        """The answer's status.
 
         Args:
             excuses: Whether a silence since then (loop time) is excused.
         Raises:
             HttpFailure: It is dead, or says it is not well.
+            NoNews: There is no answer, for a good reason.
         """
         began = asyncio.get_running_loop().time()
         try:
             answer = await self._calls.ping(url, PING_S)
         except TimeoutError:
             if excuses(began):
-                return 0
+                raise NoNews from None
             raise self._failures.make(
                 Fault.TIMEOUT,
                 f"no answer from {url} in {PING_S:g} s: the server hangs, or what listens there is "

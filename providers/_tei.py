@@ -32,6 +32,12 @@ class Info(msgspec.Struct):
         found = self.model_type
         return found.lower() if isinstance(found, str) else next(iter(found), "").lower()
 
+    @property
+    def what(self) -> str:
+        """It, for an error: "an embedding model"."""
+        article = "an" if self.kind[:1] in tuple("aeiou") else "a"
+        return f"{article} {self.kind}" + (" model" if self.kind == "embedding" else "")
+
 
 _info = msgspec.json.Decoder(Info)
 
@@ -59,6 +65,7 @@ async def ping(calls: JsonCalls, failures: Failures, endpoint: str, variable: st
 
     Raises:
         HttpFailure: It is dead, or says that it is not well.
+        NoNews: Our own requests may be what it is busy with.
     """
     busy = calls.running > 0
     await Pings(calls, failures, variable).ask(

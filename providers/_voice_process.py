@@ -1,7 +1,7 @@
 """A voice in a process of its own: the loop never waits for it, and its crash is survived.
 
 job ─▶ pipe ─▶ one after another ─▶ pipe ─▶ the job's inbox
-                └─ died ─▶ None in every inbox, and it is started again at once
+                └─ died ─▶ None in every inbox, and it is started again after a pause
 """
 
 import asyncio
@@ -25,19 +25,19 @@ from providers._voice_wire import (
     from_voice,
     pack,
 )
+from providers._worker import Pauses
 from providers._worker_wire import Unpacker
 from providers.base import Fault, ProviderError, Slot
 
 log = structlog.get_logger(__name__)
 
-RESTART_S = 0.5
-LONGEST_PAUSE_S = 8.0
-"""Pause before the restart of a process that died young; it doubles each time."""
-YOUNG_S = 5.0
 PATIENCE_S = 2.0
 """For a process that is being started again, before a clause is given up."""
 HANG_S = 20.0
-"""Without a word from a process that has work, before it is killed."""
+"""In which one clause after another waited for a word, before the process is killed. Far longer
+than a sentence takes: one that is only slow would take all other callers' clauses with it."""
+EXIT_S = 0.5
+"""For a process to end by itself once it has closed its stdout, and once it was killed."""
 CLOSE_S = 2.0
 STDERR_LINES = 20
 
@@ -70,6 +70,12 @@ class VoiceProcess:
         self._jobs: dict[int, Inbox] = {}
         self._next_job = 1
         self._heard_at = 0.0
+        self._mute_since = 0.0
+        """When the first began of the clauses that were late one after another."""
+        self._late_at = 0.0
+        self._ready_at: float | None = None
+        """Of the process that runs."""
+        self._reading: asyncio.Task[None] | None = None
         self._runner: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
 
@@ -90,22 +96,26 @@ class VoiceProcess:
             self._args = tuple(args)
             self._is_down.clear()
             self._runner = asyncio.create_task(self._run(), name=f"voice {self._provider}")
-            waiters = [asyncio.ensure_future(e.wait()) for e in (self._is_up, self._is_down)]
             try:
-                await asyncio.wait(
-                    waiters, timeout=self._start_limit_s, return_when=asyncio.FIRST_COMPLETED
-                )
-            finally:
-                for waiter in waiters:
-                    waiter.cancel()
-            if not self._is_up.is_set():
-                words = self._last_words()
-                late = not self._is_down.is_set()
+                await self._first_sign()
+                if not self._is_up.is_set():
+                    raise self.error(
+                        Fault.BROKEN if self._is_down.is_set() else Fault.TIMEOUT,
+                        f"did not start: {self._last_words() or 'it said nothing'}; {self._remedy}",
+                    )
+            except BaseException:
                 await self.aclose()
-                raise self.error(
-                    Fault.TIMEOUT if late else Fault.BROKEN,
-                    f"did not start: {words or 'it said nothing'}; {self._remedy}",
-                )
+                raise
+
+    async def _first_sign(self) -> None:
+        waiters = [asyncio.ensure_future(e.wait()) for e in (self._is_up, self._is_down)]
+        try:
+            await asyncio.wait(
+                waiters, timeout=self._start_limit_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
 
     async def aclose(self) -> None:
         runner, self._runner = self._runner, None
@@ -145,9 +155,17 @@ class VoiceProcess:
             del self._jobs[job]
             self._send(Stop(job))
 
-    def late(self) -> ProviderError:
-        """For a job that is; a process that says nothing at all any more is ended."""
-        if asyncio.get_running_loop().time() - self._heard_at > HANG_S:
+    def late(self, began: float) -> ProviderError:
+        """For a job that is; a process that says nothing at all any more is ended.
+
+        Args:
+            began: The job, by the loop's time. What it was silent before, it had nothing to say.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._heard_at > self._mute_since or now - self._late_at > HANG_S:
+            self._mute_since = max(began, self._heard_at)
+        self._late_at = now
+        if now - self._mute_since > HANG_S:
             log.warning("voice_hangs", provider=self._provider)
             self._kill()
         return self.error(
@@ -166,24 +184,23 @@ class VoiceProcess:
     # --- the process ---
 
     async def _run(self) -> None:
-        loop, pause_s = asyncio.get_running_loop(), RESTART_S
+        loop, pauses = asyncio.get_running_loop(), Pauses()
         while True:
-            began = loop.time()
+            self._ready_at = None
             try:
                 await self._live()
-            except OSError as error:  # no process to be had
-                self._stderr.append(str(error))
+            except (OSError, MemoryError) as error:
+                self._stderr.append(f"no process can be started: {error!r}")
+            except Exception:  # whatever it was, the next one may live
+                log.exception("voice_watch_broke", provider=self._provider)
             self._is_up.clear()
             self._is_down.set()
             for inbox in self._jobs.values():
                 inbox.put_nowait(None)
             self.restarts += 1
             log.warning("voice_died", provider=self._provider, jobs=len(self._jobs))
-            if loop.time() - began < YOUNG_S:
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            else:
-                pause_s = RESTART_S
+            lived_s = 0.0 if self._ready_at is None else loop.time() - self._ready_at
+            await asyncio.sleep(pauses.after(lived_s))
 
     async def _live(self) -> None:
         """From spawn to death."""
@@ -198,18 +215,19 @@ class VoiceProcess:
             start_new_session=True,  # Ctrl-C is for the server
         )
         stderr = asyncio.create_task(self._listen_to_stderr(process))
+        reading = self._reading = asyncio.create_task(self._listen(process))
         try:
-            await self._listen(process)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RESTART_S):
-                    await process.wait()
-                    await stderr
+            await asyncio.wait([reading])
+            if not reading.cancelled():
+                reading.result()
+                await _end_of(process, stderr)
         finally:
             self._kill()
             if process.stdin is not None:
-                process.stdin.close()
+                with contextlib.suppress(Exception):
+                    process.stdin.close()
+            await _end_of(process, stderr)
             stderr.cancel()
-            await process.wait()
             self._process = None
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
@@ -224,7 +242,7 @@ class VoiceProcess:
                 return
             for message in messages:
                 if isinstance(message, Ready):
-                    self.ready = message
+                    self.ready, self._ready_at = message, loop.time()
                     self._is_up.set()
                 elif isinstance(message, Refused):
                     self._refusal = message.reason
@@ -237,6 +255,9 @@ class VoiceProcess:
             self._stderr.extend(piece.decode(errors="replace").splitlines())
 
     def _kill(self) -> None:
+        """And reads it no more: somebody else may hold its output open."""
+        if self._reading is not None:
+            self._reading.cancel()
         process = self._process
         if process is not None and process.returncode is None:
             # Not process.kill(): that polls, and may take the exit status from asyncio's watcher.
@@ -251,3 +272,11 @@ class VoiceProcess:
 
     def _last_words(self) -> str:
         return self._refusal or " / ".join(list(self._stderr)[-3:])[-500:]
+
+
+async def _end_of(process: asyncio.subprocess.Process, stderr: "asyncio.Task[None]") -> None:
+    """No longer than EXIT_S: the kernel may keep it (a driver hangs), others hold its output."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(EXIT_S):
+            await process.wait()
+            await asyncio.wait([stderr])

@@ -53,7 +53,8 @@ class VoiceSpeech:
         check = AudioCheck(text, ready.rate_hz, speed=speed)
         try:
             with process.job(text, voice, speed) as inbox:
-                while (message := await self._receive(inbox, by)) is not None:
+                began = loop.time()
+                while (message := await self._receive(inbox, began, by)) is not None:
                     match message:
                         case Audio(pcm=pcm):
                             pcm = check.feed(pcm)
@@ -75,9 +76,9 @@ class VoiceSpeech:
             probe.doubted(loop.time())
             raise
 
-    async def _receive(self, inbox: Inbox, by: float) -> OfJob | None:
+    async def _receive(self, inbox: Inbox, began: float, by: float) -> OfJob | None:
         try:
             async with asyncio.timeout_at(by):
                 return await inbox.get()
         except TimeoutError:
-            raise self._process.late() from None
+            raise self._process.late(began) from None

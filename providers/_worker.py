@@ -62,7 +62,7 @@ class Owner(Protocol):
         tried: The job that it had named before, if it had.
         """
 
-    def worker_not_started(self, said: str) -> None: ...
+    def worker_not_started(self) -> None: ...
 
     def keep_task(self, coroutine: Coroutine[Any, Any, None]) -> None: ...
 
@@ -87,6 +87,11 @@ class Worker:
     @property
     def is_ready(self) -> bool:
         return self._process.is_ready
+
+    @property
+    def is_starting(self) -> bool:
+        """Its process is loading; False in the pause before."""
+        return self._process.is_starting
 
     @property
     def is_well(self) -> bool:
@@ -120,9 +125,10 @@ class Worker:
             said = process.last_words[-SAID_CHARS:]
             log.warning("worker_died", module=self._command.module, jobs=len(jobs), said=said)
             self.settled.set()
-            self._owner.worker_died(jobs, tried)
             if process.ready_at is None:
-                self._owner.worker_not_started(process.last_words)
+                self._owner.worker_not_started()
+            else:
+                self._owner.worker_died(jobs, tried)
             lived_s = 0.0 if process.ready_at is None else now - process.ready_at
             await asyncio.sleep(pauses.after(lived_s))
 

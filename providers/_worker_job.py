@@ -41,6 +41,8 @@ class Job:
         self.hotwords = tuple(hotwords)
         self.attempts = 0
         """Workers it was with and may have taken down."""
+        self.waits_since = 0.0
+        """Loop time when it came into the queue, or the last worker died that it waited for."""
         self.is_ended = False
         self._is_replay = False
         self._end_sent = False

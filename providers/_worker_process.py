@@ -60,6 +60,8 @@ class WorkerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self.is_ready = False
         """For jobs, now."""
+        self.is_starting = False
+        """It may yet become so."""
         self.ready_at: float | None = None
         self.refusal = ""
         """Why it cannot serve as it was started, in its own words."""
@@ -86,6 +88,13 @@ class WorkerProcess:
 
     async def live(self) -> None:
         """Returns when it is dead. Cancelled, it kills it."""
+        self.is_starting = True
+        try:
+            await self._live()
+        finally:
+            self.is_starting = False
+
+    async def _live(self) -> None:
         try:
             process = self._process = await self._start()
         except (OSError, MemoryError) as error:
@@ -139,7 +148,7 @@ class WorkerProcess:
         self._end = self._end or _end_of(process.returncode, self._is_killed)
 
     def kill(self) -> None:
-        self.is_ready = False
+        self.is_ready = self.is_starting = False
         if self._process is not None and self._process.returncode is None:
             self._is_killed = True
             # It holds nothing that would have to be saved. Not process.kill(): that polls, and may
@@ -166,7 +175,7 @@ class WorkerProcess:
     def _receive(self, message: FromWorker) -> None:
         match message:
             case Ready():
-                self.is_ready = True
+                self.is_ready, self.is_starting = True, False
                 self.ready_at = asyncio.get_running_loop().time()
                 self._deliver(message)
             case Refused(reason):

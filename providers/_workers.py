@@ -1,7 +1,8 @@
 """Worker processes for recognisers that need a whole core: the loop never waits for one.
 
     begin ─▶ queue ─▶ the worker with most room ─▶ final
-                          └─ died ─▶ back to the queue's head, replayed from its first sample
+                 │        └─ died ─▶ back to the queue's head, replayed from its first sample
+                 └─ no worker, and none about to be one ─▶ failed, see `_give_up`
 
     _worker_job      one utterance and its audio
     _worker_process  one process, from start to death
@@ -14,7 +15,7 @@ A call has one place at most: its next job waits for the final of its former.
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -28,6 +29,10 @@ log = structlog.get_logger(__name__)
 
 ATTEMPTS = 3
 """Workers one job may take down before it is taken for the cause."""
+GIVE_UP_STARTS = 3
+GIVE_UP_S = 2.0
+"""A job waits for no worker any more when so many starts in a row failed, or it has waited so long:
+one start may fail by itself, and a caller is about to ask whether anybody is there."""
 HANG_LIMIT_S = 20 * BEAT_S
 CLOSE_S = 2.0
 
@@ -68,6 +73,8 @@ class WorkerPool:
         )
         self.count = count or max(1, (os.cpu_count() or 2) - 1)
         self.restarts = 0
+        self._failed_starts = 0
+        """In a row."""
         self.dropped_bytes = 0
         self._workers: list[Worker] = []
         self._jobs: dict[int, Job] = {}
@@ -177,6 +184,7 @@ class WorkerPool:
         self._jobs[job.number] = job
         if self.is_open:
             self._queue.append(job)
+            self._be_patient_with([job])
             self._assign()
         else:
             loop = asyncio.get_running_loop()
@@ -243,6 +251,7 @@ class WorkerPool:
     # --- told by the workers ---
 
     def worker_ready(self) -> None:
+        self._failed_starts = 0
         self._assign()
 
     def worker_said(self, worker: Worker, message: Result) -> None:
@@ -263,9 +272,31 @@ class WorkerPool:
                 self._result(Failed(job.number, f"it took down {ATTEMPTS} workers"))
             else:
                 self._queue.appendleft(job)
+        self._be_patient_with(self._queue)
         self._assign()
 
-    def worker_not_started(self, said: str) -> None:
-        """With no other left, nobody waits for it in vain."""
-        if not self.alive:
-            self._fail([*self._queue], f"the recogniser does not start; it said: {said}")
+    def worker_not_started(self) -> None:
+        self.restarts += 1
+        self._failed_starts += 1
+        self._give_up()
+
+    # --- without a worker ---
+
+    def _be_patient_with(self, jobs: Collection[Job]) -> None:
+        if jobs and not self.alive:
+            loop = asyncio.get_running_loop()
+            for job in jobs:
+                job.waits_since = loop.time()
+            loop.call_later(GIVE_UP_S, self._give_up)
+
+    def _give_up(self) -> None:
+        """Nobody waits in vain: jobs fail where there is no worker, nor one being started.
+
+        Called when a start failed, and when a job has waited for long.
+        """
+        if any(worker.is_ready or worker.is_starting for worker in self._workers):
+            return
+        latest = asyncio.get_running_loop().time() - GIVE_UP_S + 0.01  # timers come early, too
+        is_hopeless = self._failed_starts >= GIVE_UP_STARTS
+        lost = [job for job in self._queue if is_hopeless or job.waits_since <= latest]
+        self._fail(lost, f"the recogniser does not start: {self.trouble}")

@@ -5,6 +5,7 @@ batch of an ingest at most. Importing torch and loading a model take seconds: `s
 """
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -42,7 +43,8 @@ class SentenceEmbedder:
         self._prefixes = Prefixes()
         self._model: Any = None
         self._dimensions = 0
-        self._worker = ThreadPoolExecutor(1, "embed-sentence")
+        self._thread: threading.Thread | None = None
+        self._worker = ThreadPoolExecutor(1, "embed-sentence", self._remember_thread)
 
     @property
     def info(self) -> ProviderInfo:
@@ -71,6 +73,15 @@ class SentenceEmbedder:
     async def check(self) -> None:
         await self.embed(["check"], "query")
 
+    async def ping(self) -> None:
+        """Asks nobody: whether there is a model, and a thread to run it."""
+        if self._model is None:
+            raise self._failure(
+                Fault.UNREACHABLE, f"{self._name} is not loaded; see the log for why"
+            )
+        if self._thread is None or not self._thread.is_alive():
+            raise self._failure(Fault.CRASHED, "its thread does not run; restart Kaiwa")
+
     async def aclose(self) -> None:
         self._worker.shutdown(wait=False, cancel_futures=True)
         self._model = None
@@ -88,6 +99,9 @@ class SentenceEmbedder:
         return rows
 
     # --- in the thread
+
+    def _remember_thread(self) -> None:
+        self._thread = threading.current_thread()
 
     def _load(self) -> None:
         try:

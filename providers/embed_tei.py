@@ -69,7 +69,7 @@ class TEIEmbedder(RemoteEmbedder):
         if info.kind not in ("", "embedding"):
             raise self._failures.make(
                 Fault.REFUSED,
-                f"{self._endpoint} serves {info.model_id}, a {info.kind}: set {_VARIABLE} to a "
+                f"{self._endpoint} serves {info.model_id}, {info.what}: set {_VARIABLE} to a "
                 "server with an embedding model (a reranker's address is RERANKER_ENDPOINT)",
             )
         names = [name for name in (info.served_model_name, info.model_id) if name]

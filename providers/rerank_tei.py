@@ -64,7 +64,7 @@ class TEIReranker:
         if info.kind not in ("", "reranker"):
             raise self._failures.make(
                 Fault.REFUSED,
-                f"{self._root} serves {info.model_id}, a {info.kind} model and no reranker: set "
+                f"{self._root} serves {info.model_id}, {info.what} and no reranker: set "
                 f"{_VARIABLE} to a server with one, such as BAAI/bge-reranker-v2-m3",
             )
         self._model = info.model_id

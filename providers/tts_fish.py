@@ -14,26 +14,36 @@ What its server does and does not, and what follows from it (fish-speech tools/s
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Sequence
 
 import structlog
 
 from providers._http import HttpFailure
+from providers._ping import PING_S
 from providers._tts_fish_wire import NAME, Encoding, FishRequests, FishServer, Reference
 from providers._tts_places import Places, Work
 from providers._tts_probe import CHECK_TEXT, FRESH_S, SpeechProbe
 from providers._tts_reply import SpeechReply
 from providers._tts_sanity import AudioCheck, PcmBody, length_of
 from providers._tts_server import VARIABLE
-from providers.base import Fault, ProviderError, ProviderInfo, Slot, SpeechAudio, SpeechEvent
+from providers.base import (
+    Fault,
+    NoNews,
+    ProviderError,
+    ProviderInfo,
+    Slot,
+    SpeechAudio,
+    SpeechEvent,
+)
 
 __all__ = ["RATE_HZ", "FishTTS", "Reference"]
 
 log = structlog.get_logger(__name__)
 
 RATE_HZ = 44_100
-HEALTH_S = 2.0
-PING_S = 0.9
+FIRST_HEALTH_S = 2.0
+"""For a server that has not spoken; else PING_S, so that one that hangs is soon told of."""
 
 
 class FishTTS:
@@ -91,6 +101,8 @@ class FishTTS:
         self._first_word_s = max(first_word_s, first_audio_s)
         self._places = Places(len(self._servers))
         self._probe = SpeechProbe(probe_every_s)
+        self._spoke_last = False
+        """The last that is known of any server is that it spoke, not that it failed."""
 
     @property
     def info(self) -> ProviderInfo:
@@ -111,19 +123,27 @@ class FishTTS:
 
         Raises within 10 s else. A word that takes longer goes on: the next checks wait for it.
         """
-        await self.check()
+        with contextlib.suppress(NoNews):
+            await self.check()
 
     async def check(self) -> None:
-        """Asks idle servers for their health; where no speech came lately, one for a word."""
-        await self._knock(HEALTH_S)
+        """Asks idle servers for their health; where no speech came lately, one for a word.
+
+        Raises NoNews where all are busy with what we asked for and have not spoken since they
+        failed.
+        """
+        is_known = await self._knock(FIRST_HEALTH_S if self._probe.is_cold else PING_S)
         now = asyncio.get_running_loop().time()
         is_silent = not self._places.balance.running and self._probe.is_due(now)
         if is_silent or self._probe.is_asking:
             await self._probe.ask(self._word, self._servers[0].failures.make)
+        elif not is_known:
+            raise NoNews
 
     async def ping(self) -> None:
-        """Raises if no server is there."""
-        await self._knock(PING_S)
+        """Raises if no server is there; NoNews as `check` does."""
+        if not await self._knock(PING_S):
+            raise NoNews
 
     async def aclose(self) -> None:
         await self._probe.aclose()
@@ -153,6 +173,7 @@ class FishTTS:
             work, reply, pcm = await self._begin(text, voice, first_s)
             try:
                 self._probe.succeeded(loop.time())
+                self._spoke_last = True
                 while pcm:
                     yield SpeechAudio(pcm)
                     pcm = await reply.next()
@@ -163,6 +184,7 @@ class FishTTS:
                 reply.close()
         except ProviderError:
             self._probe.doubted(loop.time())
+            self._spoke_last = False
             raise
 
     async def _begin(
@@ -189,7 +211,8 @@ class FishTTS:
                     log.warning("tts_server_failed", provider=NAME, error=str(error))
                     continue
                 raise
-            except BaseException:
+            except BaseException:  # nobody knows whether it would have spoken
+                self._spoke_last = False
                 work.abandoned()
                 raise
             work.succeeded()
@@ -238,19 +261,27 @@ class FishTTS:
             f"more addresses to {VARIABLE}",
         )
 
-    async def _knock(self, limit_s: float) -> None:
-        """Raises if no server is there; those that work for us are."""
+    async def _knock(self, limit_s: float) -> bool:
+        """Whether one is well: it says so, or it spoke last. Raises if all say or show otherwise.
+
+        Those that work for us are not asked.
+        """
         now = asyncio.get_running_loop().time()
         idle = [i for i in range(len(self._servers)) if self._places.balance.is_idle(i, now)]
-        answers = await asyncio.gather(*(self._failure_of(index, limit_s) for index in idle))
-        failures = [failure for failure in answers if failure is not None]
-        if failures and len(failures) == len(self._servers):
+        answers = await asyncio.gather(*(self._answer_of(index, limit_s) for index in idle))
+        failures = [answer for answer in answers if isinstance(answer, ProviderError)]
+        if len(failures) == len(self._servers):
+            self._spoke_last = False
             if all(failure.fault is Fault.UNREACHABLE for failure in failures):
                 self._probe.is_cold = True  # whoever comes back has to warm up again
             raise failures[0]
+        return self._spoke_last or any(answer is None for answer in answers)
 
-    async def _failure_of(self, index: int, limit_s: float) -> ProviderError | None:
-        """What is wrong with an idle server; while something is, no other clause goes there."""
+    async def _answer_of(self, index: int, limit_s: float) -> ProviderError | NoNews | None:
+        """What is wrong with an idle server; while something is, no other clause goes there.
+
+        NoNews where it has an excuse.
+        """
         server, balance = self._servers[index], self._places.balance
         loop = asyncio.get_running_loop()
         failure: ProviderError | None = None
@@ -259,7 +290,7 @@ class FishTTS:
         except ProviderError as error:
             # A caller's request may have come in between, or one that was cut off runs on.
             if error.fault is Fault.TIMEOUT and balance.is_excused(index, loop.time()):
-                return None
+                return NoNews()
             failure = error
         was_lost = balance.is_lost(index, loop.time())
         if failure is not None:

@@ -5,6 +5,7 @@ Content-Type decides how it is read, since some servers send the one where the o
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
@@ -13,15 +14,25 @@ import aiohttp
 import msgspec
 
 from providers._openai_health import CHECK_EVERY_S, PAID_CHECK_EVERY_S, OpenAIHealth
+from providers._ping import PING_S
 from providers._tts_events import SseAudio
 from providers._tts_probe import CHECK_TEXT, FRESH_S, SpeechProbe
 from providers._tts_reply import Decoder, SpeechReply
 from providers._tts_sanity import AudioCheck, PcmBody
 from providers._tts_server import VARIABLE, SpeechServer
 from providers._tts_speech_request import SpeechRequests, StreamMode, names
-from providers.base import Fault, ProviderError, ProviderInfo, Slot, SpeechAudio, SpeechEvent
+from providers.base import (
+    Fault,
+    NoNews,
+    ProviderError,
+    ProviderInfo,
+    Slot,
+    SpeechAudio,
+    SpeechEvent,
+)
 
 KNOCK_S = 2.0
+"""For a list; PING_S at a server of one's own that has spoken: if it hangs, that is soon told."""
 _NAME = "speech_api"
 _RATE = re.compile(r"rate=(\d+)")
 
@@ -110,7 +121,9 @@ class SpeechApiTTS:
 
     @property
     def ping(self) -> Callable[[], Awaitable[None]] | None:
-        """Raises if the server is not there, or not well; None for one that is paid for."""
+        """Raises if the server is not there, or not well, NoNews where our own requests may keep it
+        from answering; None for one that is paid for.
+        """
         return None if self.is_paid else self._ping
 
     async def start(self) -> None:
@@ -118,17 +131,25 @@ class SpeechApiTTS:
 
         Raises within 10 s else. A word that takes longer goes on: the next checks wait for it.
         """
-        await self.check()
+        with contextlib.suppress(NoNews):
+            await self.check()
 
     async def check(self) -> None:
-        """Whether the server answers at all; where no speech came lately, whether it speaks."""
+        """Whether the server answers at all; where no speech came lately, whether it speaks.
+
+        Raises NoNews where our own requests may be what keeps it from answering.
+        """
+        began = asyncio.get_running_loop().time()
         try:
             self._health.learn(await self._owners())
             if self._voices is None:
                 self._voices = await self._offered()
         except ProviderError as error:
             self._miss(error)
-            raise
+            if error.fault is not Fault.TIMEOUT or not self._health.excuses(began):
+                raise
+            if not self._probe.is_asking and not self._health.work.has_spoken(began):
+                raise NoNews from None
         if self._probe.is_asking or self._probe.is_due(asyncio.get_running_loop().time()):
             await self._probe.ask(self._word, self._server.failures.make)
 
@@ -229,9 +250,13 @@ class SpeechApiTTS:
             self._voices = None
             self._probe.is_cold = True
 
+    @property
+    def _list_s(self) -> float:
+        return KNOCK_S if self._probe.is_cold or self.is_paid else PING_S
+
     async def _owners(self) -> list[str]:
         """Of the server's models; none where it has no list."""
-        answer = await self._server.get("/models", KNOCK_S)
+        answer = await self._server.get("/models", self._list_s)
         try:
             return [model.owned_by for model in msgspec.json.decode(answer.body, type=_Models).data]
         except ValueError:
@@ -239,7 +264,7 @@ class SpeechApiTTS:
 
     async def _offered(self) -> dict[str, str]:
         """The server's list, where there is one; raises if our voice is not in it."""
-        answer = await self._server.get("/audio/voices", KNOCK_S)
+        answer = await self._server.get("/audio/voices", self._list_s)
         try:
             if answer.status != 200:
                 raise ValueError(f"HTTP {answer.status}")

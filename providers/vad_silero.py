@@ -46,6 +46,8 @@ STATE_SIZE = 128
 APART_PER_STREAM_S = 0.25e-3
 MOST_APART_S = 8e-3
 """Of 25 callers 6 chunks or so go together, of 100 callers 25: 36 µs each instead of 186."""
+HANG_S = 2.0
+"""A batch takes 2 ms; one that takes longer than this is not coming back."""
 MAX_BATCH = 64
 """Bounds how long one run takes: 2 ms at 31 µs a chunk, measured with onnxruntime 1.31."""
 
@@ -113,6 +115,18 @@ class SileroVAD:
             ) from None
         finally:
             stream.close()
+
+    async def ping(self) -> None:
+        """Asks nobody: whether the thread lives, and no batch is overdue."""
+        if self._thread is None or not self._thread.is_alive():
+            raise self._error(Fault.CRASHED, "its thread does not run; restart Kaiwa")
+        age_s = asyncio.get_running_loop().time() - self._dispatched_at
+        if self._running and age_s > HANG_S:
+            raise self._error(
+                Fault.TIMEOUT,
+                f"no judgement of the last {len(self._running)} chunks for {age_s:.1f} s; is the "
+                "CPU overloaded? If not, restart Kaiwa",
+            )
 
     async def aclose(self) -> None:
         thread, self._thread = self._thread, None

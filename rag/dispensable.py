@@ -1,15 +1,24 @@
-"""What a search can do without: asked within its time, done without and told of when it fails."""
+"""What a search can do without: asked within its time, done without and told of when it fails.
+
+well  ask ask ask ─▶ failed ─▶ in trouble ─▶ every PROBE_EVERY_S our own small request ─▶ well
+                                  └─ ask: done without, at once
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from providers.base import Fault, Provider, ProviderError
+import structlog
+
+from providers.base import Fault, Provider, ProviderError, Slot
 
 PROBE_EVERY_S = 5.0
-"""One that failed is asked again, so that the warning goes without a caller."""
+"""One that failed is asked by us alone: to find out at a caller's cost takes most of his time."""
+VARIABLES = {Slot.EMBEDDER: "EMBEDDING_ENDPOINT", Slot.RERANKER: "RERANKER_ENDPOINT"}
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 class Dispensable:
@@ -18,39 +27,54 @@ class Dispensable:
     Args:
         instead: What is done without it.
         probe: A small request of its own; raises ProviderError.
+        failed: Told of every failure that a caller met; not of those who did not ask any more.
     """
 
     def __init__(
-        self, provider: Provider, instead: str, probe: Callable[[], Awaitable[object]]
+        self,
+        provider: Provider,
+        instead: str,
+        probe: Callable[[], Awaitable[object]],
+        failed: Callable[[ProviderError], None],
     ) -> None:
         self._provider, self._instead, self._probe = provider, instead, probe
+        self._failed = failed
         self._probe_at = 0.0
         self.trouble = ""
         """What it does wrong at present, and what is done without it."""
         self.missed = 0
         """Requests that had to be done without."""
 
-    async def ask(self, work: Awaitable[T], by: float) -> T | ProviderError:
-        """What the work gives, or how it failed: also by not having ended then (loop time)."""
+    @property
+    def slot(self) -> Slot:
+        return self._provider.info.slot
+
+    async def ask(self, work: Callable[[], Awaitable[T]], by: float) -> T | None:
+        """What the work gives; None while it is in trouble, and where it comes to be.
+
+        Args:
+            by: Loop time when it must have ended.
+        """
+        if self.trouble:
+            self.missed += 1
+            return None
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout_at(by):
-                result = await work
+                return await work()
         except TimeoutError:
-            info = self._provider.info
-            why = f"the {info.slot.value} took longer than {by - began:.2g} s"
-            error = ProviderError(info.slot, info.provider, Fault.TIMEOUT, why)
+            error = self._error(Fault.TIMEOUT, self._too_slow(by - began))
         except ProviderError as raised:
-            why, error = str(raised), raised
-        else:
-            self.trouble = ""
-            return result
+            error = raised
+        except Exception as raised:
+            log.exception("search_aid_broke", slot=self.slot.value)
+            error = self._error(Fault.BROKEN, f"{raised!r}; see the log")
         self.missed += 1
-        if not self.trouble:
-            self._probe_at = loop.time() + PROBE_EVERY_S
-        self.trouble = f"{why}; until it answers, {self._instead}"
-        return error
+        self._probe_at = loop.time() + PROBE_EVERY_S
+        self.trouble = f"{error}; until it answers, {self._instead}"
+        self._failed(error)
+        return None
 
     async def probe(self, limit_s: float) -> None:
         """Where it failed and some time has passed: it has recovered if it answers now."""
@@ -63,4 +87,17 @@ class Dispensable:
                 await self._probe()
         except (ProviderError, TimeoutError):
             return
+        except Exception:  # whatever it is, it is no answer
+            log.exception("search_aid_broke", slot=self.slot.value)
+            return
         self.trouble = ""
+
+    def _error(self, fault: Fault, message: str) -> ProviderError:
+        return ProviderError(self.slot, self._provider.info.provider, fault, message)
+
+    def _too_slow(self, limit_s: float) -> str:
+        took = f"took longer than {limit_s:.2g} s"
+        endpoint = self._provider.info.endpoint
+        if endpoint == "in-process":
+            return f"{took}: is the machine overloaded? rag.limit_ms sets what a search may take"
+        return f"{took}: is the server at {endpoint} overloaded? Check {VARIABLES[self.slot]}"

@@ -8,9 +8,9 @@ A new version is loaded beside the one in use and takes its place between two se
 fails, the old one goes on answering, `warning` says why, and loading is tried again.
 
 An embedder that fails, or takes too much of the time there is, is done without: the words alone
-find what they find. `fallback_count` counts that, and `warning` says so until the embedder answers
-again, which is tried every 5 s. A reranker that fails leaves the order as it was. `on_failed` is
-told of each failure that a search met.
+find what they find. `missed` counts that, and `warning` says so until the embedder answers
+again; meanwhile no search asks it, only we do, every 5 s. A reranker that fails leaves the order as
+it was. `on_failed` is told of each failure that a search met.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from providers.base import Embedder, Passage, ProviderError, Reranker
+from providers.base import Embedder, Passage, ProviderError, Reranker, Slot
 from rag import store
 from rag.dispensable import Dispensable
 from rag.find import find
@@ -69,6 +69,7 @@ class IndexRetriever:
             embedder,
             "documents are searched by their words alone",
             lambda: embedder.embed(["check"], "query"),
+            lambda error: self.on_failed(error),
         )
         self._reranks: Dispensable | None = None
         if reranker is not None:
@@ -76,6 +77,7 @@ class IndexRetriever:
                 reranker,
                 "passages stay in the order of the first search",
                 lambda: reranker.rank("check", [Passage(text="check", source="check")]),
+                lambda error: self.on_failed(error),
             )
         self.on_failed: Callable[[ProviderError], None] = lambda error: None
         """Called on the event loop for each failure of the embedder or the reranker that a search
@@ -111,7 +113,12 @@ class IndexRetriever:
     @property
     def fallback_count(self) -> int:
         """How often a search went without the embedder, or without the reranker."""
-        return sum(one.missed for one in self._dispensables())
+        return sum(self.missed.values())
+
+    @property
+    def missed(self) -> dict[Slot, int]:
+        """How often a search went without each of them."""
+        return {one.slot: one.missed for one in self._dispensables()}
 
     @property
     def warning(self) -> str:
@@ -163,30 +170,27 @@ class IndexRetriever:
 
     async def _vector(self, query: str, by: float) -> NDArray[np.float32] | None:
         """[1, dimensions], or None where the embedder does not give one in time."""
-        vector = await self._embeds.ask(self._embedder.embed([query], "query"), by)
-        if isinstance(vector, ProviderError):
-            self.on_failed(vector)
-            return None
-        return vector
+        return await self._embeds.ask(lambda: self._embedder.embed([query], "query"), by)
 
     async def _reranked(
         self, query: str, found: tuple[Passage, ...], by: float
     ) -> tuple[Passage, ...]:
         assert self._reranker is not None and self._reranks is not None
-        ranked = await self._reranks.ask(self._reranker.rank(query, found[:_RERANKED]), by)
-        if isinstance(ranked, ProviderError):
-            self.on_failed(ranked)
-            return found
-        return ranked
+        rank, shown = self._reranker.rank, found[:_RERANKED]
+        ranked = await self._reranks.ask(lambda: rank(query, shown), by)
+        return found if ranked is None else ranked
 
     # --- keeping up with the index
 
     async def _keep_up(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            await self._look()
-            for one in self._dispensables():
-                await one.probe(_EMBED_SHARE * self._limit_s)
+            try:
+                await self._look()
+                for one in self._dispensables():
+                    await one.probe(_EMBED_SHARE * self._limit_s)
+            except Exception:  # whatever it was, documents ingested later must be found
+                log.exception("index_watch_broke")
 
     def _fingerprint(self) -> str:
         """The embedder's; empty while it has not told."""
@@ -202,7 +206,9 @@ class IndexRetriever:
         fingerprint = self._fingerprint()
         if self._index and fingerprint and self._index.manifest.embedder != fingerprint:
             # Loaded before the embedder told what it is.
-            self._index = self._stamp = self._tried = None
+            retired, self._index = [self._index], None
+            self._stamp = self._tried = None
+            await loop.run_in_executor(self._loader, store.let_go, retired)
         if stamp is None:
             self._tried = None
             self._warning = self._missing()

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from providers.base import Fault, Provider, ProviderError, ProviderInfo
+from providers.base import Fault, NoNews, Provider, ProviderError, ProviderInfo
 from voice.breaker import PAUSE_S, Breaker, State, Ticket
 
 P = TypeVar("P", bound=Provider)
@@ -176,6 +176,8 @@ class Chain(Generic[P]):
         for link in self.links:
             try:
                 return await link.provider.check()
+            except NoNews:
+                continue
             except ProviderError as error:
                 failure = error
         if failure is not None:

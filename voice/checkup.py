@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from providers.base import Embedder, ProviderError
+from providers.base import Embedder, NoNews, ProviderError
 from rag.store import IndexMissing, IndexUnusable, load
 from voice.build import warnings
 from voice.checkup_machine import (
@@ -129,7 +129,8 @@ async def _asked(
         return Finding(mark, what, str(error))
     try:
         await provider.start()
-        await provider.check()
+        with contextlib.suppress(NoNews):
+            await provider.check()
         then(provider)
     except ProviderError as error:
         return Finding(mark, what, *_split(error.message))

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from providers.base import Provider, ProviderError, Retriever
+from providers.base import Provider, ProviderError, Retriever, Slot
 from voice import logs, metrics
 from voice.answers import Outbox
 from voice.chain import CALL, Chain, Link
 from voice.config import LOOPBACK, Config
 from voice.drain import drain
 from voice.errors import ConfigError
-from voice.health import Health, Watch
+from voice.health import Health, ProviderStatus, Watch
 from voice.load import Limits, Load, retry_s
 from voice.models import Models
 from voice.providers import Providers
@@ -38,6 +38,10 @@ class Library(Retriever, Protocol):
     most_passages: int
     on_failed: Callable[[ProviderError], None]
     """Told of what a search met, and went on without."""
+
+    @property
+    def missed(self) -> dict[Slot, int]:
+        """How often a search went on without the embedder or the reranker."""
 
     @property
     def documents(self) -> int: ...
@@ -235,11 +239,20 @@ class Desk:
         status = "stopping" if self.stopping else "degraded" if warnings else "ok"
         return Health(
             status=status,  # type: ignore[arg-type]  # mypy widens the conditional to str
-            providers=self.watch.statuses(),
+            providers=self._statuses(),
             warnings=warnings,
             version=self.version,
             sessions=len(self._open),
         )
+
+    def _statuses(self) -> dict[str, ProviderStatus]:
+        """What searches did without counts as fallbacks, too: by words, or in the order found."""
+        statuses = self.watch.statuses()
+        missed = self._library.missed if self._library is not None else {}
+        for slot in statuses.keys() & {slot.value for slot in missed}:
+            count = missed[Slot(slot)]
+            statuses[slot] = msgspec.structs.replace(statuses[slot], fallback_count=count)
+        return statuses
 
     def _about_documents(self) -> str:
         """Logged, too, when it changes: those without a key are sent to the log for it."""

@@ -4,6 +4,7 @@
     hang     never gets ready
     killed   is killed while it loads
     brief    gets ready after 0.3 s of loading, and is killed at once
+    slow     an echo worker, after 2 s of loading
     held     an echo worker, whose output another process holds open, FOLDER/holder
 
 Behind the last line all serve. Every start leaves its moment, seconds, in FOLDER/starts.
@@ -20,12 +21,23 @@ from providers._worker_wire import Ready
 from tests.providers.echo_worker import Echo
 
 
+def claimed(folder: Path) -> int:
+    """Which start this is, though others start at the same time."""
+    number = 0
+    while True:
+        try:
+            (folder / f"start-{number}").touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+        else:
+            return number
+
+
 def live(folder: Path) -> None:
     lives = (folder / "lives").read_text().split()
     with (folder / "starts").open("a") as starts:
         starts.write(f"{time.monotonic()}\n")
-    count = len((folder / "starts").read_text().split())
-    match lives[count - 1] if count <= len(lives) else "serve":
+    match lives[number] if (number := claimed(folder)) < len(lives) else "serve":
         case "hang":
             signal.pause()
         case "killed":
@@ -34,6 +46,8 @@ def live(folder: Path) -> None:
             time.sleep(0.3)
             send(settle_in(), Ready())
             os.kill(os.getpid(), signal.SIGKILL)
+        case "slow":
+            time.sleep(2)
         case "held" if holder := os.fork():
             (folder / "holder").write_text(str(holder))
         case "held":

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from mocks.clock import Sockets, run_virtual
-from providers.base import Fault, LLMRequest, Message, ProviderError, TextDelta
+from providers.base import Fault, LLMRequest, Message, NoNews, ProviderError, TextDelta
 from providers.embed_openai import OpenAIEmbedder
 from providers.llm_openai import OpenAICompatibleLLM
 
@@ -175,8 +175,8 @@ def meets(owner: str, token_s: float) -> type[Exception] | None:
             reading = asyncio.ensure_future(anext(events))
             try:
                 await ping(llm)
-            except ProviderError as error:
-                assert error.fault is Fault.TIMEOUT
+            except (ProviderError, NoNews) as error:
+                assert isinstance(error, NoNews) or error.fault is Fault.TIMEOUT
                 return type(error)
             finally:
                 reading.cancel()
@@ -204,9 +204,10 @@ def test_a_server_that_goes_on_talking_is_only_busy() -> None:
     run(main)
 
 
-def test_a_server_that_fell_silent_is_dead_unless_its_work_keeps_it_from_answering() -> None:
-    assert meets("vllm", token_s=4) is not None
-    assert meets("llamacpp", token_s=4) is None
+def test_a_server_that_fell_silent_is_dead_unless_its_work_may_keep_it_from_answering() -> None:
+    found = meets("vllm", token_s=4)
+    assert found is not None and issubclass(found, ProviderError)
+    assert meets("llamacpp", token_s=4) is NoNews
 
 
 # --- services -------------------------------------------------------------------------------------

