@@ -15,7 +15,6 @@ NOTICES = (*HOLD["en"], APOLOGY["en"], MISHEARD["en"])
 TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 LOST = "conversation.item.input_audio_transcription.failed"
 TELLING = ("provider_failed", "provider_unhealthy", "documents_unhealthy")
-RAG = {"embedder": "rag", "reranker": "rag"}
 EASY = ("slow", "stop")
 """What may be over before anybody has waited too long; where nobody stands in, it is waited for."""
 
@@ -27,7 +26,7 @@ def is_met(found: Seen, slot: str) -> bool:
         return False
     kinds = {kind for part, kind in cell.faults.items() if part.endswith(slot)}
     easy = kinds <= {"stop"} or (slot in cell.dead and kinds <= set(EASY))
-    return not easy or bool(found.fallbacks.get(RAG.get(slot, slot)))
+    return not easy or bool(found.fallbacks.get(slot))
 
 
 def excused(found: Seen, turn: Turn) -> frozenset[str]:

@@ -98,9 +98,7 @@ def _judged(found: Seen, caller: Caller, turn: Turn, done: SentEvent) -> Complai
 def counts(found: Seen) -> Complaints:
     """4: Fallbacks are counted where they served, and nowhere else."""
     cell = found.cell
-    limping = {
-        evidence.RAG.get(slot, slot): _must_serve(found, slot) for slot in cell.slots - cell.dead
-    }
+    limping = {slot: _must_serve(found, slot) for slot in cell.slots - cell.dead}
     for name, count in found.fallbacks.items():
         if limping.get(name) and count < 1:
             yield f"{name}: no fallback was counted"

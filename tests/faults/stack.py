@@ -183,12 +183,8 @@ class Stack:
 
     def fallbacks(self) -> dict[str, int]:
         """How often each slot was served by another than its first provider."""
-        counts = {
-            slot: status.fallback_count for slot, status in self.desk.health().providers.items()
-        }
-        library = self.built.library
-        counts["rag"] = library.fallback_count if library is not None else 0
-        return counts
+        providers = self.desk.health().providers
+        return {slot: status.fallback_count for slot, status in providers.items()}
 
     def running(self) -> dict[str, int]:
         """What the servers still work on for somebody."""
