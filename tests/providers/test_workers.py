@@ -491,11 +491,11 @@ def test_closed_at_any_moment_of_its_start_it_leaves_nothing(on_loop: Run) -> No
             await pool.aclose()
             async with asyncio.timeout(2):
                 try:
-                    await start  # on a fast machine, the last ones are through
+                    await start
                 except WorkersError as error:
                     assert "closed while it started" in str(error)
-                else:
-                    assert turns > 6
+                else:  # how many turns a start takes is the machine's affair; one is too few
+                    assert turns > 1
             assert pool.pids == [] and not pool.is_open
             assert len(asyncio.all_tasks()) == 1
             await until(lambda: children() == [])  # uvloop reaps a moment later
