@@ -251,8 +251,9 @@ QUICK: dict[str, Any] = {
     "vad": {"provider": "energy"},
     "mock": {"stt_partial_ms": 50, "stt_final_ms": 5, "llm_first_token_ms": 5, "llm_token_ms": 1},
     "turn": {"silence_ms": 200, "final_after_ms": 100},
+    "load": {"lag_ms": [60_000] * 4},
 }
-"""The mock profile with little to wait for."""
+"""The mock profile with little to wait for, and alike on a machine that is busy."""
 
 
 class Served:

@@ -38,6 +38,8 @@ RATE_HZ = 24_000
 FRAME_MS = 20
 FRAME_SAMPLES = RATE_HZ * FRAME_MS // 1000
 START_LIMIT_S = 60.0
+UNHURRIED = {"load": {"lag_ms": [60_000] * 4}}
+"""Nothing is left out, however busy the machine."""
 ROOM_RMS = 30.0
 """-61 dBFS: a quiet room at a close microphone. Digital silence would flatter the detector."""
 EXTENSIONS = [
@@ -127,7 +129,7 @@ def serving(folder: Path, settings: dict[str, Any] | None = None) -> Iterator[st
         The address of its WebSocket.
     """
     config, index = folder / "kaiwa.yaml", folder / "index"
-    config.write_text(yaml.safe_dump({"profile": "embedded", **(settings or {})}))
+    config.write_text(yaml.safe_dump({"profile": "embedded", **UNHURRIED, **(settings or {})}))
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("KAIWA_", "LLM_"))}
     environment["RAG_INDEX_PATH"] = str(index)
     kaiwa = [sys.executable, "-m", "voice.cli"]

@@ -44,7 +44,7 @@ class LoadConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     lag_ms: tuple[Lag, Lag, Lag, Lag] = (5.0, 10.0, 15.0, 25.0)
     """The usual lateness of the event loop from which on there are fewer partials, no speculation,
-    larger frames, no further calls. 60000: never."""
+    larger frames, no further calls (where there are 10 or more). 60000: never."""
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):

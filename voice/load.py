@@ -5,7 +5,7 @@
     1      lag_ms[0]                       partials: each call shows one every 250 ms at most
     2      lag_ms[1]                       (speculation, which is still to come)
     3      lag_ms[2]                       small frames: new answers leave in pieces of 80 ms
-    4      lag_ms[3]                       further calls: refused before the upgrade
+    4      lag_ms[3], at least FEW calls   further calls: refused before the upgrade
 
     lag    ____/~~~~~~~~~~~~~~~~~~~\\_______________________________
     level  0    |1 s| 1 |1 s| 2     |---- 5 s ----| 1 |-- 5 s --| 0
@@ -31,6 +31,9 @@ FALL_SHARE = 0.6
 """Of the lag that led to a level: below it the level is left again."""
 PARTIAL_EVERY_S = 0.25
 LARGE_FRAME_MS = 80
+FEW = 10
+"""Calls that no core is too small for: what comes late with so few has other reasons, and to
+refuse one more would give nothing back."""
 RETRY_S = (2, 30)
 """At least and at most what somebody is told to wait who was refused."""
 
@@ -85,14 +88,16 @@ class Load:
         # Twice what is refused for says all there is to say.
         lag_ms = min(lag_s * 1000, 2 * self.limits.lag_ms[-1])
         self.lag_ms += (lag_ms - self.lag_ms) * (1 - exp(-since_s / SMOOTH_S))
-        self._step(now)
+        self._step(now, sessions)
         if sessions < self.limits.sessions:
             self._since.pop("full", None)
         return self.level
 
-    def _step(self, now: float) -> None:
-        top = self.level is Level.REFUSE
-        above = not top and self.lag_ms >= self.limits.lag_ms[self.level]
+    def _step(self, now: float, sessions: int) -> None:
+        highest = Level.REFUSE if sessions >= FEW else Level.LARGE_FRAMES
+        if self.level > highest:
+            self._enter(highest, now)
+        above = self.level < highest and self.lag_ms >= self.limits.lag_ms[self.level]
         below = self.level > 0 and self.lag_ms < FALL_SHARE * self.limits.lag_ms[self.level - 1]
         self._above_since = _since(self._above_since, now) if above else None
         self._below_since = _since(self._below_since, now) if below else None
@@ -108,13 +113,10 @@ class Load:
             self._since["late"] = now
 
     def refuses(self, sessions: int, now: float) -> Refused | None:
-        """Why a further call is not taken; None: it is.
-
-        Who has no calls takes one, however late: it cannot be the calls.
-        """
+        """Why a further call is not taken; None: it is, for who has few takes one however late."""
         if sessions >= self.limits.sessions:
             return self._refused("full", now)
-        if self.level is Level.REFUSE and sessions:
+        if self.level is Level.REFUSE and sessions >= FEW:
             return self._refused("late", now)
         return None
 

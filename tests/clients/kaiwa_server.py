@@ -27,6 +27,7 @@ CONFIG: dict[str, Any] = {
     "mock": {"stt_text": STT_TEXT, "stt_partial_ms": 120, "tts_first_audio_ms": 5},
     "llm": {"provider": "openai", "model": "mock"},
     "turn": {"silence_ms": 200, "final_after_ms": 100},
+    "load": {"lag_ms": [60_000] * 4},
 }
 
 

@@ -20,7 +20,7 @@ from tests.served import (
     upgrade,
 )
 from voice import metrics
-from voice.load import Level
+from voice.load import FEW, Level
 
 Serve = Callable[..., Served]
 Host = Callable[..., Hosted]
@@ -61,8 +61,10 @@ def hosted(hosting: Host) -> Iterator[Hosted]:
 
 
 def test_who_comes_too_late_already_takes_no_further_call_and_says_so(hosted: Hosted) -> None:
-    with Caller(hosted.url) as caller:
-        caller.until("session.created")
+    with contextlib.ExitStack() as stack:
+        callers = [stack.enter_context(Caller(hosted.url)) for _ in range(FEW)]
+        caller = callers[0]
+        eventually(lambda: hosted.desk.sessions == FEW, "all have their lines")
         hosted.ask(lambda: setattr(hosted.desk.load, "level", Level.REFUSE))
         answer = request(hosted.url, upgrade(hosted.url))
         assert refusal(answer) == (503, "server_overloaded")
@@ -106,13 +108,13 @@ def test_sessions_are_told_the_level_of_their_server(hosted: Hosted) -> None:
 def test_a_server_that_is_late_all_the_time_notices_by_itself(serving: Serve) -> None:
     """Thresholds so low that every loop is late."""
     server = serving(load={"lag_ms": [0.001, 0.002, 0.003, 0.004]})
-    eventually(
-        lambda: "kaiwa_load_level 4.0" in get(server.url, "/metrics").body.decode(),
-        "four levels, one after the other",
-    )
-    with Caller(server.url) as caller:
-        caller.until("session.created")
+    with contextlib.ExitStack() as stack:
+        caller, *_ = [stack.enter_context(Caller(server.url)) for _ in range(FEW)]
+        eventually(
+            lambda: "kaiwa_load_level 4.0" in get(server.url, "/metrics").body.decode(),
+            "four levels, one after the other",
+        )
         assert refusal(request(server.url, upgrade(server.url)))[1] == "server_overloaded"
         caller.answers()
-    levels = [line for line in server.lines if '"event": "load"' in line]
-    assert len(levels) == 4
+        levels = [line for line in server.lines if '"event": "load"' in line]
+        assert len(levels) == 4

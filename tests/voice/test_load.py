@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
 from tests.driving import Call, converse
-from voice.load import FALL_S, RISE_S, Level, Limits, Load, Pace, Refused, frame_ms, retry_s
+from voice.load import FALL_S, FEW, RISE_S, Level, Limits, Load, Pace, Refused, frame_ms, retry_s
 
 PROBE_S = 0.05
 LIMITS = Limits((10.0, 20.0, 40.0, 80.0), sessions=100)
 
 
 def told(
-    load: Load, lags: Iterable[tuple[float, float]], *, sessions: int = 1, at: float = 0.0
+    load: Load, lags: Iterable[tuple[float, float]], *, sessions: int = 50, at: float = 0.0
 ) -> list[tuple[float, int]]:
     """Probes as the server makes them: each comes late by the lag.
 
@@ -119,11 +119,21 @@ def test_who_is_full_takes_one_more_when_one_has_gone() -> None:
     assert load.refuses(99, 0.1) is None
 
 
-def test_who_comes_late_all_the_time_takes_no_further_call_but_always_a_first() -> None:
+def test_who_comes_late_all_the_time_takes_no_further_call_but_always_a_few() -> None:
     load = Load(LIMITS)
     told(load, [(60, 100.0)])
-    assert load.refuses(1, 60.0) is not None
-    assert load.refuses(0, 60.0) is None
+    refused = load.refuses(FEW, 60.0)
+    assert refused is not None and refused.why == "late"
+    assert load.refuses(FEW - 1, 60.0) is None
+
+
+def test_who_has_few_calls_is_late_for_other_reasons_and_never_says_that_it_refuses() -> None:
+    """A laptop on which something is compiled: many calls ─▶ few ─▶ many."""
+    load = Load(LIMITS)
+    assert [level for _, level in told(load, [(60, 200.0)], sessions=FEW - 1)] == [1, 2, 3]
+    assert "refused" not in load.warning
+    assert [level for _, level in told(load, [(5, 200.0)], at=61.0)] == [4]
+    assert load.receive(0.2, FEW - 1, 67.0) is Level.LARGE_FRAMES
 
 
 @pytest.mark.parametrize("why", ["full", "late"])

@@ -64,12 +64,14 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a server with the embedded profile and the sample documents."""
+    """Of a server with the embedded profile and the sample documents, however busy the machine."""
     index = tmp_path_factory.mktemp("index")
+    config = tmp_path_factory.mktemp("config") / "kaiwa.yaml"
+    config.write_text("profile: embedded\nload: {lag_ms: [60000, 60000, 60000, 60000]}\n")
     kaiwa = [sys.executable, "-m", "voice.cli"]
     subprocess.run([*kaiwa, "ingest", "rag/samples", "--index", str(index)], cwd=ROOT, check=True)
     server = subprocess.Popen(
-        [*kaiwa, "serve", "--port", "0"],
+        [*kaiwa, "serve", "--config", str(config), "--port", "0"],
         cwd=ROOT,
         env={**os.environ, "RAG_INDEX_PATH": str(index)},
         stderr=subprocess.PIPE,
