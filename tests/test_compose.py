@@ -31,7 +31,7 @@ from mocks.serve_llm import LLMServer
 from tests.needed import needed
 from tests.served import eventually
 from voice.cli import app
-from voice.config import ENVIRONMENT, ServerConfig
+from voice.config import ENVIRONMENT, PROFILE, ServerConfig
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -230,7 +230,9 @@ def test_every_setting_reaches_kaiwa_through_the_variable_of_its_name() -> None:
     passed = sorted(set(ENVIRONMENT) - fixed)
     given = tuple((name, f"{name.lower()}-{KEY}") for name in passed)
     environment = services("production", "", *given)["backend"]["environment"]
-    assert environment == {**dict(given), **FIXED}
+    assert environment == {PROFILE: "production", **dict(given), **FIXED}
+    chosen = services("production", "", (PROFILE, "embedded"))["backend"]["environment"]
+    assert chosen[PROFILE] == "embedded"
 
 
 def test_every_variable_that_compose_reads_is_explained_in_env_default_and_no_other() -> None:
@@ -334,7 +336,7 @@ def test_every_command_of_compose_is_one() -> None:
         for name in ("backend", "mocks"):
             if name in services(kind, profile):
                 parsed(services(kind, profile)[name]["command"])
-    profile = services()["backend"]["command"][3]
+    profile = services()["backend"]["environment"][PROFILE]
     assert (ROOT / "voice" / "profiles" / f"{profile}.yaml").is_file()
 
 
@@ -473,7 +475,7 @@ def test_mock_profile_is_a_kaiwa_that_finds_every_server_and_ingests_over_their_
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     with running(mocks, tmp_path, {}) as log:
         eventually(lambda: "# ready" in log.read_text(), "the mocks are there")
-        ingest = [str(BIN / "kaiwa"), "ingest", "--source", "docs", "--profile", "production"]
+        ingest = [str(BIN / "kaiwa"), "ingest", "--source", "docs"]
         subprocess.run(
             ingest,
             cwd=tmp_path,

@@ -36,7 +36,8 @@ def endpoint_problem(text: str) -> str:
     guess = f"http://{text}" if "/" in text else f"http://{text}/v1"
     if "://" not in text and _is_http(guess):
         return f"{text!r} is no http address; did you mean {guess}?"
-    return f"{text!r} is no http address; it must look like http://127.0.0.1:11434/v1"
+    what = f"{text!r} is no http address{_other_scheme(text, 'http', 'https')}"
+    return f"{what}; it must look like http://127.0.0.1:11434/v1"
 
 
 def socket_problem(text: str) -> str:
@@ -46,13 +47,19 @@ def socket_problem(text: str) -> str:
     text = _without_user(text)
     if "://" not in text and _is_address(f"ws://{text}", ("ws",)):
         return f"{text!r} is no WebSocket address; did you mean ws://{text}?"
-    return f"{text!r} is no WebSocket address; it must look like ws://127.0.0.1:6006"
+    what = f"{text!r} is no WebSocket address{_other_scheme(text, 'ws', 'wss', 'http', 'https')}"
+    return f"{what}; it must look like ws://127.0.0.1:6006"
 
 
 def _without_user(text: str) -> str:
     """For what is no address, so that a password may stand anywhere before an @."""
     scheme, mark, rest = text.rpartition("://")
     return masked(scheme + mark + re.sub(r".*@", "…@", rest, flags=re.DOTALL))
+
+
+def _other_scheme(text: str, *spoken: str) -> str:
+    found = re.match(r"([a-z][a-z0-9+.-]*)://", text.lower())
+    return f", and {found[1]} is not spoken here" if found and found[1] not in spoken else ""
 
 
 def _is_http(text: str) -> bool:

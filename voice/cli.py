@@ -15,7 +15,7 @@ from providers.base import ProviderError
 from voice.bench_command import bench, numbers
 from voice.config import Config, Problem, load
 from voice.env_file import variables
-from voice.errors import KaiwaError
+from voice.errors import ConfigError, KaiwaError
 from voice.mocks_command import mocks
 from voice.models_command import app as models_app
 
@@ -47,7 +47,7 @@ Profile = Annotated[
     str | None,
     typer.Option(
         help="embedded (default: no key, no GPU), production (servers, each where its variable "
-        "says), mock (echoes with known delays)."
+        "says), mock (echoes with known delays); without it KAIWA_PROFILE holds."
     ),
 ]
 ConfigFile = Annotated[
@@ -270,9 +270,14 @@ def main() -> None:
         app()
     except (KaiwaError, ProviderError) as error:
         for line in filter(str.strip, str(error).splitlines()):
-            text = escape(line.rstrip())
-            complaints.print(f"[bold red]kaiwa:[/] {text}", highlight=False, soft_wrap=True)
+            _complain("[bold red]kaiwa:[/]", line.rstrip())
+        for hint in error.hints if isinstance(error, ConfigError) else ():
+            _complain("[yellow]warning:[/]", hint)
         sys.exit(2)
+
+
+def _complain(mark: str, text: str) -> None:
+    complaints.print(f"{mark} {escape(text)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     kaiwa serve --profile NAME       voice/profiles/NAME.yaml
     kaiwa serve --config FILE.yaml   the same shape; `profile: NAME` in it names what it builds on
+    KAIWA_PROFILE                    the profile, too: above the file's, below --profile
     environment                      ENVIRONMENT below: the variables of .env.default
 
 The settings themselves, with their bounds and defaults: voice/config_sections.py. Nothing
@@ -9,14 +10,14 @@ else reads the environment. Whatever is wrong is told at once: each setting by i
 it was set and what would be right. What only looks like one of our variables: config_strays.py.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
 
-from voice.config_problems import LOOPBACK, Problem, contradictions, converted
+from voice.config_problems import LOOPBACK, SECTION, Problem, contradictions, converted
 from voice.config_secrets import shown
 from voice.config_sections import (
     AgentConfig,
@@ -51,6 +52,7 @@ __all__ = [
     "LoadConfig",
     "LogConfig",
     "MockConfig",
+    "PROFILE",
     "PROFILES",
     "PlayoutConfig",
     "Problem",
@@ -67,6 +69,8 @@ __all__ = [
 ]
 
 PROFILES = Path(__file__).parent / "profiles"
+PROFILE = "KAIWA_PROFILE"
+DEFAULT_PROFILE = "embedded"
 
 ENVIRONMENT: dict[str, tuple[str, str]] = {
     "KAIWA_HOST": ("server", "host"),
@@ -128,42 +132,60 @@ def load(
     Raises:
         ConfigError: A line for each wrong setting: its path, and where it was set.
     """
-    tree: dict[str, Any] = {}
     given = _read(file) if file else {}
-    name = profile or given.get("profile") or "embedded"
-    tree = _merge(_profile(str(name)), given)
-    tree["profile"] = name
+    named = environment.get(PROFILE, "")
     origins: dict[str, str] = {}
+    if named and not profile:
+        origins["profile"] = PROFILE
+    name = str(profile or named or given.get("profile") or DEFAULT_PROFILE)
+    problems = [*_no_profile(name), *_no_sections(given)]
+    tree = _merge(
+        _read(PROFILES / f"{name if name in profiles() else DEFAULT_PROFILE}.yaml"), given
+    )
+    tree["profile"] = name
     for variable, (section, key) in ENVIRONMENT.items():
         value = environment.get(variable, "")
         if value:
-            _set(tree, section, key, _parse(section, key, value), variable)
+            _set(tree, section, key, _parse(section, key, value))
             origins[f"{section}.{key}"] = variable
     for (section, key), value in (overrides or {}).items():
         if value is not None:
-            option = f"--{key.replace('_', '-')}"
-            _set(tree, section, key, value, option)
-            origins[f"{section}.{key}"] = option
-    config, problems = converted(tree)
-    problems += (*contradictions(config), *judge(config))
+            _set(tree, section, key, value)
+            origins[f"{section}.{key}"] = f"--{key.replace('_', '-')}"
+    config, wrong = converted(tree, Config)
+    problems += wrong
+    replaced = {path for path, _ in problems}  # there, a default would be judged
+    judged = (*contradictions(config), *judge(config))
+    problems += (problem for problem in judged if problem[0] not in replaced)
+    found_strays = strays(environment, [*ENVIRONMENT, PROFILE])
     if problems:
         told = dict.fromkeys(problems)
         found = (f"{path}: {what}{_where(path, origins, file)}." for path, what in told)
-        raise ConfigError("\n".join(found))
-    return msgspec.structs.replace(config, strays=strays(environment, ENVIRONMENT))
+        raise ConfigError("\n".join(found), found_strays)
+    return msgspec.structs.replace(config, strays=found_strays)
+
+
+def profiles() -> list[str]:
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def _no_profile(name: str) -> Iterator[Problem]:
+    if name not in profiles():
+        yield "profile", f"there is no {name!r}; known are {', '.join(profiles())}"
+
+
+def _no_sections(given: dict[str, Any]) -> Iterator[Problem]:
+    """Taken out, so that what else is set in them is judged, too."""
+    for name in Config.__struct_fields__:
+        is_section = isinstance(getattr(Config(), name), msgspec.Struct)
+        if is_section and name in given and not isinstance(given[name], dict):
+            del given[name]
+            yield name, SECTION
 
 
 def _where(path: str, origins: Mapping[str, str], file: Path | None) -> str:
     origin = origins.get(path) or file
     return f" ({origin})" if origin else ""
-
-
-def _profile(name: str) -> dict[str, Any]:
-    path = PROFILES / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
-        raise ConfigError(f"profile: there is no {name!r}; known are {known}.")
-    return _read(path)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -199,10 +221,8 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _set(tree: dict[str, Any], section: str, key: str, value: Any, origin: str) -> None:
-    if not isinstance(tree.setdefault(section, {}), dict):
-        raise ConfigError(f"{section}: must be a section, so that {origin} can be set in it.")
-    tree[section] = {**tree[section], key: value}
+def _set(tree: dict[str, Any], section: str, key: str, value: Any) -> None:
+    tree[section] = {**tree.get(section, {}), key: value}
 
 
 LISTS = ("server.api_keys", "server.allowed_origins", "stt.hotwords", "tts.endpoints")

@@ -2,81 +2,133 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
+from msgspec import Struct
 
 from voice import addresses
 from voice.config_secrets import SECRET
 from voice.config_sections import Config, SttConfig
+
+S = TypeVar("S", bound=Struct)
 
 Problem = tuple[str, str]
 """A setting's path, and what is wrong with it."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 UNKNOWN = "there is no such setting"
+SECTION = "must be a section: below it its settings, each as name: value"
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "object": "a mapping, name: value",
+    "array": "a list",
+    "null": "nothing",
+}
+_EXPECTED = re.compile(r"Expected `([^`]+)`(?: of length (\S+ ?\S*)| ([<>]=? \S+))?(?:, got .*)?")
 
 
-def converted(tree: dict[str, Any]) -> tuple[Config, list[Problem]]:
-    """What is wrong is put aside, its default in its place, until the rest is fine."""
-    problems: list[Problem] = []
-    if tree.pop("strays", None) is not None:  # found, never set
-        problems.append(("strays", f"{UNKNOWN}; known are {', '.join(_settings_of(''))}"))
+def converted(tree: dict[str, Any], kind: type[S], section: str = "") -> tuple[S, list[Problem]]:
+    """What is wrong is put aside, its default in its place, until the rest is fine.
+
+    Args:
+        tree: What was read; it is changed.
+        kind: Config, or one of its sections.
+        section: Whose fields may be secret, where it is one.
+    """
+    problems = [(path, "this name is no text; put it in quotes") for path in _no_names(tree)]
+    if kind is Config and tree.pop("strays", None) is not None:  # found, never set
+        problems.append(("strays", f"{UNKNOWN}; known are {_settings_of(kind)}"))
     while True:
         try:
-            return msgspec.convert(tree, Config, strict=False), problems
+            return msgspec.convert(tree, kind, strict=False), problems
         except msgspec.ValidationError as error:
-            path, what = _explained(str(error))
+            path, what = _explained(str(error), kind)
+            path = _member(tree, path)
             found, value = _taken_out(tree, path)
             # What is misplaced may be a key; of what has no place, nothing is shown.
-            known = path.partition(".")[2] and not what.startswith(UNKNOWN)
-            shown = known and isinstance(value, str | int | float) and path not in SECRET
-            problems.append(
-                (path, f"{what}, got {addresses.masked(repr(value))}" if shown else what)
-            )
+            known = (section or "." in path) and not what.startswith(UNKNOWN)
+            is_secret = f"{section}.{path}".lstrip(".") in SECRET
+            if known and isinstance(value, str | int | float) and not is_secret:
+                what = f"{what}, got {addresses.masked(repr(value))}"
+            problems.append((path, what))
             if not found:
-                return Config(), problems
+                return kind(), problems
+
+
+def _no_names(tree: Any, path: str = "") -> Iterator[str]:
+    """Keys that YAML takes for numbers, dates or truth values: taken out, and told where."""
+    if isinstance(tree, list):
+        for place, one in enumerate(tree):
+            yield from _no_names(one, f"{path}[{place}]")
+    if isinstance(tree, dict):
+        for key in list(tree):
+            if isinstance(key, str):
+                yield from _no_names(tree[key], f"{path}.{key}".lstrip("."))
+            else:
+                del tree[key]
+                yield f"{path}.{key}".lstrip(".")
+
+
+def _member(tree: dict[str, Any], path: str) -> str:
+    """With the name of the member that is no text, which msgspec leaves out."""
+    within, is_left_out, _ = path.partition("[...]")
+    part: Any = tree
+    for name in within.split("."):
+        part = part.get(name) if isinstance(part, dict) else None
+    if not is_left_out or not isinstance(part, dict):
+        return path
+    return next((f"{within}.{name}" for name in part if not isinstance(part[name], str)), path)
 
 
 def _taken_out(tree: dict[str, Any], path: str) -> tuple[bool, Any]:
     """Whether there was such a setting, and its value. A strange key may hold any sign."""
-    if path in tree:
-        return True, tree.pop(path)
-    section, _, key = path.partition(".")
-    part = tree.get(section)
-    for name in (key, key.partition("[")[0]):
-        if isinstance(part, dict) and name in part:
-            return True, part.pop(name)
+    part: Any = tree
+    while isinstance(part, dict):
+        for name in (path, path.partition("[")[0]):
+            if name in part:
+                return True, part.pop(name)
+        name, _, path = path.partition(".")
+        part = part.get(name)
     return False, None
 
 
-def _explained(error: str) -> Problem:
+def _explained(error: str, kind: type[Struct]) -> Problem:
     """msgspec's words, with what would be right."""
     what, _, path = error.partition(" - at `$")
     path = path.rstrip("`").lstrip(".")
     unknown = what.removeprefix("Object contains unknown field `").rstrip("`")
     if what.startswith("Object contains unknown field"):
-        known = ", ".join(_settings_of(path))
+        known = _settings_of(_declared(kind, path))
         return f"{path}.{unknown}".lstrip("."), f"{UNKNOWN}; known are {known}"
     if what.startswith("Invalid enum value"):
-        return path, f"must be one of {', '.join(_choices(path))}"
-    what = re.sub(r"^Expected `\w+` (?=[<>])", "must be ", what)
-    what = re.sub(r"`bool( \| null)?`", "true or false", what)
-    return path, what.replace("Expected", "must be", 1).partition(", got")[0]
+        return path, f"must be one of {', '.join(get_args(_declared(kind, path)))}"
+    if (expected := _EXPECTED.fullmatch(what)) is None:
+        return path, what
+    wanted, length, bound = expected.groups()
+    if kind is Config and wanted == "object" and "." not in path:
+        return path, SECTION
+    if bound:
+        return path, f"must be {bound}"
+    if length == ">= 1":
+        return path, "must not be empty"
+    kinds = " or ".join(_KINDS.get(one, one) for one in wanted.split(" | "))
+    return path, f"must be {kinds}" + (f" of {length}" if length else "")
 
 
-def _choices(path: str) -> tuple[str, ...]:
-    section, _, key = path.partition(".")
-    kind: Any = next(f.type for f in msgspec.structs.fields(Config) if f.name == section)
-    field: Any = next(f.type for f in msgspec.structs.fields(kind) if f.name == key)
-    return get_args(field)
-
-
-def _settings_of(path: str) -> list[str]:
-    kind: Any = Config
+def _declared(kind: Any, path: str) -> Any:
+    """What a field is declared as."""
     for name in filter(None, path.split(".")):
         kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
-    return [field.name for field in msgspec.structs.fields(kind) if field.name != "strays"]
+    return kind
+
+
+def _settings_of(kind: Any) -> str:
+    return ", ".join(f.name for f in msgspec.structs.fields(kind) if f.name != "strays")
 
 
 def contradictions(config: Config) -> Iterator[Problem]:

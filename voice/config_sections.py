@@ -60,9 +60,9 @@ class VadConfig(Struct, frozen=True, forbid_unknown_fields=True):
     min_speech_ms: Milliseconds = 64
 
 
-Fallback = str | dict[str, Any]
+Fallback = Any
 """A provider that stands in: its name, or a mapping with `provider` and whatever else differs from
-the section it stands in."""
+the section it stands in. voice/judging.py tells what is wrong with each of them."""
 
 
 Fallbacks = tuple[Fallback, ...] | None

@@ -8,13 +8,23 @@ A provider's failure is `providers.base.ProviderError`. Anything else is our bug
 never the process, and is logged once with its traceback.
 """
 
+from collections.abc import Sequence
+
 
 class KaiwaError(Exception):
     """Whatever Kaiwa says no to, in words for the person who can change it."""
 
 
 class ConfigError(KaiwaError):
-    """A setting that cannot be; names its path in the configuration."""
+    """A setting that cannot be; names its path in the configuration.
+
+    Args:
+        hints: What is not wrong, but may be why something else is: a misspelt variable.
+    """
+
+    def __init__(self, message: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.hints = tuple(hints)
 
 
 class ClientError(KaiwaError):

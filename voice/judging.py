@@ -8,12 +8,13 @@ would refuse is refused by `kaiwa config check` and by a reload, too.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import msgspec
 
 from voice.config import ENVIRONMENT, Config, Problem
-from voice.config_problems import address_problems
+from voice.config_problems import address_problems, converted
 from voice.errors import ConfigError
 from voice.model_folders import holds_model
 
@@ -83,10 +84,13 @@ def places(config: Config, slot: str) -> Iterator[tuple[str, Config]]:
     """
     yield slot, config
     for number, entry in _fallbacks(config, slot):
-        yield f"{slot}.fallbacks[{number}]", _with(config, slot, number, entry)
+        own, wrong = _with(config, slot, number, entry)
+        if wrong:
+            raise ConfigError("\n".join(f"{path}: {what}" for path, what in wrong))
+        yield f"{slot}.fallbacks[{number}]", own
 
 
-def _fallbacks(config: Config, slot: str) -> Iterator[tuple[int, str | dict[str, Any]]]:
+def _fallbacks(config: Config, slot: str) -> Iterator[tuple[int, Any]]:
     """Nobody stands in for himself: of `auto` a fallback may come out."""
     first, section = chosen(config, slot), getattr(config, slot)
     named = getattr(section, "fallbacks", ())
@@ -97,18 +101,19 @@ def _fallbacks(config: Config, slot: str) -> Iterator[tuple[int, str | dict[str,
             yield number, entry
 
 
-def _with(config: Config, slot: str, number: int, entry: str | dict[str, Any]) -> Config:
-    section = getattr(config, slot)
+def _with(config: Config, slot: str, number: int, entry: Any) -> tuple[Config, list[Problem]]:
+    """The settings of the one that stands in, and what is wrong with them."""
+    path, section = f"{slot}.fallbacks[{number}]", getattr(config, slot)
     given = {"provider": entry} if isinstance(entry, str) else entry
+    if not isinstance(given, dict):
+        return config, [(path, "must be a provider's name, or a mapping with `provider` in it")]
     if {"endpoint", "endpoints"} & set(given):  # somebody else's: our key is none of theirs
         own_keys = {"api_key", "cache_salt"} & set(section.__struct_fields__)
         given = {**dict.fromkeys(own_keys, ""), **given}
-    tree = {**msgspec.to_builtins(section), "fallbacks": (), **given}
-    try:
-        own = msgspec.convert(tree, type(section), strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{slot}.fallbacks[{number}]: {error}") from None
-    return msgspec.structs.replace(config, **{slot: own})
+    tree = {**msgspec.to_builtins(section), "fallbacks": (), **deepcopy(given)}
+    own, wrong = converted(tree, type(section), slot)
+    told = [(f"{path}.{setting}", what) for setting, what in wrong]
+    return msgspec.structs.replace(config, **{slot: own}), told
 
 
 def problems(config: Config, known: Known) -> Iterator[Problem]:
@@ -117,13 +122,10 @@ def problems(config: Config, known: Known) -> Iterator[Problem]:
     for slot in known:
         found |= dict.fromkeys(_of_place(slot, slot, config, known))
         for number, entry in _fallbacks(config, slot):
-            try:
-                own = _with(config, slot, number, entry)
-            except ConfigError as error:
-                found[_parted(error)] = None
-                continue
-            path = f"{slot}.fallbacks[{number}]"
-            found |= dict.fromkeys(_of_place(path, slot, own, known))
+            own, wrong = _with(config, slot, number, entry)
+            found |= dict.fromkeys(
+                wrong or _of_place(f"{slot}.fallbacks[{number}]", slot, own, known)
+            )
     yield from found
 
 

@@ -113,7 +113,7 @@ def configured(
     Raises:
         KaiwaError: A change that cannot be; names the setting.
     """
-    config, problems = converted(dict(recording.start.config))
+    config, problems = converted(dict(recording.start.config), Config)
     unknown = [path for path, what in problems if what.startswith(UNKNOWN)]
     if others := [f"{path} {what}" for path, what in problems if path not in unknown]:
         raise KaiwaError(f"the recording's settings cannot be: {'; '.join(others)}")
@@ -122,7 +122,7 @@ def configured(
     for path, value in changes:
         section, _, key = path.partition(".")
         tree[section] = {**(tree.get(section) or {}), key: value}
-    config, problems = converted(tree)
+    config, problems = converted(tree, Config)
     if problems:
         raise KaiwaError("; ".join(f"--set {path}: {what}" for path, what in problems))
     return config, unknown

@@ -83,7 +83,12 @@ async def reload_config(request: Request[Any, Any, Any]) -> Response[dict[str, A
     except ConfigError as error:
         errors = str(error).splitlines()
         detail = f"Nothing was changed: {len(errors)} of the settings cannot be."
-        body = {"status_code": 422, "detail": detail, "errors": errors}
+        body = {
+            "status_code": 422,
+            "detail": detail,
+            "errors": errors,
+            "warnings": list(error.hints),
+        }
         return Response(body, status_code=422)
     return Response(to_builtins(outcome))
 

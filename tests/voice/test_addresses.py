@@ -44,6 +44,8 @@ def test_an_address_of_an_http_server_is_fine(address: str) -> None:
         ("localhost:11434/v1", "did you mean http://localhost:11434/v1?"),
         ("api.example.com", "did you mean http://api.example.com/v1?"),
         ("ftp://x", "must look like http://127.0.0.1:11434/v1"),
+        ("ftp://x", "ftp is not spoken here"),
+        ("ws://gpu:8000", "ws is not spoken here"),
         ("http://", "must look like"),
         ("http://h:port/v1", "must look like"),
         ("http://h:99999/v1", "must look like"),

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import yaml
 
-from voice.config import ENVIRONMENT, PROFILES, Config, load
+from voice.config import ENVIRONMENT, PROFILE, PROFILES, Config, load
 from voice.config_command import settings, value_of
 from voice.errors import ConfigError
 
@@ -66,8 +66,18 @@ def test_a_profile_named_on_the_command_line_stands_above_the_files(written: Pat
     assert load(profile="mock", file=written, environment={}).stt.provider == "mock"
 
 
+def test_a_profile_in_the_environment_stands_between_the_file_and_the_command_line(
+    written: Path,
+) -> None:
+    assert load(environment={PROFILE: "mock"}).profile == "mock"
+    assert loaded(written, "profile: embedded", {PROFILE: "mock"}).stt.provider == "mock"
+    assert load(profile="embedded", environment={PROFILE: "mock"}).profile == "embedded"
+    with pytest.raises(ConfigError, match=r"^profile: there is no 'mokc'.* \(KAIWA_PROFILE\)\.$"):
+        load(environment={PROFILE: "mokc"})
+
+
 def test_an_empty_variable_is_not_set(written: Path) -> None:
-    config = loaded(written, "server: {port: 9000}", dict.fromkeys(ENVIRONMENT, ""))
+    config = loaded(written, "server: {port: 9000}", dict.fromkeys([*ENVIRONMENT, PROFILE], ""))
     assert config.server.port == 9000
 
 
@@ -119,13 +129,13 @@ def test_every_variable_arrives_where_it_is_said_to(variable: str) -> None:
 REFUSED = [
     ("server: {prot: 1}", "server.prot", "known are host, port"),
     ("sever: {port: 1}", "sever", "known are profile, server"),
-    ("server: 5", "server", "object"),
-    ("server: null", "server", "object"),
-    ("server: {port: soon}", "server.port", "int"),
-    ("server: {port: .nan}", "server.port", "int"),
+    ("server: 5", "server", "must be a section: below it its settings"),
+    ("server: null", "server", "must be a section"),
+    ("server: {port: soon}", "server.port", "must be a whole number, got 'soon'"),
+    ("server: {port: .nan}", "server.port", "must be a whole number"),
     ("server: {port: 65536}", "server.port", "must be <= 65535, got 65536"),
     ("server: {max_sessions: 0}", "server.max_sessions", "must be >= 1, got 0"),
-    ("server: {api_keys: 0123456789abcdef}", "server.api_keys", "array"),
+    ("server: {api_keys: 0123456789abcdef}", "server.api_keys", "must be a list"),
     ("server: {max_frame_kib: 0}", "server.max_frame_kib", ">= 1"),
     ("server: {send_limit_s: -1}", "server.send_limit_s", "must be > 0"),
     ("turn: {silence_ms: 49}", "turn.silence_ms", "must be >= 50"),
@@ -136,15 +146,21 @@ REFUSED = [
     ("stt: {workers: 100000}", "stt.workers", "must be <= 256, got 100000"),
     ("turn: {stall_s: .inf}", "turn.stall_s", "must be <= 3600"),
     ("log: {level: LOUD}", "log.level", "must be one of DEBUG, INFO, WARNING"),
-    ("rag: {index: ''}", "rag.index", "length >= 1"),
+    ("rag: {index: ''}", "rag.index", "must not be empty"),
     ("rag: {passages: 0}", "rag.passages", "must be >= 1"),
     ("playout: {lead_ms: 10}", "playout.lead_ms", "at least playout.frame_ms"),
     ("load: {lag_ms: [5, 4, 6, 7]}", "load.lag_ms", "must grow from level to level"),
     ("vad: {threshold: 1}", "vad.threshold", "must be < 1"),
-    ("agent: {instructions: [be, kind]}", "agent.instructions", "str"),
-    ("mock: {faults: [5]}", "mock.faults[0]", "object"),
-    ("tts: {extra: [5]}", "tts.extra", "object"),
+    ("agent: {instructions: [be, kind]}", "agent.instructions", "must be text"),
+    ("mock: {faults: [5]}", "mock.faults[0]", "must be a mapping, name: value"),
+    ("tts: {extra: [5]}", "tts.extra", "must be a mapping, name: value"),
     ("tts: {connect_limit_s: 0}", "tts.connect_limit_s", "must be > 0"),
+    ("llm: {temperature: hot}", "llm.temperature", "must be a number or nothing, got 'hot'"),
+    ("tts: {paid: maybe}", "tts.paid", "must be true or false or nothing"),
+    ("load: {lag_ms: [1, 2]}", "load.lag_ms", "must be a list of 4"),
+    ("agent: {variables: {a: b, c.d: 5}}", "agent.variables.c.d", "must be text, got 5"),
+    ("3: x", "3", "put it in quotes"),
+    ("tts: {extra: {on: 1}}", "tts.extra.True", "put it in quotes"),
     ("strays: [LLM_ENDPONT]", "strays", "known are profile, server"),
 ]
 
@@ -187,7 +203,7 @@ def refusal(**environment: str) -> str:
         ("TTS_PAID", "perhaps", "tts.paid", "must be true or false"),
         ("TTS_FIRST_WORD_LIMIT_S", "0", "tts.first_word_limit_s", "must be > 0"),
         ("EMBEDDING_THREADS", "0", "embedder.threads", "must be >= 1"),
-        ("EMBEDDING_THREADS", "many", "embedder.threads", "int"),
+        ("EMBEDDING_THREADS", "many", "embedder.threads", "must be a whole number"),
         ("RERANKER_KEEP", "1.1", "reranker.keep", "must be <= 1"),
         ("RERANKER_KEEP", "nan", "reranker.keep", "must be >= 0"),
         ("RERANKER_LIMIT_S", "0", "reranker.limit_s", "must be > 0"),
@@ -229,6 +245,32 @@ def test_everything_that_is_wrong_is_told_at_once(written: Path) -> None:
     ]
     assert "KAIWA_HOST" in told["server.host"] and str(written) in told["server.port"]
     assert "judged with 0 workers" in told["tts.voice"], "a default stands for what is wrong"
+
+
+def test_what_is_no_section_hides_nothing_else(written: Path) -> None:
+    written.write_text("stt: foo\n3: x\nprofile: prodution\nllm: {max_tokens: many}\n")
+    with pytest.raises(ConfigError) as refused:
+        load(file=written, environment={"STT_ENDPOINT": "stt:6006"})
+    told = [line.partition(": ")[0] for line in str(refused.value).splitlines()]
+    assert sorted(told) == ["3", "llm.max_tokens", "profile", "stt", "stt.endpoint"]
+
+
+def test_what_stands_in_for_a_wrong_value_is_not_judged(written: Path) -> None:
+    written.write_text("llm: {endpoint: [http://gpu]}")
+    with pytest.raises(ConfigError) as refused:
+        load(
+            file=written,
+            environment={},
+            judge=lambda config: [("llm.endpoint", f"is needed, got {config.llm.endpoint!r}")],
+        )
+    assert str(refused.value) == f"llm.endpoint: must be text ({written})."
+
+
+def test_a_misspelt_variable_is_told_beside_what_it_may_have_caused() -> None:
+    with pytest.raises(ConfigError, match=r"^llm\.temperature") as refused:
+        load(environment={"LLM_TEMPERATURE": "hot", "LLM_ENDPONT": "http://gpu"})
+    assert refused.value.hints == ("LLM_ENDPONT is not a setting; did you mean LLM_ENDPOINT?",)
+    assert "LLM_ENDPONT" not in str(refused.value)
 
 
 def test_a_level_may_be_written_small_in_the_environment() -> None:
@@ -341,7 +383,7 @@ def env_default() -> dict[str, str]:
 
 
 def test_env_default_lists_every_variable_that_is_read() -> None:
-    assert sorted(env_default()) == sorted(ENVIRONMENT)
+    assert sorted(env_default()) == sorted([*ENVIRONMENT, PROFILE])
 
 
 def test_env_default_states_the_defaults() -> None:

@@ -91,17 +91,20 @@ def test_a_fallback_is_not_told_to_set_the_variable_of_its_section() -> None:
 def test_all_that_is_wrong_with_a_chain_is_told_and_once() -> None:
     wrong: tuple[Any, ...] = (
         {"endpoint": "gpu2:8000"},
-        {"retries": -1},
+        {"retries": -1, "retires": 3},
         "parrot",
         {"endpoint": GPU, "api_key": "a b"},
+        3,
     )
     config = Config(llm=LlmConfig("openai", wrong, endpoint=GPU, api_key="c d"))
     assert [path for path, _ in problems(config)] == [
         "llm.api_key",
         "llm.fallbacks[0].endpoint",
-        "llm.fallbacks[1]",
+        "llm.fallbacks[1].retries",
+        "llm.fallbacks[1].retires",
         "llm.fallbacks[2].provider",
         "llm.fallbacks[3].api_key",
+        "llm.fallbacks[4]",
     ]
     with pytest.raises(ConfigError) as refused:
         load(environment={"LLM_ENDPOINT": "http://me:s3cret@gpu"}, judge=problems)

@@ -95,8 +95,9 @@ def test_a_fallback_may_differ_in_more_than_its_name() -> None:
     [
         ("parrot", "tts.fallbacks[0].provider", "known are auto, espeak, fish"),
         ("fish", "tts.fallbacks[0].endpoints", "set TTS_ENDPOINT"),
-        ({"provider": "espeak", "vocie": "x"}, "tts.fallbacks[0]", "vocie"),
-        ({"provider": "espeak", "audio_limit_s": -1}, "tts.fallbacks[0]", "audio_limit_s"),
+        ({"provider": "espeak", "vocie": "x"}, "tts.fallbacks[0].vocie", "known are"),
+        ({"provider": "espeak", "api_key": 5}, "tts.fallbacks[0].api_key", "must be text"),
+        ({"provider": "espeak", "audio_limit_s": -1}, "tts.fallbacks[0].audio_limit_s", "> 0"),
     ],
 )
 def test_a_fallback_that_cannot_be_is_told_by_its_place(
