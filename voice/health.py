@@ -25,6 +25,8 @@ CHECK_LIMIT_S = 10.0
 START_LIMIT_S = 120.0
 """For what could not be started with the server, and has to load a model now."""
 
+Request = Callable[[], Awaitable[None]]
+
 log = structlog.get_logger()
 
 
@@ -154,12 +156,29 @@ class Watch:
             if not watched.is_started:
                 await self._ask(watched, watched.start, START_LIMIT_S)
             if watched.is_started:
-                await self._ask(watched, watched.provider.check)
+                await self._check(watched)
             if not watched.problem:
                 watched.doubted.clear()
                 await self._ask_lightly(watched)
             if watched.problem:
                 await asyncio.sleep(CHECK_AGAIN_S)
+
+    async def _check(self, watched: _Watched) -> None:
+        """The pings go on beside it: who comes to hang in its middle is named before its limit."""
+        ping = getattr(watched.provider, "ping", None)
+        async with asyncio.TaskGroup() as group:
+            pings = group.create_task(self._ping_beside(watched, ping)) if ping else None
+            await self._ask(watched, watched.provider.check)
+            if pings is not None:
+                pings.cancel()
+
+    async def _ping_beside(self, watched: _Watched, ping: Request) -> None:
+        """Tells of a death only: whether all is well, the check must say."""
+        while not watched.problem:
+            await asyncio.sleep(PING_EVERY_S)
+            with contextlib.suppress(NoNews):
+                if problem := await self._problem_of(watched, ping, CHECK_LIMIT_S):
+                    watched.failed(problem)
 
     async def _ask_lightly(self, watched: _Watched) -> None:
         """Until the next real request is due, or something seems wrong."""
@@ -176,31 +195,34 @@ class Watch:
                 await self._ask(watched, ping)
 
     async def _ask(
-        self,
-        watched: _Watched,
-        request: Callable[[], Awaitable[None]],
-        limit_s: float = CHECK_LIMIT_S,
+        self, watched: _Watched, request: Request, limit_s: float = CHECK_LIMIT_S
     ) -> None:
-        info = watched.provider.info
-        slot = Slot(watched.slot)
+        with contextlib.suppress(NoNews):
+            if problem := await self._problem_of(watched, request, limit_s):
+                watched.failed(problem)
+            else:
+                watched.succeeded()
+
+    async def _problem_of(
+        self, watched: _Watched, request: Request, limit_s: float
+    ) -> ProviderError | None:
+        """Raises NoNews as the request does."""
+        info, slot = watched.provider.info, Slot(watched.slot)
         try:
             async with asyncio.timeout(limit_s):
                 await request()
         except NoNews:
-            return
+            raise
         except ProviderError as error:
-            problem = error
+            return error
         except TimeoutError:
             message = f"a small request took longer than {limit_s:g} s"
-            problem = ProviderError(slot, info.provider, Fault.TIMEOUT, message)
+            return ProviderError(slot, info.provider, Fault.TIMEOUT, message)
         except Exception as error:  # a check of ours that breaks must not end the watch
             log.exception("check_broke", slot=watched.slot)
             message = f"the check broke: {type(error).__name__}"
-            problem = ProviderError(slot, info.provider, Fault.BROKEN, message)
-        else:
-            watched.succeeded()
-            return
-        watched.failed(problem)
+            return ProviderError(slot, info.provider, Fault.BROKEN, message)
+        return None
 
     def statuses(self) -> dict[str, ProviderStatus]:
         statuses = {}

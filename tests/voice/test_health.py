@@ -130,6 +130,62 @@ def test_a_fallback_is_counted_for_good_and_warned_of_for_a_while() -> None:
     run_virtual(scenario())
 
 
+class Hanging(EchoLLM):
+    """From some moment on it answers nothing, and a ping gives up after 0.9 s."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = asyncio.Event()
+        self.alive.set()
+
+    async def check(self) -> None:
+        await asyncio.sleep(0.4)
+        await self.alive.wait()
+
+    async def ping(self) -> None:
+        try:
+            async with asyncio.timeout(0.9):
+                await self.alive.wait()
+        except TimeoutError:
+            raise ProviderError(Slot.LLM, "echo", Fault.TIMEOUT, "it hangs") from None
+
+
+def test_one_that_comes_to_hang_in_the_middle_of_a_check_is_named_before_the_checks_limit() -> None:
+    async def scenario() -> None:
+        llm = Hanging()
+        watched = watch(llm)
+        watched.start()
+        await asyncio.sleep(0.4 + CHECK_EVERY_S + 0.2)
+        llm.alive.clear()
+        await asyncio.sleep(2)
+        assert watched.statuses()["llm"].problem == "it hangs"
+        llm.alive.set()
+        await asyncio.sleep(0.1)
+        assert watched.statuses()["llm"].healthy, "the check had its answer"
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
+def test_a_ping_beside_a_check_takes_back_nothing_that_a_call_has_met() -> None:
+    class Slow(Hanging):
+        async def check(self) -> None:
+            await asyncio.sleep(3)
+
+    async def scenario() -> None:
+        watched = watch(Slow())
+        watched.start()
+        await asyncio.sleep(0.5)
+        watched.failed("llm", ProviderError(Slot.LLM, "echo", Fault.BROKEN, "no sense in it"))
+        await asyncio.sleep(2)
+        assert watched.statuses()["llm"].problem == "no sense in it"
+        await asyncio.sleep(1)
+        assert watched.statuses()["llm"].healthy, "as the check found"
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
 def test_a_death_in_silence_is_told_within_two_seconds_where_a_ping_costs_nothing() -> None:
     class Pinged(EchoLLM):
         async def ping(self) -> None:
