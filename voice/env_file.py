@@ -6,6 +6,7 @@ outside single quotes it is refused.
 """
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -19,7 +20,7 @@ def variables(path: Path) -> dict[str, str]:
     """Those that have a value; none where there is no such file.
 
     Raises:
-        ConfigError: It cannot be read, a line is none of NAME=value, or one of ours holds a $.
+        ConfigError: It cannot be read, lines are none of NAME=value, or one of ours holds a $.
             What stands there is not shown, since it may be a key.
     """
     if not _is_file(path):
@@ -31,21 +32,27 @@ def variables(path: Path) -> dict[str, str]:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}: line {line} is not UTF-8 text; save it as such.") from None
-    for binding in parse_stream(io.StringIO(text)):
-        if binding.error:
-            start = binding.original.line + _blank_lines(binding.original.string)
-            raise ConfigError(
-                f"{path}: line {start} is none of NAME=value; put a # before a remark, and quotes "
-                "round a value with spaces and quotes."
-            )
-        if binding.key in ENVIRONMENT and _would_be_expanded(binding):
-            line = binding.original.line + _blank_lines(binding.original.string)
-            raise ConfigError(
-                f"{path}: line {line}: docker compose takes the $ in {binding.key} for another "
-                f"variable; put the value in single quotes: {binding.key}='…'."
-            )
+    if wrong := list(_wrong(text)):
+        raise ConfigError("\n".join(f"{path}: line {line}{what}." for line, what in wrong))
     found = dotenv_values(stream=io.StringIO(text), interpolate=False)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _wrong(text: str) -> Iterator[tuple[int, str]]:
+    for binding in parse_stream(io.StringIO(text)):
+        line = binding.original.line + _blank_lines(binding.original.string)
+        if binding.error:
+            yield (
+                line,
+                " is none of NAME=value; put a # before a remark, and quotes round a value with "
+                "spaces and quotes",
+            )
+        elif binding.key in ENVIRONMENT and _would_be_expanded(binding):
+            yield (
+                line,
+                f": docker compose takes the $ in {binding.key} for another variable; put the "
+                f"value in single quotes: {binding.key}='…'",
+            )
 
 
 def _would_be_expanded(binding: Binding) -> bool:

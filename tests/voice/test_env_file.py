@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_a_line_that_cannot_be_is_named_and_not_shown(env: Path, data: bytes, li
         variables(env)
     assert f"{env}: line {line} is " in str(refused.value)
     assert "s3cret" not in str(refused.value)
+
+
+def test_all_lines_that_cannot_be_are_told_at_once(env: Path) -> None:
+    env.write_text("LLM_API_KEY: a\nB=1\nLLM_API_KEY=a$b\nMY s3cret\n", "utf-8")
+    with pytest.raises(ConfigError) as refused:
+        variables(env)
+    told = str(refused.value).splitlines()
+    assert [re.findall(r"line (\d)", line) for line in told] == [["1"], ["3"], ["4"]]
 
 
 def test_the_sample_is_one() -> None:
