@@ -36,7 +36,8 @@ LAYERS = {
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
         rag.read_markup rag.read_pages rag.read_text rag.remove rag.retrieve rag.sandbox rag.store
         rag.update rag.walk
-        voice.answer voice.answers voice.chain voice.chain_llm voice.chain_stt voice.chain_tts
+        voice.answer voice.answers voice.chain voice.chain_llm voice.chain_search
+        voice.chain_stt voice.chain_tts
         voice.ear voice.floor voice.handlers voice.metrics voice.patience voice.recitals
         voice.models voice.record voice.recorded voice.recording voice.reload voice.replay
         voice.reply voice.rules voice.session voice.silent voice.tape voice.templates

@@ -11,6 +11,7 @@ from msgspec import Struct
 from providers.base import Provider, ProviderError, Slot
 from rag.retrieve import IndexRetriever
 from voice.chain_llm import ChainLLM
+from voice.chain_search import ChainEmbedder, ChainReranker
 from voice.chain_stt import ChainSTT
 from voice.chain_tts import ChainTTS
 from voice.clauses import ClauseSplitter
@@ -22,6 +23,9 @@ from voice.patience import Patience
 from voice.providers import Providers
 from voice.recitals import Recitals
 from voice.settings import DEFAULT_VOICE
+
+ALONE = ("embedder", "reranker")
+"""A search knows itself how to go on without one (rag/dispensable.py)."""
 
 log = structlog.get_logger()
 
@@ -127,7 +131,7 @@ def make(config: Config, slot: str) -> Any:
     check_names(config)
     made = make_all(config, slot)
     first = made[0]
-    if len(made) == 1 and (first is None or first.info.endpoint.startswith("in-process")):
+    if len(made) == 1 and (slot in ALONE or first.info.endpoint.startswith("in-process")):
         return first
     section = getattr(config, slot)
     now = time.monotonic
@@ -153,6 +157,10 @@ def make(config: Config, slot: str) -> Any:
                 ),
                 attempt_s=section.attempt_limit_s,
             )
+        case "embedder":
+            return ChainEmbedder(made, now=now, attempt_s=section.attempt_limit_s)
+        case "reranker":
+            return ChainReranker(made, now=now, attempt_s=section.attempt_limit_s)
     return first
 
 

@@ -54,6 +54,8 @@ class Link(Generic[P]):
         self.provider = provider
         self.breaker = Breaker()
         self.started = False
+        self.fits: Callable[[], None] = lambda: None
+        """Raises ProviderError for one that serves something else than the others."""
         self.problem = ""
         """Of the last request; empty: it succeeded."""
         self._failed_at = -PAUSE_S
@@ -81,7 +83,13 @@ class Link(Generic[P]):
         """
         if not self.started:
             await self.provider.start()
+            self.fits()
             self.started = True
+
+    async def check(self) -> None:
+        """One small request. Raises ProviderError or NoNews, as the provider's."""
+        await self.provider.check()
+        self.fits()
 
     # --- callers' requests ------------------------------------------------------------------------
 
@@ -145,7 +153,7 @@ class Chain(Generic[P]):
 
     @property
     def stand_in(self) -> str:
-        """Who served in the first one's place lately; empty: nobody."""
+        """Who served in the first one's place lately, of two of a kind its address; empty: none."""
         at = self._fell_back_at
         return self._stand_in if at is not None and self.now() - at < RECENT_S else ""
 
@@ -175,7 +183,7 @@ class Chain(Generic[P]):
         failure: ProviderError | None = None
         for link in self.links:
             try:
-                return await link.provider.check()
+                return await link.check()
             except NoNews:
                 continue
             except ProviderError as error:
@@ -234,8 +242,10 @@ class Chain(Generic[P]):
         """The request goes to this one, and what it gives is used."""
         if link is not self.links[0]:
             self.fallback_count += 1
-            self._fell_back_at, self._stand_in = self.now(), link.info.provider
             first = self.links[0]
+            name, address = link.info.provider, link.info.endpoint
+            self._fell_back_at = self.now()
+            self._stand_in = address if name == first.info.provider else name
             self.on_fell_back(first, link)
             log.warning(
                 "fell_back",

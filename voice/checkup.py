@@ -154,16 +154,17 @@ def _split(message: str) -> tuple[str, str]:
 
 
 async def _documents(config: Config) -> Findings:
-    """The embedder, and whether the index was made with it."""
-    name = chosen(config, "embedder")
-    fingerprint: list[str] = []
-
-    def remember(embedder: Embedder) -> None:
-        fingerprint.append(embedder.fingerprint)
-
-    found = [await _asked(config, "embedder", name, "✗", remember)]
+    """The embedders, and whether the index was made with them."""
+    asked = [_embedder(own, number) for number, own in enumerate(links(config, "embedder"))]
+    answers = await asyncio.gather(*asked)
+    found = [finding for finding, _ in answers]
+    known = next((fingerprint for _, fingerprint in answers if fingerprint), None)
+    for number, (finding, fingerprint) in enumerate(answers):
+        if fingerprint and fingerprint != known:
+            remedy = "give it the same model, or take it out of embedder.fallbacks"
+            what = f"its vectors are of {fingerprint}, not of {known}"
+            found[number] = Finding("!", finding.what, what, remedy)
     folder = Path(config.rag.index)
-    known = fingerprint[0] if fingerprint else None
     try:
         held = await aside(lambda: load(folder, known))
     except IndexMissing:
@@ -175,3 +176,16 @@ async def _documents(config: Config) -> Findings:
         counts = f"{len(held.documents)} documents, {len(held.chunks)} passages in {folder}"
         found.append(Finding("✓", "index", counts))
     return found
+
+
+async def _embedder(config: Config, number: int) -> tuple[Finding, str]:
+    """And its fingerprint; empty: it did not tell."""
+    fingerprints: list[str] = []
+
+    def remember(embedder: Embedder) -> None:
+        fingerprints.append(embedder.fingerprint)
+
+    name = chosen(config, "embedder")
+    finding = await _asked(config, "embedder", name, "!" if number else "✗", remember)
+    what = f"embedder: {name}" + (" (stands in)" if number else "")
+    return msgspec.structs.replace(finding, what=what), "".join(fingerprints)

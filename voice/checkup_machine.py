@@ -99,8 +99,11 @@ def wants_gpu(config: Config) -> bool:
     stt = any(
         own.stt.device == "cuda" and chosen(own, "stt") == "sherpa" for own in links(config, "stt")
     )
-    embeds = chosen(config, "embedder") == "sentence-transformers"
-    return stt or (embeds and config.embedder.device == "cuda")
+    embeds = any(
+        own.embedder.device == "cuda" and chosen(own, "embedder") == "sentence-transformers"
+        for own in links(config, "embedder")
+    )
+    return stt or embeds
 
 
 async def gpu_found(config: Config) -> Findings:

@@ -158,6 +158,11 @@ class TtsConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class EmbedderConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "auto"
     """auto: tei where there is an `endpoint`, else lexical."""
+    fallbacks: tuple[Fallback, ...] = ()
+    """Further servers of the same model: [{endpoint: http://…}]. Without one, words are searched
+    while it is away."""
+    attempt_limit_s: Seconds = 0.1
+    """One that has fallbacks embeds a question within this, of `rag.limit_ms`."""
     endpoint: str = ""
     model: str = ""
     api_key: str = ""
@@ -170,6 +175,10 @@ class EmbedderConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class RerankerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = "auto"
     """auto: tei where there is an `endpoint`, else none."""
+    fallbacks: tuple[Fallback, ...] = ()
+    """Further servers: [{endpoint: http://…}]. Without one, the order stays as it was found."""
+    attempt_limit_s: Seconds = 0.12
+    """One that has fallbacks gives its order within this, of `rag.limit_ms`."""
     endpoint: str = ""
     api_key: str = ""
     keep: Annotated[float, Meta(ge=0, le=1)] = 0.05

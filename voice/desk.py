@@ -109,8 +109,10 @@ class Desk:
 
     def _search_failed(self, error: ProviderError) -> None:
         """The search went on without it: by words, or in the order found."""
-        _count(error)
-        log.warning("provider_failed", error=str(error), fault=error.fault.value, **CALL.get({}))
+        if not error.was_told:  # else by its chain
+            _count(error)
+            fault = error.fault.value
+            log.warning("provider_failed", error=str(error), fault=fault, **CALL.get({}))
         self.watch.failed(error.slot.value, error)
 
     @property
@@ -250,7 +252,7 @@ class Desk:
         statuses = self.watch.statuses()
         missed = self._library.missed if self._library is not None else {}
         for slot in statuses.keys() & {slot.value for slot in missed}:
-            count = missed[Slot(slot)]
+            count = statuses[slot].fallback_count + missed[Slot(slot)]
             statuses[slot] = msgspec.structs.replace(statuses[slot], fallback_count=count)
         return statuses
 

@@ -76,6 +76,9 @@ class _Watched:
         if self.link is not None:
             await self.link.start()
 
+    async def check(self) -> None:
+        await (self.provider if self.link is None else self.link).check()
+
     @property
     def is_started(self) -> bool:
         return self.link is None or self.link.started
@@ -168,7 +171,7 @@ class Watch:
         ping = getattr(watched.provider, "ping", None)
         async with asyncio.TaskGroup() as group:
             pings = group.create_task(self._ping_beside(watched, ping)) if ping else None
-            await self._ask(watched, watched.provider.check)
+            await self._ask(watched, watched.check)
             if pings is not None:
                 pings.cancel()
 

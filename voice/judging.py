@@ -122,11 +122,26 @@ def problems(config: Config, known: Known) -> Iterator[Problem]:
     for slot in known:
         found |= dict.fromkeys(_of_place(slot, slot, config, known))
         for number, entry in _fallbacks(config, slot):
+            path = f"{slot}.fallbacks[{number}]"
             own, wrong = _with(config, slot, number, entry)
+            wrong = wrong or list(_no_stand_in(path, slot, config, own))
             found |= dict.fromkeys(
                 wrong or _of_place(f"{slot}.fallbacks[{number}]", slot, own, known)
             )
     yield from found
+
+
+def _no_stand_in(path: str, slot: str, config: Config, own: Config) -> Iterator[Problem]:
+    """Where every provider is another model, or none at all."""
+    names = (chosen(config, slot), chosen(own, slot))
+    if slot == "embedder" and "lexical" in names:
+        yield (
+            path,
+            "lexical shares no index with others, and words are searched anyway while an embedder "
+            "is away; name another server of the same model",
+        )
+    if slot == "reranker" and "none" in names:
+        yield path, "none stands in for nobody, and nobody for none; name two servers"
 
 
 def _of_place(path: str, slot: str, own: Config, known: Known) -> Iterator[Problem]:

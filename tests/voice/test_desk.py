@@ -129,6 +129,24 @@ def test_what_a_search_goes_on_without_is_counted_and_logged_and_told(
     assert desk.health().providers["embedder"].fallback_count == 3
 
 
+def test_what_a_chain_has_told_of_a_search_is_not_told_again(
+    library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    config = load(file=written(tmp_path, {}), environment={})
+    chain: Any = Chain([Absent(), Absent()], now=lambda: 1.0)
+    desk = Desk(config, build(config).providers, {"embedder": chain}, library)
+    counted = PROVIDER_ERRORS.labels("embedder", "absent", "unreachable")
+    before = counted._value.get()
+    error = ProviderError(Slot.EMBEDDER, "absent", Fault.UNREACHABLE, "refused")
+    with structlog.testing.capture_logs() as logged:
+        chain.fail(chain.links[0], chain.links[0].breaker.enter(1.0), error)
+        library.on_failed(error)
+    assert counted._value.get() == before + 1
+    assert [line["event"] for line in logged] == ["provider_failed"]
+    chain.served_by(chain.links[1])
+    assert desk.health().providers["embedder"].fallback_count == 3 + 1
+
+
 def test_who_stands_in_is_counted_for_prometheus(tmp_path: Path) -> None:
     config = load(file=written(tmp_path, {}), environment={})
     chain: Any = Chain([ToneTTS(), ToneTTS()], now=lambda: 1.0)

@@ -13,15 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mocks.serve import KINDS, Options, environment, serving
+from mocks.serve_embed import EmbedServer
 from tests.providers import tiny_voice
 from tests.served import Served, written
 from voice import checkup_machine
 from voice.checkup import _split, examine
 from voice.checkup_machine import LEAST_BYTES, Finding, Findings, disk_found, port_found
-from voice.config import Config, load
+from voice.config import Config, EmbedderConfig, load
 from voice.model_catalogue import find
 from voice.model_store import ModelStore
 
@@ -136,6 +138,18 @@ def test_a_missing_package_is_told_and_not_raised(here: Path) -> None:
     variables = {"EMBEDDING_PROVIDER": "sentence-transformers", "EMBEDDING_MODEL": "nowhere"}
     findings = found(config(variables=variables))
     assert bad(findings) == ["embedder: sentence-transformers"]
+
+
+def test_an_embedder_that_stands_in_and_serves_another_model_is_told(here: Path) -> None:
+    async def scenario() -> Findings:
+        async with EmbedServer() as first, EmbedServer(dimensions=64) as other:
+            section = EmbedderConfig("tei", ({"endpoint": other.url},), endpoint=first.url)
+            return await examine(msgspec.structs.replace(config(), embedder=section))
+
+    findings = {finding.what: finding for finding in asyncio.run(scenario())}
+    told = findings["embedder: tei (stands in)"]
+    assert told.mark == "!" and "base-65-" in told.found and "base-257-" in told.found
+    assert findings["embedder: tei"].mark == "✓"
 
 
 def test_an_index_of_another_embedder_is_told_with_the_command_that_rebuilds_it(

@@ -120,7 +120,7 @@ def test_a_fallback_is_counted_for_good_and_warned_of_for_a_while() -> None:
         async for _ in chain.stream(LLMRequest(messages=(), question="hello")):
             pass
         assert watched.statuses()["llm"].fallback_count == 1
-        assert "llm: echo stands in for echo" in watched.warnings()
+        assert "llm: in-process stands in for echo" in watched.warnings()
         first.faults.set()
         await asyncio.sleep(15)
         assert [w for w in watched.warnings() if "mock" not in w] == []
