@@ -10,6 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
+from providers._proxy import VARIABLE as PROXY
+from providers._proxy import proxy_of
 from providers._said import as_text, complaints, complaints_of, short, words_of
 from providers.base import Fault, ProviderError, Slot
 
@@ -60,7 +62,7 @@ def check_key(key: str, variable: str) -> None:
 
 
 def open_session(
-    *, api_key: str = "", connect_s: float = 2.0, keep_alive_s: float = 30.0
+    root: str, *, api_key: str = "", connect_s: float = 2.0, keep_alive_s: float = 30.0
 ) -> aiohttp.ClientSession:
     """A session without a limit on connections, cookies or compression.
 
@@ -68,6 +70,7 @@ def open_session(
     other limits depend on what is read and belong to the reader.
 
     Args:
+        root: Of the server, which tells the proxy; see `providers._proxy`.
         keep_alive_s: How long an idle connection is kept, unless the server closes it before.
     """
     headers = {"Accept-Encoding": "identity", "User-Agent": "kaiwa"}
@@ -78,6 +81,7 @@ def open_session(
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
         headers=headers,
+        proxy=proxy_of(root),
         auto_decompress=False,
         middlewares=(_remember,),
     )
@@ -113,6 +117,8 @@ class Failures:
 
     def of_connection(self, error: Exception) -> HttpFailure:
         """For what aiohttp raises before an answer is there."""
+        if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+            return self._of_proxy(error)
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             host = urlsplit(self._root).hostname
             return self.make(
@@ -133,6 +139,18 @@ class Failures:
         return self.make(
             Fault.UNREACHABLE,
             f"{short(why)}: is the server at {self._root} running? ({self._variable})",
+        )
+
+    def _of_proxy(
+        self, error: aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError
+    ) -> HttpFailure:
+        host = urlsplit(self._root).hostname
+        why = "cannot be reached"
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            why = f"refused to connect us ({error.status} {short(error.message)})"
+        return self.make(
+            Fault.UNREACHABLE,
+            f"the proxy that {PROXY} names {why}: check {PROXY}, or put {host} into NO_PROXY",
         )
 
     def of_status(self, response: aiohttp.ClientResponse, body: bytes) -> HttpFailure:

@@ -119,7 +119,7 @@ class JsonCalls:
         self, method: str, url: str, body: bytes | None, besides: Mapping[str, str] = _NONE
     ) -> aiohttp.ClientResponse:
         if self._session is None:
-            self._session = open_session(**self._options)
+            self._session = open_session(self._root, **self._options)
         session = self._session
         headers = {"Content-Type": "application/json", **besides} if body else {}
 

@@ -112,7 +112,9 @@ class SpeechServer:
     async def _post(self, body: bytes, content_type: str) -> aiohttp.ClientResponse:
         """The answer's head. Raises HttpFailure if no server gives one."""
         if self._session is None:
-            self._session = open_session(api_key=self._api_key, connect_s=self._connect_s)
+            self._session = open_session(
+                self.root, api_key=self._api_key, connect_s=self._connect_s
+            )
         post, url = self._session.post, self.root + self._path
         headers = {"Content-Type": content_type}
         try:

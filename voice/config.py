@@ -5,9 +5,10 @@
     KAIWA_PROFILE                    the profile, too: above the file's, below --profile
     environment                      ENVIRONMENT below: the variables of .env.default
 
-The settings themselves, with their bounds and defaults: voice/config_sections.py. Nothing
-else reads the environment. Whatever is wrong is told at once: each setting by its path, with where
-it was set and what would be right. What only looks like one of our variables: config_strays.py.
+The settings themselves, with their bounds and defaults: voice/config_sections.py. Nothing else
+reads the environment, but HTTPS_PROXY and NO_PROXY: providers/_proxy.py. Whatever is wrong is told
+at once: each setting by its path, with where it was set and what would be right. What only looks
+like one of our variables: config_strays.py.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
