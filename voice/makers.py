@@ -10,7 +10,7 @@ import msgspec
 
 from providers.base import LLM, STT, TTS, VAD, Embedder, Reranker
 from voice import judging
-from voice.config import Config, Problem
+from voice.config import Config, Problem, TtsConfig
 from voice.errors import ConfigError
 from voice.judging import NEEDS, chosen, explained, links, places
 from voice.model_folders import model_folder
@@ -99,10 +99,7 @@ def _fish(config: Config) -> TTS:
         api_key=tts.api_key,
         voice=tts.voice,
         encoding=tts.encoding,
-        first_audio_s=tts.first_audio_limit_s,
-        audio_gap_s=tts.audio_limit_s,
-        first_word_s=tts.first_word_limit_s,
-        connect_s=tts.connect_limit_s,
+        **_patience(tts),
     )
 
 
@@ -119,11 +116,18 @@ def _speech_api(config: Config) -> TTS:
         rate_hz=tts.rate_hz,
         extra=tts.extra,
         paid=tts.paid,
-        first_audio_s=tts.first_audio_limit_s,
-        audio_gap_s=tts.audio_limit_s,
-        first_word_s=tts.first_word_limit_s,
-        connect_s=tts.connect_limit_s,
+        **_patience(tts),
     )
+
+
+def _patience(tts: TtsConfig) -> dict[str, Any]:
+    """With a voice's server."""
+    return {
+        "first_audio_s": tts.first_audio_limit_s,
+        "audio_gap_s": tts.audio_limit_s,
+        "first_word_s": tts.first_word_limit_s,
+        "connect_s": tts.connect_limit_s,
+    }
 
 
 def _sherpa_tts(config: Config) -> TTS:
