@@ -14,7 +14,7 @@ from voice.completeness_scale import (
     ending,
     endings,
 )
-from voice.dictation import dictation
+from voice.dictation import dictation_of
 
 ENDINGS = endings(
     {
@@ -116,13 +116,6 @@ def _dictated(text: str) -> float | None:
     pieces = FIGURE.findall(figures)
     digits = "".join(DIGITS.get(piece) or str(int(piece)) for piece in pieces)
     groups = len(figures.replace("の", " ").replace("-", " ").split())
-    spoken = len(digits) > 2 and not any(piece.isdecimal() for piece in pieces)
-    found = dictation(
-        before,
-        digits,
-        groups=len(digits) if spoken else groups,
-        one_by_one=spoken,
-        kinds=KINDS,
-        language="ja",
-    )
+    spoken = not any(piece.isdecimal() for piece in pieces)
+    found = dictation_of(before, digits, groups, is_spoken=spoken, kinds=KINDS, language="ja")
     return DANGLING if found is not None and figures.rstrip().endswith("の") else found

@@ -13,7 +13,7 @@ from voice.completeness_scale import (
     ending,
     endings,
 )
-from voice.dictation import dictation
+from voice.dictation import dictation_of
 
 ENDINGS = endings(
     {
@@ -95,13 +95,6 @@ def _dictated(text: str) -> float | None:
         return None
     before = text[: run.start()].strip()
     pieces = run[0].replace("-", " ").split()
-    spoken = len(digits) > 2 and not any(c.isdecimal() for c in run[0])
-    found = dictation(
-        before,
-        digits,
-        groups=len(digits) if spoken else len(pieces),
-        one_by_one=spoken,
-        kinds=KINDS,
-        language="ko",
-    )
+    spoken = not any(c.isdecimal() for c in run[0])
+    found = dictation_of(before, digits, len(pieces), is_spoken=spoken, kinds=KINDS, language="ko")
     return DANGLING if found is not None and pieces[-1].endswith("에") else found

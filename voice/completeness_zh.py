@@ -13,7 +13,7 @@ from voice.completeness_scale import (
     ending,
     endings,
 )
-from voice.dictation import dictation
+from voice.dictation import dictation_of
 
 SIMPLE = str.maketrans(
     "嗎個這還從對為後問與虛過時說幫讓請電話號碼錢點樣麼誰幾裡裏應該會來開關門沒買賣現給條們於關東",
@@ -94,12 +94,6 @@ def _dictated(text: str) -> float | None:
     if not digits:
         return None
     before = text[: run.start()].replace(" ", "")
-    spoken = len(digits) > 2 and not any(c.isdecimal() for c in run[0])
-    return dictation(
-        before,
-        digits,
-        groups=len(digits) if spoken else len(run[0].replace("-", " ").split()),
-        one_by_one=spoken,
-        kinds=KINDS,
-        language="zh",
-    )
+    spoken = not any(c.isdecimal() for c in run[0])
+    groups = len(run[0].replace("-", " ").split())
+    return dictation_of(before, digits, groups, is_spoken=spoken, kinds=KINDS, language="zh")

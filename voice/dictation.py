@@ -38,6 +38,26 @@ WEAK = "call"
 """A phone number only where at least three digits came: "call me at seven" is none."""
 
 
+def dictation_of(
+    before: str, digits: str, groups: int, *, is_spoken: bool, kinds: Kinds, language: str
+) -> float | None:
+    """`dictation` in scripts without spaces between spoken digits, where three are read one by one.
+
+    Args:
+        groups: In which they were written.
+        is_spoken: As words, none as a figure.
+    """
+    one_by_one = is_spoken and len(digits) > 2
+    return dictation(
+        before,
+        digits,
+        groups=len(digits) if one_by_one else groups,
+        one_by_one=one_by_one,
+        kinds=kinds,
+        language=language,
+    )
+
+
 def dictation(
     before: str, digits: str, *, groups: int, one_by_one: bool, kinds: Kinds, language: str
 ) -> float | None:
