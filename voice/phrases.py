@@ -21,6 +21,7 @@ HOLD = {
     "ko": ("잠시만 기다려 주세요.", "아직 확인하고 있어요.", "평소보다 조금 더 걸리네요."),
     "zh": ("请稍等。", "我还在查找。", "这次需要的时间比平时长一些。"),
 }
+LANGUAGES = tuple(APOLOGY)
 
 
 def apology(language: str) -> str:

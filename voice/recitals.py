@@ -3,7 +3,8 @@
 They are wanted when something fails, and the voice may be what fails; or when a silence has lasted
 too long already, so that nobody should wait for a voice first. They are made before the first call
 is let in, since a voice that speaks for one at a time would keep that call waiting; what cannot be
-made then is tried again.
+made then is tried again. Callers may speak other languages than the operator's: those sentences
+are made afterwards, by a voice in this process where there is one.
 """
 
 import asyncio
@@ -11,17 +12,25 @@ import contextlib
 from collections.abc import Iterator
 
 import numpy as np
+import structlog
 
 from providers.base import TTS, ProviderError, SpeechAudio
 from voice.chain import Chain
-from voice.phrases import all_phrases
+from voice.phrases import LANGUAGES, all_phrases
 from voice.resample import Resampler
 
-TRY_AGAIN_S = 30.0
+TRY_AGAIN_S, MOST_AGAIN_S = 30.0, 3600.0
+"""The operator's language again and again, the others ever more rarely: a voice may not speak them.
+"""
+REST_S = 20.0
+"""Before each of these that a server makes: it may speak for one at a time, and a caller wait."""
 LIMIT_S = 10.0
 """For one sentence."""
 START_LIMIT_S = 20.0
 """For all of them, while the server waits."""
+
+
+log = structlog.get_logger()
 
 
 class Recitals:
@@ -43,6 +52,7 @@ class Recitals:
         """Returns when all were made or tried once, or have taken too long. Idempotent."""
         if self._task is None:
             self._task = asyncio.create_task(self._make(), name="recitals")
+            self._task.add_done_callback(_tell)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(START_LIMIT_S):
                     await self._tried.wait()
@@ -63,29 +73,47 @@ class Recitals:
     # --- made once ------------------------------------------------------------------------------
 
     async def _make(self) -> None:
-        while True:
+        while self._missing():
             for text in self._missing():
-                await self._make_one(text)
+                await self._make_one(text, list(_voices(self._tts)))
             self._tried.set()
-            if not self._missing():
-                return
-            await asyncio.sleep(TRY_AGAIN_S)
+            if self._missing():
+                await asyncio.sleep(TRY_AGAIN_S)
+        self._tried.set()
+        again_s = TRY_AGAIN_S
+        while not await self._make_others():
+            await asyncio.sleep(again_s)
+            again_s = min(2 * again_s, MOST_AGAIN_S)
 
     def _missing(self) -> list[str]:
         return [text for text in all_phrases(self._language) if text not in self._sounds]
 
-    async def _make_one(self, text: str) -> None:
-        for tts in _voices(self._tts):
+    async def _make_others(self) -> bool:
+        """Whether that is all of them, in every language."""
+        made_all = True
+        for language in LANGUAGES:
+            for text in all_phrases(language):
+                if text in self._sounds:
+                    continue
+                voices = sorted(_voices(self._tts), key=_is_remote)
+                if voices and _is_remote(voices[0]):
+                    await asyncio.sleep(REST_S)
+                await self._make_one(text, voices, language)
+                made_all = made_all and text in self._sounds
+        return made_all
+
+    async def _make_one(self, text: str, voices: list[TTS], language: str = "") -> None:
+        for tts in voices:
             with contextlib.suppress(ProviderError, TimeoutError):
                 async with asyncio.timeout(LIMIT_S):
-                    pcm = await self._said(tts, text)
+                    pcm = await self._said(tts, text, language or self._language)
                 if pcm:
                     self._sounds[text] = pcm
                     return
 
-    async def _said(self, tts: TTS, text: str) -> bytes:
+    async def _said(self, tts: TTS, text: str, language: str) -> bytes:
         pieces = []
-        stream = tts.stream(text, voice=self._voice, language=self._language)
+        stream = tts.stream(text, voice=self._voice, language=language)
         async with contextlib.aclosing(stream) as events:
             async for event in events:
                 if isinstance(event, SpeechAudio):
@@ -99,6 +127,15 @@ def _voices(tts: TTS) -> Iterator[TTS]:
         yield from (link.provider for link in tts.links if not link.problem)
     else:
         yield tts
+
+
+def _is_remote(tts: TTS) -> bool:
+    return not tts.info.endpoint.startswith("in-process")
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("recitals_broke", exc_info=error)
 
 
 def _at_rate(pcm: bytes, source_hz: int, target_hz: int) -> bytes:

@@ -1,18 +1,20 @@
 """What Kaiwa says by itself is there as sound, also when the voice is not."""
 
 import asyncio
-from typing import Any
+from collections.abc import AsyncGenerator
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from mocks.clock import now, run_virtual
 from mocks.faults import ScriptedFault
 from mocks.tts import ToneTTS
-from providers.base import Fault, Slot
+from providers.base import Fault, ProviderInfo, Slot, SpeechEvent
 from voice.chain_tts import ChainTTS
 from voice.patience import Patience
-from voice.phrases import all_phrases, apology
-from voice.recitals import START_LIMIT_S, TRY_AGAIN_S, Recitals
+from voice.phrases import LANGUAGES, all_phrases, apology
+from voice.recitals import REST_S, START_LIMIT_S, TRY_AGAIN_S, Recitals
 
 DOWN = ScriptedFault(kind="fail", request=0, fault=Fault.UNREACHABLE, message="refused")
 SORRY = apology("en")
@@ -20,6 +22,11 @@ SORRY = apology("en")
 
 def recitals(tts: Any, language: str = "en") -> Recitals:
     return Recitals(tts, voice="default", language=language)
+
+
+def chained(*voices: ToneTTS) -> ChainTTS:
+    patience = Patience(Slot.TTS, "audio", 5.0, 3.0)
+    return ChainTTS(voices, now=now, patience=patience, attempt_s=1.5)
 
 
 async def made(kept: Recitals) -> Recitals:
@@ -37,6 +44,44 @@ def test_every_sentence_of_the_language_is_kept_in_the_operators_voice(language:
             assert pcm == kept.spare(text)
             assert pcm is not None and len(pcm) / 2 / ToneTTS().rate_hz > 0.03 * len(text)
         await kept.aclose()
+
+    run_virtual(scenario())
+
+
+def test_who_speaks_another_language_than_the_operator_has_spares_too() -> None:
+    async def scenario() -> None:
+        kept = await made(recitals(ToneTTS(), "en"))
+        await asyncio.sleep(5)
+        assert all(kept.spare(text) for tongue in LANGUAGES for text in all_phrases(tongue))
+        await kept.aclose()
+
+    run_virtual(scenario())
+
+
+def test_other_languages_are_left_to_the_voice_in_this_process() -> None:
+    class Remote(ToneTTS):
+        said: ClassVar[list[str]] = []
+
+        @property
+        def info(self) -> ProviderInfo:
+            return msgspec.structs.replace(super().info, endpoint="http://gpu")
+
+        def stream(self, text: str, **options: Any) -> AsyncGenerator[SpeechEvent, None]:
+            self.said.append(text)
+            return super().stream(text, **options)
+
+    async def scenario() -> None:
+        remote = Remote()
+        kept = await made(recitals(chained(remote, ToneTTS()), "en"))
+        await asyncio.sleep(5)
+        assert kept.spare(apology("ja")) and set(remote.said) == set(all_phrases("en"))
+        await kept.aclose()
+        alone = await made(recitals(Remote(), "en"))
+        await asyncio.sleep(REST_S - 1)
+        assert not alone.spare(apology("ja")), "callers come first"
+        await asyncio.sleep(15 * (REST_S + 2))
+        assert alone.spare(apology("zh"))
+        await alone.aclose()
 
     run_virtual(scenario())
 
@@ -59,6 +104,7 @@ def test_a_voice_that_is_not_there_yet_is_asked_again_and_no_task_is_left() -> N
         tts.faults.set()
         await asyncio.sleep(TRY_AGAIN_S + 1)
         assert kept.spare(SORRY)
+        await asyncio.sleep(5)
         assert [
             task.get_name() for task in asyncio.all_tasks() if task.get_name() == "recitals"
         ] == []
@@ -70,8 +116,7 @@ def test_a_voice_that_is_not_there_yet_is_asked_again_and_no_task_is_left() -> N
 def test_of_a_chain_the_first_voice_that_can_says_it_and_nothing_is_counted() -> None:
     async def scenario() -> None:
         first, second = ToneTTS(faults=[DOWN]), ToneTTS(rate_hz=16_000)
-        patience = Patience(Slot.TTS, "audio", 5.0, 3.0)
-        chain = ChainTTS([first, second], now=now, patience=patience, attempt_s=1.5)
+        chain = chained(first, second)
         kept = await made(recitals(chain))
         pcm = kept.spare(SORRY)
         assert pcm is not None
