@@ -7,7 +7,6 @@ job ─▶ pipe ─▶ one after another ─▶ pipe ─▶ the job's inbox
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,9 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import structlog
 
+from providers import _child_process
+from providers._child_process import ChildProcess
+from providers._said import without
 from providers._voice_wire import (
     OfJob,
     Ready,
@@ -39,7 +41,10 @@ than a sentence takes: one that is only slow would take all other callers' claus
 EXIT_S = 0.5
 """For a process to end by itself once it has closed its stdout, and once it was killed."""
 CLOSE_S = 2.0
-STDERR_LINES = 20
+KEPT_TEXTS = 50
+"""Of clauses; what an engine printed before them is among its last lines no more."""
+STOPPED_S = 5.0
+"""So long it may stay stopped before it is killed: perhaps nobody asks it for a word meanwhile."""
 
 Inbox = asyncio.Queue[OfJob | None]
 
@@ -62,17 +67,21 @@ class VoiceProcess:
         self._args: tuple[str, ...] = ()
         self._remedy = remedy
         self._start_limit_s = start_limit_s
-        self._process: asyncio.subprocess.Process | None = None
+        self._child: ChildProcess | None = None
         self._is_up = asyncio.Event()
         self._is_down = asyncio.Event()
         self._refusal = ""
-        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._no_start = ""
+        """Why there was no process to be had."""
         self._jobs: dict[int, Inbox] = {}
+        self._texts: deque[str] = deque(maxlen=KEPT_TEXTS)
+        """Of the latest, so that none of them gets into an error."""
         self._next_job = 1
         self._heard_at = 0.0
         self._mute_since = 0.0
         """When the first began of the clauses that were late one after another."""
         self._late_at = 0.0
+        self._stopped_at: float | None = None
         self._ready_at: float | None = None
         """Of the process that runs."""
         self._reading: asyncio.Task[None] | None = None
@@ -81,7 +90,8 @@ class VoiceProcess:
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process is not None else None
+        is_running = self._child is not None and self._child.returncode is None
+        return self._child.pid if self._child is not None and is_running else None
 
     @property
     def is_started(self) -> bool:
@@ -122,7 +132,26 @@ class VoiceProcess:
         self._is_up.clear()
         if runner is not None:
             runner.cancel()
+            self._end_jobs()
             await asyncio.wait([runner], timeout=CLOSE_S)
+
+    def ping(self) -> None:
+        """Raises ProviderError while there is none that could speak, or it is stopped."""
+        self.expect_up()
+        child, now = self._child, asyncio.get_running_loop().time()
+        if child is None or not child.is_stopped:
+            self._stopped_at = None
+            return
+        if self._stopped_at is None:
+            self._stopped_at = now
+        if now - self._stopped_at > STOPPED_S:
+            log.warning("voice_stays_stopped", provider=self._provider)
+            self._kill()
+        raise self.error(
+            Fault.CRASHED,
+            f"its process {child.pid} is stopped, as by SIGSTOP: resume it (kill -CONT), or wait "
+            f"until it is replaced in {STOPPED_S:g} s",
+        )
 
     def expect_up(self) -> None:
         """Raises ProviderError while there is no process that could speak."""
@@ -148,6 +177,7 @@ class VoiceProcess:
         """Gets what the voice makes of a clause, None if its process died; leaving it stops it."""
         job, self._next_job = self._next_job, self._next_job + 1
         inbox = self._jobs[job] = Inbox()
+        self._texts.append(text)
         self._send(Speak(job, text, voice, speed))
         try:
             yield inbox
@@ -189,51 +219,44 @@ class VoiceProcess:
             self._ready_at = None
             try:
                 await self._live()
-            except (OSError, MemoryError) as error:
-                self._stderr.append(f"no process can be started: {error!r}")
+            except (OSError, MemoryError, RuntimeError) as error:
+                self._no_start = f"no process can be started: {error!r}"
             except Exception:  # whatever it was, the next one may live
                 log.exception("voice_watch_broke", provider=self._provider)
             self._is_up.clear()
             self._is_down.set()
-            for inbox in self._jobs.values():
-                inbox.put_nowait(None)
+            self._end_jobs()
             self.restarts += 1
             log.warning("voice_died", provider=self._provider, jobs=len(self._jobs))
             lived_s = 0.0 if self._ready_at is None else loop.time() - self._ready_at
             await asyncio.sleep(pauses.after(lived_s))
 
+    def _end_jobs(self) -> None:
+        for inbox in self._jobs.values():
+            inbox.put_nowait(None)
+
     async def _live(self) -> None:
-        """From spawn to death."""
-        process = self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            self._module,
-            *self._args,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the server
+        """From start to death."""
+        child = self._child = await _child_process.start(
+            (sys.executable, "-m", self._module, *self._args), os.environ
         )
-        stderr = asyncio.create_task(self._listen_to_stderr(process))
-        reading = self._reading = asyncio.create_task(self._listen(process))
+        self._no_start, self._stopped_at = "", None
+        reading = self._reading = asyncio.create_task(self._listen(child.stdout))
         try:
             await asyncio.wait([reading])
             if not reading.cancelled():
                 reading.result()
-                await _end_of(process, stderr)
+                await child.wait(EXIT_S)
         finally:
             self._kill()
-            if process.stdin is not None:
-                with contextlib.suppress(Exception):
-                    process.stdin.close()
-            await _end_of(process, stderr)
-            stderr.cancel()
-            self._process = None
+            try:
+                await child.wait(EXIT_S)
+            finally:
+                child.close()
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
+    async def _listen(self, stdout: asyncio.StreamReader) -> None:
         loop, unpacker = asyncio.get_running_loop(), Unpacker()
-        while piece := await process.stdout.read(1 << 17):
+        while piece := await stdout.read(1 << 17):
             self._heard_at = loop.time()
             try:
                 messages = [from_voice.decode(body) for body in unpacker.feed(piece)]
@@ -249,34 +272,20 @@ class VoiceProcess:
                 elif (inbox := self._jobs.get(message.job)) is not None:
                     inbox.put_nowait(message)
 
-    async def _listen_to_stderr(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        while piece := await process.stderr.read(4096):
-            self._stderr.extend(piece.decode(errors="replace").splitlines())
-
     def _kill(self) -> None:
         """And reads it no more: somebody else may hold its output open."""
         if self._reading is not None:
             self._reading.cancel()
-        process = self._process
-        if process is not None and process.returncode is None:
-            # Not process.kill(): that polls, and may take the exit status from asyncio's watcher.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+        if self._child is not None:
+            self._child.kill()
 
     def _send(self, message: ToVoice) -> None:
-        process = self._process
-        if process is not None and process.stdin is not None and self._is_up.is_set():
+        if self._child is not None and self._is_up.is_set():
             with contextlib.suppress(OSError, RuntimeError):  # dying; _listen will see it
-                process.stdin.write(pack(message))
+                self._child.stdin.write(pack(message))
 
     def _last_words(self) -> str:
-        return self._refusal or " / ".join(list(self._stderr)[-3:])[-500:]
-
-
-async def _end_of(process: asyncio.subprocess.Process, stderr: "asyncio.Task[None]") -> None:
-    """No longer than EXIT_S: the kernel may keep it (a driver hangs), others hold its output."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(EXIT_S):
-            await process.wait()
-            await asyncio.wait([stderr])
+        """Without those it was to say, which engines print where they cannot."""
+        lines = self._child.last_lines if self._child is not None else ()
+        words = self._no_start or self._refusal or " / ".join(list(lines)[-3:])[-500:]
+        return without(words, "\n".join(self._texts))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+from providers._said import without
 from providers._tts_probe import SpeechProbe
 from providers._tts_sanity import AudioCheck, UnsoundError
 from providers._voice_process import Inbox, VoiceProcess
@@ -63,7 +64,7 @@ class VoiceSpeech:
                         case Word(start=start, end=end, at=at):
                             yield WordTiming(start, end, at)
                         case Failed(reason=reason):
-                            raise process.error(Fault.BROKEN, reason)
+                            raise process.error(Fault.BROKEN, without(reason, text))
                         case Done():
                             check.end()
                             return

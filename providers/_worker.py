@@ -104,6 +104,8 @@ class Worker:
     @property
     def trouble(self) -> str:
         """Why it cannot serve now."""
+        if self._process.is_stopped:
+            return f"its process {self.pid} is stopped, as by SIGSTOP; resume it (kill -CONT)"
         if self._process.is_ready:
             return f"its process has said nothing for {self._process.silent_s:g} s"
         if not self.last_words:

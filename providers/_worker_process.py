@@ -10,13 +10,15 @@ import contextlib
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
 import structlog
 
+from providers import _child_process
+from providers._child_process import ChildProcess
 from providers._worker_wire import (
+    BEAT_S,
     Beat,
     FromWorker,
     Ready,
@@ -31,9 +33,12 @@ PIPE_BYTES = 1 << 18
 """Above this a worker is behind, and what it does not get yet stays in the jobs' buffers."""
 EXIT_S = 0.5
 """For a worker to end by itself once it has closed its stdout, and once it was killed."""
-STDERR_LINES = 20
 LOOKS = 4
-"""How often a worker is looked after within its limit of silence; one look late proves nothing."""
+"""How often a worker is looked after within its limit of silence, at least; one look late proves
+nothing."""
+MUTE_S = 3 * BEAT_S
+"""One that is silent for so long, and not for want of a core, is not well: twice what may lie
+between two words of one with nothing to do."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +62,7 @@ class WorkerProcess:
         """
         self._command = command
         self._deliver = receive
-        self._process: asyncio.subprocess.Process | None = None
+        self._child: ChildProcess | None = None
         self.is_ready = False
         """For jobs, now."""
         self.is_starting = False
@@ -68,23 +73,32 @@ class WorkerProcess:
         self.silent_s = 0.0
         self._is_heard = False
         self._is_killed = False
-        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._end = ""
 
     @property
     def pid(self) -> int | None:
         """Of the running process."""
-        is_running = self._process is not None and self._process.returncode is None
-        return self._process.pid if self._process is not None and is_running else None
+        is_running = self._child is not None and self._child.returncode is None
+        return self._child.pid if self._child is not None and is_running else None
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._child is not None and self._child.is_stopped
 
     @property
     def is_well(self) -> bool:
-        """Ready, and heard of lately."""
-        return self.is_ready and self.silent_s < self._command.hang_limit_s / 2
+        """Ready, and heard of lately, unless it only has no time."""
+        child = self._child
+        if child is None or not self.is_ready or self.is_stopped:
+            return False
+        if self.silent_s < MUTE_S:
+            return True
+        return self.silent_s < self._command.hang_limit_s / 2 and not child.is_at_rest
 
     @property
     def last_words(self) -> str:
-        return self.refusal or "\n".join(filter(None, (*self._stderr, self._end))) or "nothing"
+        lines = self._child.last_lines if self._child is not None else ()
+        return self.refusal or "\n".join(filter(None, (*lines, self._end))) or "nothing"
 
     async def live(self) -> None:
         """Returns when it is dead. Cancelled, it kills it."""
@@ -95,73 +109,46 @@ class WorkerProcess:
             self.is_starting = False
 
     async def _live(self) -> None:
+        command = (sys.executable, "-m", self._command.module, str(self._command.places))
+        # One thread a process: the cores are shared out by the number of processes.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         try:
-            process = self._process = await self._start()
-        except (OSError, MemoryError) as error:
+            child = self._child = await _child_process.start(
+                (*command, *self._command.arguments), environment
+            )
+        except (OSError, MemoryError, RuntimeError) as error:
             self._end = f"no process can be started: {error!r}"
             return
-        stderr = asyncio.create_task(self._listen_to_stderr(process))
-        reading = asyncio.create_task(self._read(process))
+        reading = asyncio.create_task(self._read(child.stdout))
         watch = asyncio.create_task(self._watch())
         try:
             await asyncio.wait((reading, watch), return_when=asyncio.FIRST_COMPLETED)
             self.is_ready = False
             if reading.done():
                 reading.result()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(EXIT_S):
-                        await process.wait()
+                await child.wait(EXIT_S)
         finally:
             self.is_ready = False
             watch.cancel()
             reading.cancel()
-            await self._bury(process, stderr)
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            self._command.module,
-            str(self._command.places),
-            *self._command.arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            # One thread a process: the cores are shared out by the number of processes.
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C is for the server, while this one still loads too
-        )
-
-    async def _bury(
-        self, process: asyncio.subprocess.Process, stderr: "asyncio.Task[None]"
-    ) -> None:
-        """A process that the kernel does not let go (a driver hangs) is waited for no longer."""
-        self.kill()
-        if process.stdin is not None:
-            with contextlib.suppress(Exception):
-                process.stdin.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(EXIT_S):
-                await process.wait()
-                await stderr
-        stderr.cancel()
-        self._end = self._end or _end_of(process.returncode, self._is_killed)
+            self.kill()
+            try:
+                await child.wait(EXIT_S)
+            finally:
+                child.close()
+            self._end = self._end or _end_of(child.returncode, self._is_killed)
 
     def kill(self) -> None:
         self.is_ready = self.is_starting = False
-        if self._process is not None and self._process.returncode is None:
+        if self._child is not None and self._child.returncode is None:
             self._is_killed = True
-            # It holds nothing that would have to be saved. Not process.kill(): that polls, and may
-            # so take the exit status away from asyncio's own watcher (seen on Python 3.11).
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+            self._child.kill()
 
     # --- what it says ---
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
+    async def _read(self, stdout: asyncio.StreamReader) -> None:
         unpacker = Unpacker()
-        while piece := await process.stdout.read(1 << 16):
+        while piece := await stdout.read(1 << 16):
             self._is_heard = True
             self.silent_s = 0.0
             try:
@@ -188,7 +175,7 @@ class WorkerProcess:
     async def _watch(self) -> None:
         """Returns once it has been silent for too long, as a stopped or stuck process is."""
         command = self._command
-        look_s = min(command.start_limit_s, command.hang_limit_s) / LOOKS
+        look_s = min(BEAT_S, command.start_limit_s / LOOKS, command.hang_limit_s / LOOKS)
         while self.silent_s < (command.hang_limit_s if self.is_ready else command.start_limit_s):
             await asyncio.sleep(look_s)
             self.silent_s = 0.0 if self._is_heard else self.silent_s + look_s
@@ -196,29 +183,24 @@ class WorkerProcess:
         log.warning("worker_hangs", module=command.module, silent_s=self.silent_s)
         self._end = f"it said nothing for {self.silent_s:g} s and was killed"
 
-    async def _listen_to_stderr(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        while piece := await process.stderr.read(4096):
-            self._stderr.extend(piece.decode(errors="replace").splitlines())
-
     # --- what it is told ---
 
     def write(self, data: bytes) -> None:
         """Never waits."""
-        if self._process is not None and self._process.stdin is not None and self.is_ready:
+        if self._child is not None and self.is_ready:
             with contextlib.suppress(OSError, RuntimeError):  # dying; `_read` will see it
-                self._process.stdin.write(data)
+                self._child.stdin.write(data)
 
     @property
     def is_behind(self) -> bool:
-        stdin = self._process.stdin if self._process is not None else None
-        return stdin is not None and stdin.transport.get_write_buffer_size() > PIPE_BYTES
+        child = self._child
+        return child is not None and child.stdin.transport.get_write_buffer_size() > PIPE_BYTES
 
     async def drain(self) -> None:
         """Returns when it can be told more, or is dead."""
-        if self._process is not None and self._process.stdin is not None:
+        if self._child is not None:
             with contextlib.suppress(ConnectionError):
-                await self._process.stdin.drain()
+                await self._child.stdin.drain()
 
 
 def _end_of(status: int | None, is_killed: bool) -> str:

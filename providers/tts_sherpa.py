@@ -93,8 +93,8 @@ class SherpaTTS:
         await self._speech.check()
 
     async def ping(self) -> None:
-        """Raises while its process is not alive."""
-        self._process.expect_up()
+        """Raises while its process is not alive, or stopped."""
+        self._process.ping()
 
     async def aclose(self) -> None:
         await self._speech.aclose()

@@ -1,6 +1,6 @@
 """A voice whose lives are written beforehand: each start takes the next word of FOLDER/lives.
 
-    serve    hums; the text "slow" after 0.6 s of silence
+    serve    hums; the text "slow" after 0.6 s of silence; "refuse …" is refused, of "die …" it dies
     hang     never gets ready
     held     hums, and another process holds its output open, FOLDER/holder
 
@@ -29,6 +29,11 @@ class Hum:
     def speak(self, text: str, voice: str, speed: float, listener: Listener) -> None:
         if text == "slow":
             time.sleep(0.6)
+        if text.startswith("refuse"):
+            raise ValueError(f"this engine cannot say {text!r}")
+        if text.startswith("die"):
+            print(f"this engine cannot say {text!r}", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
         phase = np.arange(RATE_HZ // 2) * (2 * np.pi * 200 / RATE_HZ)
         listener.hear((8000 * np.sin(phase)).astype("<i2").tobytes())
 

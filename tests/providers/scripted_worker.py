@@ -6,6 +6,8 @@
     brief    gets ready after 0.3 s of loading, and is killed at once
     slow     an echo worker, after 2 s of loading
     held     an echo worker, whose output another process holds open, FOLDER/holder
+    stuck    waits for ever in its first job
+    busy     computes for ever in its first job
 
 Behind the last line all serve. Every start leaves its moment, seconds, in FOLDER/starts.
 """
@@ -17,8 +19,8 @@ import time
 from pathlib import Path
 
 from providers._worker_child import send, serve, settle_in
-from providers._worker_wire import Ready
-from tests.providers.echo_worker import Echo
+from providers._worker_wire import Begin, Ready
+from tests.providers.echo_worker import Echo, Hearing
 
 
 def claimed(folder: Path) -> int:
@@ -52,7 +54,20 @@ def live(folder: Path) -> None:
             (folder / "holder").write_text(str(holder))
         case "held":
             signal.pause()
+        case "stuck" | "busy" as kind:
+            serve(Stuck(is_busy=kind == "busy"))
     serve(Echo())
+
+
+class Stuck(Echo):
+    def __init__(self, *, is_busy: bool) -> None:
+        self._is_busy = is_busy
+
+    def begin(self, message: Begin) -> Hearing:
+        while self._is_busy:
+            pass
+        signal.pause()
+        return super().begin(message)
 
 
 if __name__ == "__main__":

@@ -84,6 +84,62 @@ def test_one_that_says_nothing_to_clause_after_clause_is_killed_and_the_next_one
     assert asyncio.run(main()) in (3, 4)
 
 
+def test_an_idle_one_that_is_stopped_is_told_of_at_once_and_replaced_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_voice_process, "STOPPED_S", 0.3)
+
+    async def main() -> None:
+        async with living(tmp_path) as process:
+            process.ping()
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGSTOP)
+            await until(lambda: "is stopped, as by SIGSTOP" in problem(process))
+            os.kill(process.pid, signal.SIGCONT)
+            await until(lambda: not problem(process))
+            os.kill(process.pid, signal.SIGSTOP)
+            await until(lambda: problem(process) != "" and process.restarts == 1, limit_s=10)
+            await until(lambda: not problem(process), limit_s=10)
+            assert await say(process, "yes", 5.0)
+
+    asyncio.run(main())
+
+
+def problem(process: VoiceProcess) -> str:
+    try:
+        process.ping()
+    except ProviderError as error:
+        return error.message
+    return ""
+
+
+def test_who_is_listening_when_it_is_closed_is_told_at_once(tmp_path: Path) -> None:
+    async def main() -> Fault:
+        async with living(tmp_path) as process:
+            listening = asyncio.create_task(fault_of(process, "slow", 20.0))
+            await asyncio.sleep(0.05)
+            await process.aclose()
+            async with asyncio.timeout(2):
+                return await listening
+
+    assert asyncio.run(main()) is Fault.CRASHED
+
+
+def test_what_it_was_to_say_is_in_no_error_though_its_engine_prints_it(tmp_path: Path) -> None:
+    async def main() -> list[str]:
+        async with living(tmp_path) as process:
+            said = []
+            for text in ("refuse Mrs Smith's result", "die of Mrs Smith's result"):
+                with pytest.raises(ProviderError) as caught:
+                    await say(process, text, 5.0)
+                said.append(str(caught.value))
+            await until(lambda: "engine cannot" in problem(process))
+            return [*said, problem(process)]
+
+    for said in asyncio.run(main()):
+        assert "engine cannot" in said and "Smith" not in said, said
+
+
 def test_a_dead_one_whose_output_somebody_else_holds_open_is_replaced(tmp_path: Path) -> None:
     async def main() -> None:
         async with living(tmp_path, "held") as process:

@@ -15,10 +15,18 @@ import numpy as np
 import pytest
 import uvloop
 
-from providers import _worker
+from providers import _child_process, _worker
 from providers._worker_job import Result
-from providers._worker_wire import Failed, Final
-from providers._workers import ATTEMPTS, GIVE_UP_S, GIVE_UP_STARTS, WorkerPool, WorkersError
+from providers._worker_process import MUTE_S
+from providers._worker_wire import BEAT_S, Failed, Final
+from providers._workers import (
+    ATTEMPTS,
+    GIVE_UP_S,
+    GIVE_UP_STARTS,
+    HANG_LIMIT_S,
+    WorkerPool,
+    WorkersError,
+)
 from tests.providers.batch_worker import POISON
 
 MODULE = "providers._pocketsphinx_worker"
@@ -409,20 +417,20 @@ def test_a_dead_worker_whose_output_somebody_else_holds_open_is_replaced(tmp_pat
 def test_a_machine_that_has_no_process_to_give_is_asked_again_before_and_after_jobs_fail(
     refused: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spawn = asyncio.create_subprocess_exec
+    spawn = _child_process._spawn
     refusals: list[Exception] = [
         *[BlockingIOError(11, "no more processes")] * (refused - 1),
         MemoryError("no more processes"),
     ]
 
-    async def refuse(*args: Any, **options: Any) -> Any:
+    def refuse(*args: Any) -> Any:
         if refusals:
             raise refusals.pop(0)
-        return await spawn(*args, **options)
+        return spawn(*args)
 
     async def run() -> tuple[list[Result], int]:
         async with running(ECHO) as pool:
-            monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+            monkeypatch.setattr(_child_process, "_spawn", refuse)
             os.kill(pool.pids[0], signal.SIGKILL)
             await until(lambda: not pool.alive)
             first = await echoed(pool)
@@ -636,16 +644,52 @@ def test_an_idle_death_is_trouble_at_once_and_none_once_it_is_repaired() -> None
     assert restarts == 1
 
 
-def test_a_silent_worker_is_trouble_before_it_is_killed() -> None:
-    async def run() -> str:
-        async with running(ECHO, hang_limit_s=4) as pool:
-            os.kill(pool.pids[0], signal.SIGSTOP)
-            async with asyncio.timeout(4):
-                await until(lambda: pool.trouble)
-            assert pool.alive == 1
-            return str(pool.trouble)
+async def time_to_trouble(pool: WorkerPool, limit_s: float) -> tuple[float, str]:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.timeout(limit_s):
+        await until(lambda: pool.trouble)
+    return loop.time() - began, pool.trouble
 
-    assert "has said nothing for" in asyncio.run(run())
+
+def test_a_stopped_worker_is_trouble_at_once() -> None:
+    async def run() -> tuple[float, str]:
+        async with running(ECHO) as pool:
+            os.kill(pool.pids[0], signal.SIGSTOP)
+            found = await time_to_trouble(pool, 5)
+            assert pool.alive == 1
+            os.kill(pool.pids[0], signal.SIGCONT)
+            await until(lambda: not pool.trouble)
+            assert not pool.restarts
+            return found
+
+    took_s, trouble = asyncio.run(run())
+    assert took_s < 1 and "is stopped, as by SIGSTOP" in trouble
+
+
+def test_one_that_waits_for_ever_in_its_work_is_trouble_before_it_is_killed(tmp_path: Path) -> None:
+    async def run() -> tuple[float, str]:
+        async with running(**scripted(tmp_path, "stuck"), hang_limit_s=HANG_LIMIT_S) as pool:
+            pool.end(pool.begin(Sink()))
+            found = await time_to_trouble(pool, 9)
+            assert pool.alive == 1 and not pool.restarts
+            return found
+
+    took_s, trouble = asyncio.run(run())
+    assert MUTE_S - BEAT_S < took_s < HANG_LIMIT_S / 2 and "has said nothing for" in trouble
+
+
+def test_one_that_has_no_time_to_say_a_word_is_no_trouble_for_long(tmp_path: Path) -> None:
+    """As on a machine that is busy: silent like the one above, but it computes."""
+
+    async def run() -> str:
+        async with running(**scripted(tmp_path, "busy"), hang_limit_s=HANG_LIMIT_S) as pool:
+            pool.end(pool.begin(Sink()))
+            with contextlib.suppress(TimeoutError):
+                return (await time_to_trouble(pool, MUTE_S + 2 * BEAT_S))[1]
+            return ""
+
+    assert asyncio.run(run()) == ""
 
 
 def test_one_of_two_workers_dead_is_no_trouble() -> None:
