@@ -51,6 +51,8 @@ class EchoSTT(MockProvider):
         self.partial_delay_ms = partial_delay_ms
         self.final_delay_ms = final_delay_ms
         self.open_streams = 0
+        self.abandoned: list[int] = []
+        """Utterances nobody wanted to the end, in order."""
 
     def open(
         self, sink: SttSink, *, language: str = "", hotwords: Sequence[str] = ()
@@ -109,12 +111,15 @@ class EchoSttStream:
         final = Hypothesis(utterance=current.number, text=current.text, is_final=True)
         self._outbox.put(final, current.course.delay_s(self._provider.final_delay_ms))
 
-    def abandon(self) -> None:
-        current, self._current = self._current, None
-        if current is None:
-            return
-        self._given_back.append(current.text)
-        self._outbox.drop(lambda event: event.utterance == current.number)
+    def abandon(self, utterance: int | None = None) -> None:
+        current = self._current
+        if current is not None and utterance in (None, current.number):
+            self._current = None
+            self._given_back.append(current.text)
+            utterance = current.number
+        if utterance is not None:
+            self._provider.abandoned.append(utterance)
+            self._outbox.drop(lambda event: event.utterance == utterance)
 
     def close(self) -> None:
         if self._open:

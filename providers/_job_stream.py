@@ -34,8 +34,7 @@ class JobStream:
         self._former: Job | None = None
         """The last utterance that was not abandoned."""
         self._current: Job | None = None
-        self._open: dict[Job, str] = {}
-        """With the last partial of each: a worker that replays one says the same again."""
+        self._open: dict[Job, _Heard] = {}
 
     def begin(self, utterance: int) -> None:
         """An utterance that is still open is abandoned."""
@@ -50,7 +49,7 @@ class JobStream:
             receive, language=self._language, former=self._former, hotwords=self._hotwords
         )
         self._current = job
-        self._open[job] = ""
+        self._open[job] = _Heard(utterance)
 
     def feed(self, pcm: bytes) -> None:
         if len(pcm) % 2:
@@ -64,9 +63,14 @@ class JobStream:
             self._former = job
             self._pool.end(job)
 
-    def abandon(self) -> None:
-        job, self._current = self._current, None
-        if job is not None:
+    def abandon(self, utterance: int | None = None) -> None:
+        if utterance is None:
+            jobs = [self._current] if self._current is not None else []
+        else:
+            jobs = [job for job, heard in self._open.items() if heard.utterance == utterance]
+        for job in jobs:
+            if job is self._current:
+                self._current = None
             self._open.pop(job, None)
             self._pool.abandon(job)
 
@@ -81,8 +85,9 @@ class JobStream:
         if self._sink is None:
             return
         if isinstance(result, Partial):
-            if self._open.get(job) != result.text:
-                self._open[job] = result.text
+            heard = self._open.get(job)
+            if heard is not None and heard.partial != result.text:
+                heard.partial = result.text
                 self._sink(Hypothesis(utterance, result.text, False))
             return
         self._open.pop(job, None)
@@ -94,6 +99,15 @@ class JobStream:
             case Failed(_, reason):
                 error = self._error(Fault.CRASHED, f"utterance lost ({reason}); say it again")
                 self._sink(SttFailure(utterance, error))
+
+
+class _Heard:
+    """What is known of an utterance that is not over."""
+
+    def __init__(self, utterance: int) -> None:
+        self.utterance = utterance
+        self.partial = ""
+        """The last; a worker that replays it says the same again."""
 
 
 async def check(open_stream: Callable[[SttSink], JobStream], error: MakeError) -> None:

@@ -168,9 +168,11 @@ class SttStream(Protocol):
 
         begin(1) feed feed feed end      -> partial, partial, final of 1
         begin(2) feed abandon            -> nothing more of 2
+        begin(3) feed end abandon(3)     -> nothing more of 3, and it costs nothing more
 
     After `end()` exactly one final Hypothesis or SttFailure of that utterance follows, unless the
-    stream is closed first. `begin()` of the next utterance may come before the final of the last.
+    utterance is abandoned or the stream closed first. `begin()` of the next utterance may come
+    before the final of the last.
     """
 
     def begin(self, utterance: int) -> None: ...
@@ -179,7 +181,10 @@ class SttStream(Protocol):
 
     def end(self) -> None: ...
 
-    def abandon(self) -> None: ...
+    def abandon(self, utterance: int | None = None) -> None:
+        """Args:
+        utterance: Ended or not; one that is over is no error. None: the one being spoken.
+        """
 
     def close(self) -> None: ...
 

@@ -175,11 +175,16 @@ class _Stream:
         if current is not None:
             current.end()
 
-    def abandon(self) -> None:
-        current, self._current = self._current, None
-        if current is not None:
-            self._open.discard(current)
-            current.cancel()
+    def abandon(self, utterance: int | None = None) -> None:
+        if utterance is None:
+            given_up = [self._current] if self._current is not None else []
+        else:
+            given_up = [one for one in self._open if one.number == utterance]
+        for one in given_up:
+            if one is self._current:
+                self._current = None
+            self._open.discard(one)
+            one.cancel()
 
     def close(self) -> None:
         if self._sink is None:

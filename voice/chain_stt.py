@@ -110,14 +110,16 @@ class ChainSttStream:
             take.stream.end()
             self._wait(take)
 
-    def abandon(self) -> None:
-        take, self._current = self._current, None
+    def abandon(self, utterance: int | None = None) -> None:
+        take = self._current if utterance is None else self._takes.get(utterance)
+        if take is self._current:
+            self._current = None
         if take is None or take.stream is None:
             return
         del self._takes[take.utterance]
-        take.stream.abandon()
+        take.stream.abandon(take.utterance)
         take.link.breaker.abandoned(take.ticket)
-        self._put_back(take)
+        self._over(take)
 
     def close(self) -> None:
         for take in self._takes.values():
@@ -194,6 +196,8 @@ class ChainSttStream:
     def _too_late(self, take: _Take, link: Link[STT], limit_s: float) -> None:
         message = f"no final within {limit_s:g} s (stt.attempt_limit_s)"
         error = ProviderError(Slot.STT, link.info.provider, Fault.TIMEOUT, message)
+        if take.stream is not None:
+            take.stream.abandon(take.utterance)  # else it would be heard to its end for nobody
         self._receive(link, SttFailure(utterance=take.utterance, error=error))
 
     def _receive(self, link: Link[STT], fact: Hypothesis | SttFailure) -> None:

@@ -153,8 +153,9 @@ class TapeStream:
         self._partials.drop(lambda event: event.utterance == utterance)
         outbox.put(final, self._provider.final_ms / 1000 + after)
 
-    def abandon(self) -> None:
-        utterance, self._utterance = self._utterance, None
+    def abandon(self, utterance: int | None = None) -> None:
+        if utterance in (None, self._utterance):
+            utterance, self._utterance = self._utterance, None
         self._partials.drop(lambda event: event.utterance == utterance)
 
     def close(self) -> None:

@@ -102,6 +102,23 @@ def test_nothing_comes_of_an_abandoned_utterance_and_its_text_is_kept() -> None:
     assert [text for _, text, _ in run_virtual(main())] == ["first"]
 
 
+def test_nothing_comes_of_an_ended_utterance_that_is_given_up() -> None:
+    async def main() -> list[tuple[int, str, bool]]:
+        stt = EchoSTT(["first", "second"], final_delay_ms=300)
+        ear = Ear(stt)
+        await ear.speak(1, 0.1)
+        ear.stream.end()
+        await ear.speak(2, 0.1)
+        ear.stream.abandon(1)
+        ear.stream.end()
+        await asyncio.sleep(1)
+        ear.stream.close()
+        assert stt.abandoned == [1]
+        return ear.texts
+
+    assert [text for _, text, is_final in run_virtual(main()) if is_final] == ["second"]
+
+
 def test_nothing_comes_after_close() -> None:
     async def main() -> Ear:
         stt = EchoSTT()

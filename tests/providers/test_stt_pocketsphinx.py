@@ -175,6 +175,43 @@ def test_an_abandoned_utterance_says_nothing_more_and_the_next_one_is_heard() ->
     assert {result.utterance for result in asyncio.run(run())} == {2}
 
 
+def test_an_ended_utterance_that_is_given_up_costs_nothing_more() -> None:
+    """12 s in one piece, and End: heard to the final, and given up at once"""
+
+    def cpu_ticks(pid: int) -> int:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    noise = np.random.default_rng(1).normal(0, 3000, 12 * 16_000).astype("<i2").tobytes()
+
+    async def run() -> tuple[list[Result], list[int]]:
+        stt = PocketsphinxSTT(workers=1, decoders=1)
+        await stt.start()
+        (pid,), call = stt.pool.pids, Call(stt)
+        ticks: list[int] = []
+        for number in (1, 2):
+            before = cpu_ticks(pid)
+            call.stream.begin(number)
+            call.stream.feed(noise)
+            call.stream.end()
+            if number == 1:
+                await call.until(1, final=True)
+            else:
+                call.stream.abandon(2)
+                call.stream.abandon(2)
+            await asyncio.sleep(0.5)
+            ticks.append(cpu_ticks(pid) - before)
+        call.stream.begin(3)
+        call.stream.end()
+        await call.until(3, final=True)
+        await stt.aclose()
+        return call.results, ticks
+
+    results, (whole, given_up) = asyncio.run(run())
+    assert {result.utterance for result in results} == {1, 3}
+    assert given_up < whole / 3
+
+
 def test_more_utterances_than_decoders_all_get_their_final() -> None:
     async def run() -> list[Result]:
         stt = PocketsphinxSTT(workers=1, decoders=1)

@@ -730,6 +730,27 @@ def test_abandoning_is_silent_and_frees_the_server(dialect: Dialect) -> None:
     run(main)
 
 
+@both
+def test_an_ended_utterance_that_is_given_up_frees_the_server_and_only_it(dialect: Dialect) -> None:
+    async def main() -> None:
+        async with (
+            STTServer(dialect=dialect, final_ms=300) as server,
+            calling(server.url) as call,
+        ):
+            for number in (1, 2):
+                call.stream.begin(number)
+                call.speak(1)
+                call.stream.end()
+            await until(lambda: server.utterances == 2)
+            call.stream.abandon(1)
+            call.stream.abandon(7)
+            await until(lambda: server.aborted == 1)
+            assert await call.outcome(2) == final("what are your opening hours", 2)
+            assert call.outcomes == [final("what are your opening hours", 2)]
+
+    run(main)
+
+
 def test_a_sink_that_abandons_hears_no_more() -> None:
     async def main() -> None:
         heard: list[Result] = []

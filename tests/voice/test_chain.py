@@ -351,7 +351,7 @@ def test_late_news_of_the_one_that_was_given_up_on_is_not_heard() -> None:
         caller = Caller(slow, EchoSTT(text="in time"))
         caller.say(1)
         await asyncio.sleep(5.0)
-        assert caller.finals == {1: "in time"}
+        assert caller.finals == {1: "in time"} and slow.abandoned == [1]
         assert [h.text for h in caller.heard if isinstance(h, Hypothesis) and h.is_final] == [
             "in time"
         ]
@@ -372,6 +372,21 @@ def test_an_abandoned_utterance_is_nobodys() -> None:
         caller.say(2)
         await asyncio.sleep(1.0)
         assert list(caller.finals) == [2]
+        caller.stream.close()
+
+    run_virtual(scenario())
+
+
+def test_an_ended_utterance_that_is_given_up_is_nobodys() -> None:
+    async def scenario() -> None:
+        first, second = EchoSTT(final_delay_ms=500), EchoSTT()
+        caller = Caller(first, second)
+        caller.say(1)
+        caller.say(2)
+        caller.stream.abandon(1)
+        await asyncio.sleep(5.0)
+        assert list(caller.finals) == [2] and caller.lost == [] and first.abandoned == [1]
+        assert caller.chain.fallback_count == 0
         caller.stream.close()
 
     run_virtual(scenario())
@@ -445,7 +460,7 @@ class _Telling:
 
     def end(self) -> None: ...
 
-    def abandon(self) -> None: ...
+    def abandon(self, utterance: int | None = None) -> None: ...
 
     def close(self) -> None: ...
 

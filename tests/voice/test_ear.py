@@ -51,7 +51,7 @@ class ListeningStream:
     def end(self) -> None:
         self.done.append("end")
 
-    def abandon(self) -> None:
+    def abandon(self, utterance: int | None = None) -> None:
         self.done.append("abandon")
 
     def close(self) -> None:
