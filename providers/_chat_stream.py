@@ -7,7 +7,14 @@ from typing import Any
 import aiohttp
 
 from providers._chat import Chunk, chunk_decoder
-from providers._http import Failures, HttpFailure, error_message, error_text, fault_of_status
+from providers._http import (
+    Failures,
+    HttpFailure,
+    error_message,
+    error_text,
+    fault_of_status,
+    own_words,
+)
 from providers._sse import SseParser
 from providers.base import Fault
 
@@ -38,7 +45,7 @@ class ChatStream:
         """Raises if what comes is no stream of events, with what it says instead."""
         kind = self._response.content_type
         if kind in ("application/json", "text/html"):
-            said = error_text(await body_of(self._response))
+            said = error_text(await body_of(self._response), own_words(self._response))
             raise self._failures.make(
                 Fault.BROKEN,
                 f"the server answered {kind} instead of a stream ({said}): "
@@ -90,9 +97,8 @@ class ChatStream:
         return chunks
 
     def _reported(self, error: Any) -> HttpFailure:
-        return self._failures.make(
-            fault_of_error(error), f"the server reports: {error_message(error)}"
-        )
+        said = error_message(error, own_words(self._response))
+        return self._failures.make(fault_of_error(error), f"the server reports: {said}")
 
     def _broken(self, what: str) -> HttpFailure:
         return self._failures.make(Fault.BROKEN, f"{what}; see the server's log")

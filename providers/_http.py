@@ -3,10 +3,10 @@
 import contextlib
 import re
 from collections.abc import Mapping
-from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
 
 import aiohttp
 
@@ -15,8 +15,8 @@ from providers._proxy import proxy_of
 from providers._said import as_text, complaints, complaints_of, short, words_of
 from providers.base import Fault, ProviderError, Slot
 
-_sent: ContextVar[bytes] = ContextVar("sent", default=b"")
-"""Body of the last request in this context, which is where its refusal is read."""
+_SENT: WeakKeyDictionary[aiohttp.ClientResponse, bytes] = WeakKeyDictionary()
+"""The body that each is the answer to; whoever reads it may be another task than who asked."""
 _VERSION = re.compile(r"/v\d[^/]*(/|$)")
 
 
@@ -91,13 +91,15 @@ async def _remember(
     request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
     body = request.body
-    _sent.set(body if isinstance(body, bytes) else await body.as_bytes())
-    return await send(request)
+    sent = body if isinstance(body, bytes) else await body.as_bytes()
+    response = await send(request)
+    _SENT[response] = sent
+    return response
 
 
-def sent_words() -> str:
-    """What was said in the last request of this context; see `providers._said`."""
-    return words_of(_sent.get())
+def own_words(response: aiohttp.ClientResponse) -> str:
+    """What was said in the request that it answers; see `providers._said`."""
+    return words_of(_SENT.get(response, b""))
 
 
 class Failures:
@@ -153,10 +155,16 @@ class Failures:
             f"the proxy that {PROXY} names {why}: check {PROXY}, or put {host} into NO_PROXY",
         )
 
-    def of_status(self, response: aiohttp.ClientResponse, body: bytes) -> HttpFailure:
-        """For an answer that is none: status, the server's own words, and the remedy."""
-        status, said = response.status, error_text(body)
-        failure = self.make(fault_of_status(status), self._remedy(response, said))
+    def of_status(
+        self, response: aiohttp.ClientResponse, body: bytes, hint: str = ""
+    ) -> HttpFailure:
+        """For an answer that is none: status, the server's own words, and the remedy.
+
+        Args:
+            hint: Of ours, what more may help.
+        """
+        status, said = response.status, error_text(body, own_words(response))
+        failure = self.make(fault_of_status(status), self._remedy(response, said) + hint)
         failure.retry_after_s = retry_after_s(response.headers)
         return failure
 
@@ -188,17 +196,18 @@ def fault_of_status(status: int) -> Fault:
     return Fault.REFUSED if 300 <= status < 500 else Fault.BROKEN
 
 
-def error_text(body: bytes) -> str:
+def error_text(body: bytes, own: str = "") -> str:
     """The server's words: `{"error": {"message": …}}`, `{"error": …}`, `{"detail": …}` or text.
 
-    Nothing of what we sent stands in them.
+    Args:
+        own: Of the request, from `own_words`; nothing of it stands in the result.
     """
-    return as_text(complaints(body, sent_words()))
+    return as_text(complaints(body, own))
 
 
-def error_message(error: Any) -> str:
+def error_message(error: Any, own: str = "") -> str:
     """The words in the value of an "error" field, likewise."""
-    return as_text(complaints_of(error, sent_words()))
+    return as_text(complaints_of(error, own))
 
 
 def _key_variable(endpoint_variable: str) -> str:

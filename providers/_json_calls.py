@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from providers._http import Failures, HttpFailure, open_session
+from providers._http import Failures, HttpFailure, open_session, own_words
+from providers._said import all_words, complaints
 from providers.base import Fault
 
 _CLOSE_S = 2.0
@@ -23,6 +24,8 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     failure: HttpFailure | None = None
+    told: str = ""
+    """With it, all that the server says is wrong; nothing of what we sent stands in there."""
 
 
 class JsonCalls:
@@ -113,7 +116,9 @@ class JsonCalls:
             response.close()  # a connection whose answer was read to its end is kept
         if response.status == 200:
             return Answer(200, content)
-        return Answer(response.status, content, self._failures.of_status(response, content))
+        failure = self._failures.of_status(response, content)
+        told = all_words(complaints(content, own_words(response)))
+        return Answer(response.status, content, failure, told)
 
     async def _send(
         self, method: str, url: str, body: bytes | None, besides: Mapping[str, str] = _NONE

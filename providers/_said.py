@@ -31,7 +31,8 @@ multiple of 6, which makes the search fast."""
 _WORDS = ("arguments", "content", "input", "inputs", "instructions", "prompt", "query", "text")
 """Fields of our requests that hold what somebody said; `texts` and `ref_text` are among them."""
 _ECHO = re.compile(r"""\\?["'](?:input|messages|content|body)\\?["']\s*:|\binput_value\s*=""")
-_TOLD = ("error", "errors", "detail", "message", "msg", "reason", "title", "error_description")
+_TOLD = ("message", "error", "errors", "detail", "msg", "reason", "title", "error_description")
+"""A message goes first: Fish's error beside it is only the status in words."""
 _FACTS = ("status", "state", "type", "code")
 
 
@@ -67,6 +68,11 @@ def as_text(found: list[Complaint]) -> str:
     """For an error: in one line, short."""
     shown = list(dict.fromkeys(filter(None, map(_shown, found))))
     return short("; ".join(shown[:_MOST_SHOWN]))
+
+
+def all_words(found: list[Complaint]) -> str:
+    """For a search in them: whole, with what else tells of each."""
+    return "\n".join(" ".join((*one.where, one.kind, one.message)) for one in found)
 
 
 def short(text: str) -> str:

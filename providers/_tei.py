@@ -93,6 +93,6 @@ def decoded(
 def failed(answer: Answer, failures: Failures) -> HttpFailure:
     """424 is what TEI calls an inference that failed: the server's doing, not ours."""
     assert answer.failure is not None
-    if answer.status == 424 and b"is not a" not in answer.body:
+    if answer.status == 424 and "is not a" not in answer.told:
         return failures.make(Fault.BROKEN, answer.failure.message)
     return answer.failure

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from providers._http import error_message, fault_of_status
+from providers._http import fault_of_status
 from providers._sse import SseParser
 from providers._tts_reply import ReportedError
 from providers._tts_sanity import PcmBody, UnsoundError
@@ -68,4 +68,4 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 def _reported(error: Any) -> ReportedError:
     code = error.get("code") if isinstance(error, dict) else None
     fault = fault_of_status(code) if isinstance(code, int) else Fault.BROKEN
-    return ReportedError(fault, f"the server reports: {error_message(error)}")
+    return ReportedError(fault, error)

@@ -9,11 +9,11 @@ server that drips a byte a second passes the first and fails the second.
 
 import asyncio
 import contextlib
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 
-from providers._http import Failures, HttpFailure
+from providers._http import Failures, HttpFailure, error_message, own_words
 from providers._tts_sanity import AudioCheck, UnsoundError
 from providers._tts_server import late_start
 from providers.base import Fault
@@ -34,11 +34,16 @@ class Decoder(Protocol):
 
 
 class ReportedError(Exception):
-    """The server reports a failure in the middle of its stream."""
+    """The server reports a failure in the middle of its stream.
 
-    def __init__(self, fault: Fault, message: str) -> None:
-        super().__init__(message)
+    Args:
+        said: Of any form; it may repeat what we sent.
+    """
+
+    def __init__(self, fault: Fault, said: Any) -> None:
+        super().__init__(fault)
         self.fault = fault
+        self.said = said
 
 
 class SpeechReply:
@@ -86,7 +91,8 @@ class SpeechReply:
         except UnsoundError as error:
             raise self._broken(str(error)) from None
         except ReportedError as error:
-            raise self._failures.make(error.fault, str(error)) from None
+            said = error_message(error.said, own_words(self._response))
+            raise self._failures.make(error.fault, f"the server reports: {said}") from None
         await self._finish()
         return b""
 

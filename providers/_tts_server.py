@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 
 import aiohttp
-import msgspec
 
 from providers._http import (
     Failures,
@@ -13,6 +12,7 @@ from providers._http import (
     check_key,
     error_text,
     open_session,
+    own_words,
 )
 from providers._json_calls import Answer, JsonCalls
 from providers.base import Fault, Slot
@@ -77,12 +77,12 @@ class SpeechServer:
         Args:
             hint: Of ours, behind the server's own words.
         """
-        words = _words_of(body) + hint
         if response.status != 200:
-            return self.failures.of_status(response, words.encode())
+            return self.failures.of_status(response, body, hint)
+        said = error_text(body, own_words(response))
         return self.failures.make(
             Fault.BROKEN,
-            f"{response.content_type} instead of audio ({words}): is {VARIABLE} the address of "
+            f"{response.content_type} instead of audio ({said}): is {VARIABLE} the address of "
             f"{self._kind}?",
         )
 
@@ -144,16 +144,3 @@ async def _body_of(response: aiohttp.ClientResponse) -> bytes:
         while len(body) < _ERROR_BYTES and (piece := await response.content.readany()):
             body += piece
     return bytes(body[:_ERROR_BYTES])
-
-
-class _Said(msgspec.Struct):
-    message: str = ""
-
-
-def _words_of(body: bytes) -> str:
-    """The server's own words, Fish's `{"statusCode", "message", "error"}` among them."""
-    try:
-        said = msgspec.json.decode(body, type=_Said).message
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        said = ""
-    return said or error_text(body)

@@ -14,8 +14,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from providers._http import error_text, sent_words
-from providers._said import Complaint, complaints
+from providers._said import Complaint, as_text
 
 log = structlog.get_logger(__name__)
 
@@ -54,16 +53,16 @@ class SpeechRequests:
         left = {name: value for name, value in fields.items() if name not in self._unwanted}
         return msgspec.json.encode(left | self._extra)
 
-    def learned_from(self, status: int, complaint: bytes, speed: float) -> bool:
+    def learned_from(self, status: int, told: list[Complaint], speed: float) -> bool:
         """Whether it complained of a field that can be left out, and has not been yet."""
         if status not in (400, 422):
             return False
-        named = [_fields_in(found) for found in complaints(complaint, sent_words())]
+        named = [_fields_in(found) for found in told]
         sent = {*self._always, "speed"} if speed != 1.0 else set(self._always)
         for field in _OPTIONAL:
             can_go = field in sent - self._unwanted - set(self._extra)
             if can_go and any(names(words, field) for words in named):
-                log.warning("tts_field_not_taken", field=field, why=error_text(complaint))
+                log.warning("tts_field_not_taken", field=field, why=as_text(told))
                 self._unwanted.add(field)
                 return True
         return False

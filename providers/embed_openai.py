@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from providers._embedding import RemoteEmbedder
-from providers._http import Failures, api_root, check_key, error_text
+from providers._http import Failures, api_root, check_key
 from providers._json_calls import Answer, JsonCalls
 from providers._openai_health import OpenAIHealth
 from providers._prefixes import Prefixes, is_same_model, prefixes_of
@@ -199,5 +199,5 @@ class OpenAIEmbedder(RemoteEmbedder):
 
 def _is_too_long(answer: Answer) -> bool:
     """Status and words differ: vLLM says "maximum context length", Ollama "exceeds the context"."""
-    said = error_text(answer.body).lower()
+    said = answer.told.lower()
     return answer.status in (400, 413, 422, 500) and any(word in said for word in _TOO_LONG)

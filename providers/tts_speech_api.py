@@ -13,8 +13,10 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from providers._http import own_words
 from providers._openai_health import CHECK_EVERY_S, PAID_CHECK_EVERY_S, OpenAIHealth
 from providers._ping import PING_S
+from providers._said import Complaint, all_words, complaints
 from providers._tts_events import SseAudio
 from providers._tts_probe import CHECK_TEXT, FRESH_S, SpeechProbe
 from providers._tts_reply import Decoder, SpeechReply
@@ -200,8 +202,9 @@ class SpeechApiTTS:
             )
             if refusal is None:
                 break
-            if not requests.learned_from(response.status, refusal, speed):
-                raise self._refused(response, refusal)
+            told = complaints(refusal, own_words(response))
+            if not requests.learned_from(response.status, told, speed):
+                raise self._server.refusal(response, refusal, self._hint(response.status, told))
         try:
             obeyed = speed if requests.obeys_speed else 1.0
             return SpeechReply(
@@ -217,14 +220,13 @@ class SpeechApiTTS:
             response.close()
             raise
 
-    def _refused(self, response: aiohttp.ClientResponse, body: bytes) -> ProviderError:
-        said = body.decode(errors="replace").lower()
-        missing = [
+    def _hint(self, status: int, told: list[Complaint]) -> str:
+        said = all_words(told).lower()
+        return "".join(
             f"; set TTS_{field.upper()}"
             for field, value in (("model", self._model), ("voice", self._voice))
-            if 400 <= response.status < 500 and not value and names(said, field)
-        ]
-        return self._server.refusal(response, body, "".join(missing))
+            if 400 <= status < 500 and not value and names(said, field)
+        )
 
     def _decoder(self, response: aiohttp.ClientResponse) -> Decoder:
         told = _RATE.search(response.headers.get("Content-Type", ""))

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiohttp import web
 
 from mocks.serve_embed import EmbedServer, Spoilt
 from mocks.wire_faults import WireFault
@@ -92,6 +93,32 @@ def test_texts_that_are_too_long_are_cut_until_the_server_takes_them() -> None:
 
     server = vllm()
     with_server(server, work)
+
+
+def test_texts_that_tell_of_tokens_and_maximums_are_not_taken_for_the_servers_words() -> None:
+    text = "A maximum of 512 tokens is too long for the context length of this desk."
+    asked = 0
+
+    async def refuse(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        said = (await request.json())["input"]
+        return web.json_response({"error": {"message": f"cannot embed {said[0]}"}}, status=400)
+
+    async def main() -> None:
+        app = web.Application()
+        app.router.add_post("/v1/embeddings", refuse)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        embedder = OpenAIEmbedder("http://{}:{}".format(*runner.addresses[0][:2]), model=RURI)
+        with pytest.raises(ProviderError, match="cannot embed …"):
+            await embedder.embed([text], "query")
+        await embedder.aclose()
+        await runner.cleanup()
+
+    asyncio.run(main())
+    assert asked == 1
 
 
 def test_a_refusal_of_another_kind_is_not_answered_with_shorter_texts() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import time
+from base64 import b64encode
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -11,11 +13,13 @@ import structlog
 from aiohttp import web
 
 from mocks.serve_llm import HttpAnswer, LLMServer
+from mocks.tts_audio import audio_of
 from providers._http import error_message, error_text
-from providers._said import as_text, complaints, without, words_of
+from providers._said import Complaint, as_text, complaints, without, words_of
 from providers._tts_speech_request import SpeechRequests
-from providers.base import LLMRequest, Message, ProviderError
+from providers.base import TTS, LLMRequest, Message, ProviderError
 from providers.llm_openai import OpenAICompatibleLLM
+from providers.tts_fish import FishTTS
 from providers.tts_speech_api import SpeechApiTTS
 
 QUESTION = "my card number is 4111 1111 1111 1111, and what stream speed do I get"
@@ -119,20 +123,24 @@ def timed(work: Any) -> float:
 @pytest.mark.parametrize("form", ECHOES)
 def test_no_field_is_left_out_because_an_echo_names_it(form: str) -> None:
     requests = SpeechRequests("fish", "", "audio", None)
-    assert not requests.learned_from(422, raw(ECHOES[form]), 1.5)
+    assert not requests.learned_from(422, complaints(raw(ECHOES[form])), 1.5)
+
+
+def told(complaint: dict[str, Any]) -> list[Complaint]:
+    return complaints(raw({"detail": [complaint]}))
 
 
 def test_of_a_list_of_complaints_the_place_counts_and_the_words_where_it_has_none() -> None:
     requests = SpeechRequests("fish", "", "audio", None)
     voice = {"type": "value_error", "loc": ["body", "voice"], "msg": "none to stream with"}
-    assert not requests.learned_from(422, raw({"detail": [voice]}), 1.5)
+    assert not requests.learned_from(422, told(voice), 1.5)
     unknown = {"type": "extra_forbidden", "loc": ["body", "stream_format"], "msg": "not stream"}
     with structlog.testing.capture_logs() as logs:
-        assert requests.learned_from(422, raw({"detail": [{**unknown, "input": VERDICT}]}), 1.0)
+        assert requests.learned_from(422, told({**unknown, "input": VERDICT}), 1.0)
     assert "Smith" not in str(logs) and "stream_format" in str(logs)
     assert set(msgspec.json.decode(requests.body("a", "", 1.0))) >= {"stream"}
     whole = {"type": "value_error", "loc": ["body"], "msg": "speed=1.0 only", "input": BODY}
-    assert requests.learned_from(422, raw({"detail": [whole]}), 1.5)
+    assert requests.learned_from(422, told(whole), 1.5)
     assert not requests.obeys_speed
 
 
@@ -159,28 +167,122 @@ def test_a_model_server_that_echoes_the_request_does_not_spread_it() -> None:
         assert "HTTP 422" in text and "4111" not in text, text
 
 
-@pytest.mark.parametrize("status", [200, 400, 500])
-def test_nor_does_a_server_of_speech(status: int) -> None:
-    async def answer(request: web.Request) -> web.Response:
-        sent = (await request.json())["input"] if request.can_read_body else "?"
-        return web.Response(status=status, text=f"cannot say {sent}", content_type="text/html")
+def events(*said: Any) -> bytes:
+    return b"".join(b"data: " + raw(one) + b"\n\n" for one in said)
+
+
+async def failure_of_two_tasks(stream: AsyncGenerator[Any, None]) -> str:
+    """Its first event is read by one task, the next by another, as a chain of providers does."""
+    async with contextlib.aclosing(stream) as found:
+        await asyncio.create_task(anext(found))
+        with pytest.raises(ProviderError) as caught:
+            await asyncio.create_task(anext(found))
+    return str(caught.value)
+
+
+def test_an_error_in_mid_stream_repeats_nothing_whoever_reads_it() -> None:
+    token = {"choices": [{"delta": {"content": "Well, "}}]}
+    echo = {"error": {"message": f"cannot answer {QUESTION!r}", "code": 500}}
 
     async def main() -> str:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
+        answer = HttpAnswer(body=events(token, echo), content_type="text/event-stream", request=0)
+        async with LLMServer(answers=[answer]) as server:
+            llm = OpenAICompatibleLLM(server.url, model="mock")
+            message = Message(role="user", content=QUESTION)
+            said = await failure_of_two_tasks(llm.stream(LLMRequest(messages=(message,))))
+            await llm.aclose()
+            return said
+
+    said = asyncio.run(main())
+    assert "the server reports: cannot answer" in said and "4111" not in said
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: Callable[[str], web.Response]) -> AsyncIterator[str]:
+    """A server of speech that answers every request by what it is to say."""
+
+    async def handle(request: web.Request) -> web.Response:
+        body = await request.read()
+        return answer(words_of(body) if body else "?")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        tts = SpeechApiTTS(f"http://{host}:{port}")
-        with pytest.raises(ProviderError) as caught:
-            async with contextlib.aclosing(tts.stream(VERDICT)) as events:
-                async for _ in events:
-                    pass
-        await tts.aclose()
+        yield "http://{}:{}".format(*runner.addresses[0][:2])
+    finally:
         await runner.cleanup()
-        return str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_nor_does_a_server_of_speech_instead_of_speaking(status: int) -> None:
+    def answer(text: str) -> web.Response:
+        return web.Response(status=status, text=f"cannot say {text}", content_type="text/html")
+
+    async def main() -> str:
+        async with answering(answer) as url:
+            return await failure_of_speech(SpeechApiTTS(url))
 
     with structlog.testing.capture_logs() as logs:
-        text = asyncio.run(main())
-    assert "cannot say" in text and "Smith" not in text + str(logs)
+        said = asyncio.run(main())
+    assert "cannot say" in said and "Smith" not in said + str(logs)
+
+
+async def failure_of_speech(tts: TTS, text: str = VERDICT) -> str:
+    with pytest.raises(ProviderError) as caught:
+        async with contextlib.aclosing(tts.stream(text)) as found:
+            async for _ in found:
+                pass
+    await tts.aclose()
+    return str(caught.value)
+
+
+def test_nor_does_one_amid_speech() -> None:
+    hum = audio_of("Well, ", 44_100)
+
+    def answer(text: str) -> web.Response:
+        audio = {"type": "speech.audio.delta", "audio": b64encode(hum).decode()}
+        error = {"type": "speech.audio.error", "error": {"message": f"cannot say {text}"}}
+        return web.Response(body=events(audio, error), content_type="text/event-stream")
+
+    async def main() -> str:
+        async with answering(answer) as url:
+            return await failure_of_speech(SpeechApiTTS(url))
+
+    said = asyncio.run(main())
+    assert "the server reports: cannot say" in said and "Smith" not in said
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_nor_does_fish(status: int) -> None:
+    def answer(text: str) -> web.Response:
+        body = {"statusCode": status, "message": f"cannot say {text}", "error": "Internal"}
+        return web.json_response(body, status=status)
+
+    async def main() -> str:
+        async with answering(answer) as url:
+            return await failure_of_speech(FishTTS([url]))
+
+    said = asyncio.run(main())
+    assert "cannot say …" in said and "Smith" not in said
+
+
+@pytest.mark.parametrize(
+    ("complaint", "hint"),
+    [("field required: voice", "; set TTS_VOICE"), ("cannot say {text}", ""), ("x" * 400, "")],
+)
+def test_what_to_set_is_told_by_the_servers_words_and_never_by_our_own(
+    complaint: str, hint: str
+) -> None:
+    async def main() -> str:
+        def answer(text: str) -> web.Response:
+            return web.json_response({"error": complaint.format(text=text)}, status=422)
+
+        async with answering(answer) as url:
+            tts = SpeechApiTTS(url, model="fish")
+            return await failure_of_speech(tts, "What a voice, she said.")
+
+    said = asyncio.run(main())
+    assert said.endswith(hint) and ("set TTS_VOICE" in said) == bool(hint)
