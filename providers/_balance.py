@@ -71,9 +71,6 @@ class Balance:
         server = self._servers[index]
         return server.is_running or server.excused_until > now
 
-    def is_resting(self, index: int, now: float) -> bool:
-        return self._servers[index].rests_until > now
-
     def is_lost(self, index: int, now: float) -> bool:
         return self._servers[index].lost_until > now
 

@@ -85,10 +85,6 @@ class Sockets:
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
-    @property
-    def spares(self) -> int:
-        return len(self._spares)
-
     def want(self, calls: int) -> None:
         """How many calls are open. At zero the spare connections are closed."""
         self._wanted = min(calls, MOST_SPARES)

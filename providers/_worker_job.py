@@ -43,21 +43,21 @@ class Job:
         """Workers it was with and may have taken down."""
         self.waits_since = 0.0
         """Loop time when it came into the queue, or the last worker died that it waited for."""
+        self.lost_bytes = 0
+        """Dropped before any worker had them."""
         self.is_ended = False
         self._is_replay = False
         self._end_sent = False
         self._pcm = bytearray()
         self._sent = 0
 
-    def keep(self, pcm: bytes) -> int:
-        """Returns the bytes dropped for it that no worker has had."""
+    def keep(self, pcm: bytes) -> None:
         self._pcm += pcm
         over = max(0, len(self._pcm) - KEEP_S * BYTES_S)
         over += over % 2
         del self._pcm[:over]
-        lost = max(0, over - self._sent)
+        self.lost_bytes += max(0, over - self._sent)
         self._sent = max(0, self._sent - over)
-        return lost
 
     def begin_message(self) -> bytes:
         """It is given to a worker."""

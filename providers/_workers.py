@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from providers._worker import Worker
-from providers._worker_job import Job, Result
+from providers._worker_job import BYTES_S, Job, Result
 from providers._worker_process import Command
 from providers._worker_wire import BEAT_S, Failed, Final, Partial
 
@@ -75,7 +75,6 @@ class WorkerPool:
         self.restarts = 0
         self._failed_starts = 0
         """In a row."""
-        self.dropped_bytes = 0
         self._workers: list[Worker] = []
         self._jobs: dict[int, Job] = {}
         self._places: dict[int, Worker] = {}
@@ -193,7 +192,7 @@ class WorkerPool:
 
     def feed(self, job: Job, pcm: bytes) -> None:
         if job.number in self._jobs and not job.is_ended:
-            self.dropped_bytes += job.keep(pcm)
+            job.keep(pcm)
             self._send(job)
 
     def end(self, job: Job) -> None:
@@ -204,12 +203,18 @@ class WorkerPool:
     def abandon(self, job: Job) -> None:
         if self._jobs.pop(job.number, None) is None:
             return
-        job.close()
+        self._close(job)
         if (worker := self._places.pop(job.number, None)) is not None:
             worker.forget(job)
         elif job in self._queue:
             self._queue.remove(job)
         self._assign()
+
+    def _close(self, job: Job, memory: str = "") -> None:
+        job.close(memory)
+        if job.lost_bytes:
+            lost_s = round(job.lost_bytes / BYTES_S, 1)
+            log.warning("recogniser_fell_behind", module=self._command.module, lost_s=lost_s)
 
     def _send(self, job: Job) -> None:
         if (worker := self._places.get(job.number)) is not None:
@@ -239,7 +244,7 @@ class WorkerPool:
             return  # abandoned while the answer was under way
         if not isinstance(message, Partial):
             del self._jobs[job.number]
-            job.close(message.memory if isinstance(message, Final) else "")
+            self._close(job, message.memory if isinstance(message, Final) else "")
             if (worker := self._places.pop(job.number, None)) is not None:
                 worker.jobs.pop(job.number, None)
             self._assign()

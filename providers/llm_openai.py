@@ -165,14 +165,6 @@ class OpenAICompatibleLLM:
             return wanted
         return next((name for name in offered if is_same_model(wanted, name)), "")
 
-    async def prefill(self, messages: tuple[Message, ...]) -> None:
-        """Has the server read the beginning of a conversation before its first question comes.
-
-        A request for one token; worth it where the instructions are long and the server keeps
-        prefixes. Never called by the provider itself.
-        """
-        await self._drain(LLMRequest(messages=messages, max_tokens=1))
-
     async def aclose(self) -> None:
         await self._server.aclose()
 
@@ -281,7 +273,9 @@ class OpenAICompatibleLLM:
         hello = LLMRequest(messages=(Message(role="user", content="Hi"),), max_tokens=_PROBE_TOKENS)
         loop = asyncio.get_running_loop()
         try:
-            await self._drain(hello)
+            async with contextlib.aclosing(self.stream(hello)) as events:
+                async for _ in events:
+                    pass
         except ProviderError as error:
             if _OUT_OF_TOKENS in error.message:
                 self._probe.succeeded(loop.time())
@@ -292,8 +286,3 @@ class OpenAICompatibleLLM:
             slow = self._failures.make(Fault.TIMEOUT, f"no token from {self._server.root} in time")
             self._probe.failed(loop.time(), slow)
             raise
-
-    async def _drain(self, request: LLMRequest) -> None:
-        async with contextlib.aclosing(self.stream(request)) as events:
-            async for _ in events:
-                pass

@@ -140,14 +140,5 @@ class SherpaSTT:
         return msgspec.json.encode(settings).decode()
 
 
-def holds_model(folder: Path) -> bool:
-    """Whether there is a model that can be started; `start()` says what is wrong with it if not."""
-    try:
-        find_model(folder)
-    except (ModelError, OSError):
-        return False
-    return True
-
-
 def _error(fault: Fault, message: str) -> ProviderError:
     return ProviderError(Slot.STT, "sherpa", fault, message)

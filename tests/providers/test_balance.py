@@ -66,27 +66,31 @@ def test_the_estimate_learns_how_fast_a_server_is() -> None:
 
 def test_a_server_that_failed_rests_longer_each_time_and_is_still_the_last_resort() -> None:
     balance = Balance(2)
-    balance.begin(0, 0.0)
+    balance.begin(1, 0.0)
+    balance.refused(1)  # was asked last: the other one's turn, where both are well
     balance.failed(0, 0.0)
-    assert balance.choose(0.1) == 1
+    assert balance.choose(REST_S - 0.1) == 1 and balance.choose(REST_S + 0.1) == 0
     balance.begin(1, 0.1)
     assert balance.choose(0.1) == 0
-    assert balance.is_resting(0, REST_S - 0.1) and not balance.is_resting(0, REST_S + 0.1)
+    balance.refused(1)
     balance.failed(0, 2.0)
-    assert balance.is_resting(0, 2.0 + 2 * REST_S - 0.1)
+    assert balance.choose(2.0 + 2 * REST_S - 0.1) == 1
     for _ in range(10):
         balance.failed(0, 5.0)
-    assert not balance.is_resting(0, 5.0 + LONGEST_REST_S + 0.1)
-    balance.begin(0, 50.0)
+    assert balance.choose(5.0 + LONGEST_REST_S - 0.1) == 1
+    assert balance.choose(5.0 + LONGEST_REST_S + 0.1) == 0
+    balance.failed(0, 50.0)
     balance.succeeded(0, 51.0, 1.0)
-    assert not balance.is_resting(0, 51.0)
+    assert balance.choose(51.0) == 0
 
 
 def test_a_refusal_is_no_reason_to_rest() -> None:
-    balance = Balance(1)
-    balance.begin(0, 0.0)
+    balance = Balance(2)
+    balance.begin(1, 0.0)
+    balance.begin(0, 1.0)
     balance.refused(0)
-    assert balance.choose(0.0) == 0 and not balance.is_resting(0, 0.0)
+    balance.failed(1, 1.0)
+    assert balance.choose(1.0) == 0
 
 
 def test_a_lost_server_is_not_chosen_while_another_is_there_though_it_be_busy() -> None:

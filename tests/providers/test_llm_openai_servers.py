@@ -208,14 +208,3 @@ def test_a_server_is_only_told_what_is_configured() -> None:
 
     fields = {"model", "messages", "stream", "stream_options", "max_tokens"}
     assert talk("vllm", work) == fields
-
-
-def test_prefill_costs_one_token_and_shows_the_server_the_prompts_beginning() -> None:
-    async def work(llm: OpenAICompatibleLLM, server: LLMServer) -> Any:
-        await llm.prefill(HELLO.messages[:1])
-        assert server.llm.finished == 1
-        return msgspec.json.decode(server.bodies[-1])
-
-    body = talk("vllm", work)
-    assert body["max_tokens"] == 1
-    assert body["messages"] == [{"role": "system", "content": "Be brief."}]

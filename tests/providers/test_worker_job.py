@@ -20,11 +20,14 @@ def told(job: Job) -> list[ToWorker]:
 
 def test_audio_beyond_the_limit_is_dropped_oldest_first_and_counted() -> None:
     job = Job(1, lambda result: None, "", "")
-    assert job.keep(bytes(KEEP_S * 32_000)) == 0
-    assert job.keep(b"\x01\x01" * 100) == 200
+    job.keep(bytes(KEEP_S * 32_000))
+    assert job.lost_bytes == 0
+    job.keep(b"\x01\x01" * 100)
+    assert job.lost_bytes == 200
     pcm = b"".join(piece.pcm for piece in told(job) if isinstance(piece, Feed))
     assert len(pcm) == KEEP_S * 32_000 and pcm.endswith(b"\x01\x01" * 100)
-    assert job.keep(bytes(400)) == 0  # what was sent already is not lost
+    job.keep(bytes(400))
+    assert job.lost_bytes == 200  # what was sent already is not lost
 
 
 def test_the_next_worker_is_told_all_of_it_again_and_that_it_is_again() -> None:

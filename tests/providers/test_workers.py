@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 import uvloop
 
 from providers import _child_process, _worker
@@ -546,6 +547,19 @@ def test_what_waits_for_a_final_when_the_pool_is_closed_is_told() -> None:
     assert served == [Failed(1, "the recogniser was closed")]
     assert waiting == [Failed(2, "the recogniser was closed")]
     assert late == [Failed(3, "the recogniser is closed")]
+
+
+def test_audio_that_is_lost_behind_a_slow_worker_is_told() -> None:
+    async def run() -> None:
+        async with running(ECHO, places=1) as pool:
+            first, waiting = pool.begin(Sink()), pool.begin(Sink())
+            pool.feed(waiting, bytes(70 * 32_000))
+            for job in (waiting, first):
+                pool.abandon(job)
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(run())
+    assert [entry["lost_s"] for entry in logs if entry["event"] == "recogniser_fell_behind"] == [10]
 
 
 @on_both_loops
