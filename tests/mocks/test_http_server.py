@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from mocks.clock import Sockets, run_virtual
 from mocks.http_server import HttpServer
 from mocks.serve_embed import EmbedServer
 from mocks.serve_llm import LLMServer
@@ -97,7 +98,7 @@ def with_client(name: str, work: Callable[[Client, Any], Any], **options: Any) -
         async with server, aiohttp.ClientSession() as session:
             await work(Client(server, name, session), server)
 
-    asyncio.run(main())
+    run_virtual(main(), sockets=Sockets.OURS)
 
 
 def lasting(name: str, kind: str, status: int = 500) -> Any:
@@ -214,4 +215,4 @@ def test_a_service_that_is_paid_for_has_no_such_path(dialect: Any) -> None:
                     assert response.status == 404
             assert server.pings == 0
 
-    asyncio.run(main())
+    run_virtual(main(), sockets=Sockets.OURS)

@@ -5,6 +5,7 @@ import aiohttp
 import numpy as np
 import pytest
 
+from mocks.clock import Sockets, run_virtual
 from mocks.serve_embed import EmbedServer, bunched
 
 
@@ -22,7 +23,7 @@ def answers(server: EmbedServer, *asked: tuple[str, Any], **headers: str) -> lis
         async with server:
             return [await post(server.url + path, body, **headers) for path, body in asked]
 
-    return asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS)
 
 
 def error_of(path: str, body: Any, **options: Any) -> tuple[int, Any]:
@@ -99,7 +100,7 @@ def test_when_it_is_full_one_text_is_refused_and_a_list_waits() -> None:
             assert (status, said["error_type"]) == (429, "Overloaded")
             assert listed == 200 and (await first)[0] == 200
 
-    asyncio.run(main())
+    run_virtual(main(), sockets=Sockets.OURS)
 
 
 def test_health_tells_and_the_state_counts() -> None:
@@ -116,7 +117,7 @@ def test_health_tells_and_the_state_counts() -> None:
                 state = await response.json()
             assert (state["requests"], state["running"], state["texts"]) == (1, 0, 2)
 
-    asyncio.run(main())
+    run_virtual(main(), sockets=Sockets.OURS)
 
 
 @pytest.mark.parametrize("common", [0.0, 0.7, 0.8])

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from mocks.clock import Sockets, run_virtual
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM
 from mocks.serve_llm import LLMServer
@@ -29,7 +30,7 @@ def answer_of(server: LLMServer, **fields: Any) -> tuple[int, str]:
         async with server:
             return await post(server.url, **fields)
 
-    return asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS_CHATTY)
 
 
 def chunks_of(text: str) -> list[Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 
+from mocks.clock import Sockets, run_virtual
 from mocks.recognizer import ScriptedRecognizer, ScriptedStream, load_recognizer
 from mocks.serve_stt import STTServer
 from mocks.socket_faults import SocketFault
@@ -32,7 +33,7 @@ def talk(server: STTServer, client: Callable[[ClientConnection], Awaitable[Any]]
         async with asyncio.timeout(10), server, connect(server.url, compression=None) as socket:
             return await client(socket)
 
-    return asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS)
 
 
 async def say(socket: ClientConnection, chunks: int) -> list[Any]:
@@ -241,7 +242,7 @@ def test_it_ends_at_once_though_a_client_hangs_in_the_handshake() -> None:
             await reader.read()
             writer.close()
 
-    asyncio.run(main())
+    run_virtual(main(), sockets=Sockets.OURS)
 
 
 def test_it_can_be_started_again_on_its_port() -> None:
@@ -261,7 +262,7 @@ def test_it_can_be_started_again_on_its_port() -> None:
                 assert (await say(socket, 1))[-1]["text"] == "again"
             await server.aclose()
 
-    asyncio.run(main())
+    run_virtual(main(), sockets=Sockets.OURS)
 
 
 def bare_get(server: STTServer) -> int:
@@ -302,4 +303,4 @@ def test_a_question_without_a_websocket_meets_what_every_handshake_meets() -> No
                 await asyncio.to_thread(bare_get, server)
             assert (server.pings, server.refused) == (4, 0)
 
-    asyncio.run(main())
+    run_virtual(main(), sockets=Sockets.OURS)

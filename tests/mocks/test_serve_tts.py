@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from mocks.clock import Sockets, run_virtual
 from mocks.serve_tts import FISH_RATE_HZ, FishServer, SpeechServer, TtsFault, TtsServer, audio_of
 
 TEXT = "Hello there."
@@ -24,7 +25,7 @@ def with_server(
             async with asyncio.timeout(20):
                 return await work(session, server.url + "/v1")
 
-    return asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS)
 
 
 async def post(

@@ -4,6 +4,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from mocks.clock import Sockets, run_virtual
 from mocks.llm import EchoLLM
 from mocks.serve_llm import LLMServer, run_llm, serve_llm
 from mocks.wire_faults import WireFault, WireFaults
@@ -69,7 +70,7 @@ def test_every_fault_is_what_it_says_and_a_repair_ends_it(
             assert server.running == 0
             return outcome
 
-    got, body, ended = asyncio.run(main())
+    got, body, ended = run_virtual(main(), sockets=Sockets.OURS_CHATTY)
     assert (got, ended) == (status, ending) and says in body
 
 
@@ -90,7 +91,7 @@ def test_faults_can_be_set_from_outside_and_a_wrong_one_is_refused_by_name() -> 
             assert (await put(server, []))[0] == 200
             assert (await read(server, 5))[0] == 200
 
-    asyncio.run(main())
+    run_virtual(main(), sockets=Sockets.OURS_CHATTY)
 
 
 def test_run_llm_serves_until_it_is_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,4 +107,4 @@ def test_run_llm_serves_until_it_is_cancelled(capsys: pytest.CaptureFixture[str]
         await asyncio.gather(serving, return_exceptions=True)
         assert serving.cancelled()
 
-    asyncio.run(main())
+    run_virtual(main(), sockets=Sockets.OURS_CHATTY)

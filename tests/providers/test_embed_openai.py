@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from mocks.clock import Sockets, run_virtual
 from mocks.serve_embed import EmbedServer, Spoilt
 from mocks.wire_faults import WireFault
 from providers.base import Fault, ProviderError
@@ -28,7 +29,7 @@ def with_server(
             finally:
                 await embedder.aclose()
 
-    return asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS)
 
 
 def vllm(**options: Any) -> EmbedServer:

@@ -1,7 +1,6 @@
 import asyncio
 import os
 import random
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mocks.clock import Sockets, now, run_virtual
 from mocks.serve_embed import EmbedServer, Spoilt
 from mocks.wire_faults import WireFault
 from providers.base import Fault, ProviderError
@@ -32,7 +32,7 @@ def with_server(
             finally:
                 await embedder.aclose()
 
-    return asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS)
 
 
 async def ask(embedder: TEIEmbedder) -> Any:
@@ -134,12 +134,11 @@ def test_texts_that_are_too_long_are_cut_even_where_the_server_would_refuse_them
 def test_a_question_does_not_wait_behind_an_ingest() -> None:
     async def work(embedder: TEIEmbedder) -> None:
         await embedder.start()
-        loop = asyncio.get_running_loop()
         ingest = asyncio.create_task(embedder.embed(MANY * 3, "passage"))
         await until(lambda: server.running == 3)
-        began = loop.time()
+        began = now()
         await ask(embedder)
-        assert loop.time() - began < 0.25 and not ingest.done()
+        assert now() - began < 0.25 and not ingest.done()
         await ingest
 
     with_server(server := EmbedServer(delay_ms=100), work)
@@ -262,9 +261,9 @@ def test_retry_after_is_honoured_for_passages() -> None:
     async def work(embedder: TEIEmbedder) -> float:
         await embedder.start()
         server.faults.set(WireFault(kind="status", status=429, retry_after="0.5"))
-        began = time.monotonic()
+        began = now()
         await embedder.embed(["one"], "passage")
-        return time.monotonic() - began
+        return now() - began
 
     server = EmbedServer()
     assert 0.5 <= with_server(server, work) < 2

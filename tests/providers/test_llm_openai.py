@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from mocks.clock import Sockets, run_virtual
 from mocks.faults import LAST, ScriptedFault
 from mocks.llm import EchoLLM, Reply
 from mocks.serve_llm import HttpAnswer, LLMServer
@@ -51,7 +52,7 @@ def with_server(
             finally:
                 await llm.aclose()
 
-    return asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS_CHATTY)
 
 
 async def ask(llm: OpenAICompatibleLLM, request: LLMRequest = HELLO) -> list[LLMEvent]:

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from mocks.clock import Sockets, run_virtual
 from mocks.llm import EchoLLM
 from mocks.serve_llm import LLMServer, serve_llm
 from mocks.wire_faults import WireFault
@@ -59,7 +60,7 @@ def met(*faults: WireFault, **limits: Any) -> tuple[str, ProviderError | None, i
             await until(lambda: server.connections == 0)
             return said, error, requests
 
-    return asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS_CHATTY)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_attempts_share_the_time_for_the_first_token() -> None:
             assert server.requests == 2  # the second pause of 0.2 s would not fit
             return asyncio.get_running_loop().time() - began
 
-    assert asyncio.run(main()) < 0.3
+    assert run_virtual(main(), sockets=Sockets.OURS_CHATTY) < 0.3
 
 
 async def one_cancelled(llm: OpenAICompatibleLLM, chance: random.Random) -> None:
@@ -184,7 +185,7 @@ def test_random_cancels_leak_nothing_and_stop_the_server_within_a_second() -> No
         async with serve_llm(echo) as server:
             await main(server)
 
-    asyncio.run(run())
+    run_virtual(run(), sockets=Sockets.OURS_CHATTY)
 
 
 async def metrics(server: LLMServer) -> str:

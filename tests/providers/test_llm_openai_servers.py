@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from mocks.clock import Sockets, run_virtual
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM, Reply
 from mocks.llm_dialects import DIALECTS, Name
@@ -63,7 +64,7 @@ def talk(
             finally:
                 await client.aclose()
 
-    return asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS_CHATTY)
 
 
 async def ask(llm: OpenAICompatibleLLM, request: LLMRequest = HELLO) -> list[LLMEvent]:

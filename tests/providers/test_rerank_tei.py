@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mocks.clock import Sockets, run_virtual
 from mocks.serve_embed import EmbedServer, Spoilt
 from mocks.wire_faults import WireFault
 from providers.base import Fault, Passage, ProviderError
@@ -32,7 +33,7 @@ def with_server(
             finally:
                 await reranker.aclose()
 
-    return asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS)
 
 
 def ranker(**options: Any) -> EmbedServer:

@@ -16,6 +16,8 @@ import uvloop
 from numpy.typing import NDArray
 from websockets.asyncio.server import ServerConnection, serve
 
+from mocks.clock import Sockets as ClockSockets
+from mocks.clock import run_virtual
 from mocks.recognizer import ScriptedRecognizer, ScriptedStream, load_recognizer
 from mocks.serve_stt import STTServer
 from mocks.socket_faults import SocketFault
@@ -39,7 +41,7 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(30):
             await main()
 
-    asyncio.run(limited())
+    run_virtual(limited(), sockets=ClockSockets.OURS)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -84,7 +84,7 @@ def test_a_health_that_waits_for_our_own_request_is_no_fault() -> None:
         assert await speaking
 
     server = fish(latency_ms=300)
-    with_server(server, work, virtual=True)
+    with_server(server, work)
 
 
 # --- start ----------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_a_first_word_that_takes_a_minute_is_waited_for_by_the_checks_and_asked_
         assert await say(tts)
 
     server = serve(latency_ms=60_000)
-    with_server(server, work, virtual=True)
+    with_server(server, work)
 
 
 @REMOTE
@@ -120,7 +120,7 @@ def test_once_it_has_spoken_a_word_may_take_no_longer_than_any_clause(serve: Ser
         assert "no audio in 5 s" in str(error) and "tts.first_audio_limit_s" in str(error)
 
     server = serve()
-    with_server(server, work, virtual=True)
+    with_server(server, work)
 
 
 @REMOTE
@@ -131,7 +131,7 @@ def test_a_first_word_has_an_end_too(serve: Serve) -> None:
         assert "no audio in 20 s" in str(error) and now() < 25
 
     server = serve(faults=[TtsFault(kind="hang", times=9)])
-    with_server(server, work, virtual=True, first_word_s=20.0)
+    with_server(server, work, first_word_s=20.0)
 
 
 @REMOTE
@@ -149,7 +149,7 @@ def test_a_server_that_went_and_came_back_may_be_slow_with_its_first_word_again(
         await tts.check()
 
     server = serve()
-    with_server(server, work, virtual=True)
+    with_server(server, work)
 
 
 @REMOTE
@@ -159,7 +159,7 @@ def test_nobody_waits_for_a_server_that_is_not_there(serve: Serve) -> None:
         assert (await error_of(tts.start())).fault is Fault.UNREACHABLE and now() < 0.5
 
     server = serve()
-    with_server(server, work, virtual=True)
+    with_server(server, work)
 
 
 @REMOTE
@@ -170,7 +170,7 @@ def test_closing_ends_a_word_that_is_being_waited_for(serve: Serve) -> None:
         await until(lambda: server.running == 0)
 
     server = serve(latency_ms=60_000)
-    with_server(server, work, virtual=True)
+    with_server(server, work)
 
 
 # --- voices ---------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def failure(dialect: Dialect, server: TtsServer, **options: Any) -> ProviderErro
     mode = {} if dialect == "fish" else {"stream": dialect}
     limits = {"first_audio_s": 0.4, "audio_gap_s": 0.2}
     with pytest.raises(ProviderError) as caught:
-        with_server(server, say, virtual=True, **limits, **mode, **options)
+        with_server(server, say, **limits, **mode, **options)
     return caught.value
 
 
@@ -85,7 +85,7 @@ def test_a_missing_or_wrong_key_says_which_variable_to_set(
 
 @pytest.mark.parametrize("dialect", ["fish", "audio"])
 def test_the_right_key_opens(dialect: Dialect) -> None:
-    assert with_server(server_of(dialect, api_key=KEY), say, virtual=True, api_key=KEY)
+    assert with_server(server_of(dialect, api_key=KEY), say, api_key=KEY)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_several_servers_work_at_the_same_time() -> None:
         return now() - began
 
     servers = [fish(latency_ms=100) for _ in range(3)]
-    took_s = with_servers(servers, work, virtual=True)
+    took_s = with_servers(servers, work)
     assert [server.requests for server in servers] == [2, 2, 2]
     assert [server.most_at_once for server in servers] == [1, 1, 1]
     assert took_s < 0.5

@@ -139,7 +139,7 @@ def test_a_server_busy_with_our_own_request_has_an_excuse(serve: Serve) -> None:
         assert await speaking
 
     server = serve(latency_ms=4500)
-    with_server(server, work, virtual=True)
+    with_server(server, work)
 
 
 @REMOTE
@@ -177,7 +177,7 @@ def test_while_fish_hangs_no_question_of_ours_finds_it_well() -> None:
         await tts.ping()
 
     server = fish()
-    with_server(server, work, virtual=True)
+    with_server(server, work)
 
 
 async def is_well(asked: Callable[[], Any]) -> bool:
@@ -206,7 +206,7 @@ def test_a_clause_that_was_cut_off_excuses_fish_while_it_runs_on() -> None:
         assert len(news) >= 3 and not any(news[:-1])  # it may end while the last one waits
 
     server = fish(latency_ms=1000)
-    with_server(server, work, virtual=True)
+    with_server(server, work)
 
 
 @REMOTE
@@ -296,7 +296,7 @@ def test_one_dead_and_one_at_work_is_no_error_nor_a_proof_of_health() -> None:
         assert await speaking
 
     servers = [fish(latency_ms=3000), fish()]
-    with_servers(servers, work, virtual=True)
+    with_servers(servers, work)
 
 
 # --- who is not asked -----------------------------------------------------------------------------

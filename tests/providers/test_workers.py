@@ -29,7 +29,6 @@ from providers._workers import (
     WorkersError,
 )
 from tests.providers.batch_worker import POISON
-from tests.tries import best_of_three
 
 MODULE = "providers._pocketsphinx_worker"
 ECHO = "tests.providers.echo_worker"
@@ -96,7 +95,7 @@ def gone(pid: int) -> bool:
     return False
 
 
-@best_of_three
+@pytest.mark.real_time
 def test_a_crash_in_mid_utterance_is_survived_in_a_pause_and_a_start() -> None:
     async def run() -> tuple[Result, float, float, int]:
         loop = asyncio.get_running_loop()
@@ -250,7 +249,7 @@ def test_one_utterance_that_kills_its_worker_takes_no_other_with_it() -> None:
 
 
 @pytest.mark.parametrize("module", [ECHO, BATCH])
-@best_of_three
+@pytest.mark.real_time
 def test_a_stopped_worker_is_found_by_its_silence_and_its_jobs_go_on(module: str) -> None:
     async def run() -> tuple[Result, int]:
         async with running(module, hang_limit_s=1) as pool:
@@ -269,7 +268,7 @@ def test_a_stopped_worker_is_found_by_its_silence_and_its_jobs_go_on(module: str
 
 
 @pytest.mark.parametrize("module", [ECHO, BATCH])
-@best_of_three
+@pytest.mark.real_time
 def test_one_with_nothing_to_do_is_not_taken_for_a_stopped_one(module: str) -> None:
     async def run() -> tuple[int, str]:
         async with running(module, hang_limit_s=1) as pool:
@@ -330,7 +329,7 @@ def test_a_module_that_cannot_start_is_reported_with_its_own_words() -> None:
         asyncio.run(run())
 
 
-@best_of_three
+@pytest.mark.real_time
 def test_feeding_a_minute_at_once_does_not_hold_the_loop() -> None:
     async def run() -> float:
         async with running() as pool:
@@ -349,7 +348,7 @@ def test_feeding_a_minute_at_once_does_not_hold_the_loop() -> None:
 # --- starting, restarting, closing ---
 
 
-@best_of_three
+@pytest.mark.real_time
 def test_a_worker_that_hangs_while_it_starts_again_is_killed_and_the_next_one_serves(
     tmp_path: Path,
 ) -> None:
@@ -385,7 +384,7 @@ def test_a_worker_killed_from_outside_is_told_as_that(tmp_path: Path) -> None:
         asyncio.run(run())
 
 
-@best_of_three
+@pytest.mark.real_time
 def test_a_machine_without_memory_is_not_asked_faster_and_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,7 +487,7 @@ def test_one_failed_start_takes_nothing_from_those_whom_another_worker_will_serv
     assert isinstance(result, Final) and restarts == 3
 
 
-@best_of_three
+@pytest.mark.real_time
 def test_nobody_waits_longer_than_two_seconds_for_a_worker_that_is_not_even_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -679,7 +678,7 @@ def children() -> list[int]:
 # --- whether one can serve ---
 
 
-@best_of_three
+@pytest.mark.real_time
 def test_an_idle_death_is_trouble_at_once_and_none_once_it_is_repaired() -> None:
     async def run() -> tuple[str, int]:
         async with running(ECHO) as pool:
@@ -704,7 +703,7 @@ async def time_to_trouble(pool: WorkerPool, limit_s: float) -> tuple[float, str]
     return loop.time() - began, pool.trouble
 
 
-@best_of_three
+@pytest.mark.real_time
 def test_a_stopped_worker_is_trouble_at_once() -> None:
     async def run() -> tuple[float, str]:
         async with running(ECHO) as pool:
@@ -720,7 +719,7 @@ def test_a_stopped_worker_is_trouble_at_once() -> None:
     assert took_s < 1 and "is stopped, as by SIGSTOP" in trouble
 
 
-@best_of_three
+@pytest.mark.real_time
 def test_one_that_waits_for_ever_in_its_work_is_trouble_before_it_is_killed(tmp_path: Path) -> None:
     async def run() -> tuple[float, str]:
         async with running(**scripted(tmp_path, "stuck"), hang_limit_s=HANG_LIMIT_S) as pool:
@@ -733,7 +732,7 @@ def test_one_that_waits_for_ever_in_its_work_is_trouble_before_it_is_killed(tmp_
     assert MUTE_S - BEAT_S < took_s < HANG_LIMIT_S / 2 and "has said nothing for" in trouble
 
 
-@best_of_three
+@pytest.mark.real_time
 def test_one_that_has_no_time_to_say_a_word_is_no_trouble_for_long(tmp_path: Path) -> None:
     """As on a machine that is busy: silent like the one above, but it computes."""
 

@@ -39,13 +39,10 @@ def client_of(servers: Iterable[TtsServer], **options: Any) -> FishTTS | SpeechA
     return SpeechApiTTS(first.url, **options)
 
 
-def with_servers(
-    servers: Iterable[TtsServer], work: Work, *, virtual: bool = False, **options: Any
-) -> Any:
-    """What `work` makes of a client of all `servers`.
+def with_servers(servers: Iterable[TtsServer], work: Work, **options: Any) -> Any:
+    """What `work` makes, in virtual time, of a client of all `servers`.
 
     Args:
-        virtual: Time jumps where both ends wait.
         options: The client's.
     """
 
@@ -55,12 +52,12 @@ def with_servers(
                 await stack.enter_async_context(server)
             tts = client_of(servers, **options)
             try:
-                async with asyncio.timeout(600 if virtual else 60):
+                async with asyncio.timeout(600):
                     return await work(tts)
             finally:
                 await tts.aclose()
 
-    return run_virtual(main(), sockets=Sockets.OURS) if virtual else asyncio.run(main())
+    return run_virtual(main(), sockets=Sockets.OURS_CHATTY)
 
 
 def with_server(server: TtsServer, work: Work, **options: Any) -> Any:
