@@ -46,7 +46,7 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     """For what happens in the server: nobody calls us when it has."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
@@ -904,7 +904,7 @@ def test_settings_out_of_range_are_refused_by_name(settings: dict[str, Any]) -> 
 
 
 @both
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", ["virtual", "uvloop"])
 def test_cancels_at_random_moments_leak_nothing(dialect: Dialect, loop: str) -> None:
     def sockets_open() -> int:
         links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
@@ -935,15 +935,17 @@ def test_cancels_at_random_moments_leak_nothing(dialect: Dialect, loop: str) -> 
                 await asyncio.gather(*(cancelled(number) for number in range(start, start + 10)))
             await until(lambda: server.connections == 0)
             assert server.utterances == server.finished + server.aborted
-            assert server.aborted > CANCELS / 10
+            # In real time it is the machine's affair how many had got so far.
+            assert server.aborted > (CANCELS / 10 if loop == "virtual" else 0)
             await until(lambda: len(asyncio.all_tasks()) <= tasks_before)
             gc.collect()
-            assert sockets_open() <= files_before
+            await until(lambda: sockets_open() <= files_before)
             await stt.aclose()
 
-    factory = uvloop.new_event_loop if loop == "uvloop" else None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main())
+    if loop == "uvloop":
+        uvloop.run(main())
+    else:
+        run_virtual(main(), sockets=ClockSockets.OURS)
 
 
 # --- servers of our own -------------------------------------------------------------------------

@@ -218,6 +218,7 @@ def test_text_with_the_tag_of_another_script_is_spoken_as_with_its_own(
     assert seconds_of(speak(text, language=wrong)) == pytest.approx(own, rel=0.05)
 
 
+@pytest.mark.real_time
 def test_closing_the_stream_frees_the_thread_for_the_next_request() -> None:
     async def run() -> float:
         tts = EspeakTTS()

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from providers._worker import RESTART_S
 from providers.base import Fault, ProviderError, SpeechAudio
 from providers.tts_sherpa import SherpaTTS, files_of
 from tests.providers import tiny_voice
 from tests.providers.voices import say as say_text
+from tests.providers.voices import say_again
 
 TEXT = "We open at nine."
 LONG = "one two three four. " * 8
@@ -88,6 +90,7 @@ def test_a_sentence_is_heard_while_the_next_is_being_made(tmp_path: Path) -> Non
     assert with_voice(tiny_voice.write(tmp_path / "slow", layers=SLOW), work) >= 8
 
 
+@pytest.mark.real_time
 def test_the_loop_is_free_while_it_speaks(tmp_path: Path) -> None:
     async def work(tts: SherpaTTS) -> float:
         loop, late_s = asyncio.get_running_loop(), [0.0]
@@ -99,7 +102,8 @@ def test_the_loop_is_free_while_it_speaks(tmp_path: Path) -> None:
         await speaking
         return sorted(late_s)[len(late_s) // 2]
 
-    assert with_voice(tiny_voice.write(tmp_path / "slow", layers=SLOW), work) < 0.005
+    # A loop that was held would be late by a sentence at least, each time.
+    assert with_voice(tiny_voice.write(tmp_path / "slow", layers=SLOW), work) < 0.02
 
 
 @pytest.mark.parametrize("voice", ["1", "anna", "99", ""])
@@ -114,6 +118,7 @@ def test_nothing_to_say_is_nothing(model: Path) -> None:
 # --- cutting off ----------------------------------------------------------------------------------
 
 
+@pytest.mark.real_time
 def test_a_clause_cut_off_frees_the_voice_at_the_next_sentence(tmp_path: Path) -> None:
     async def work(tts: SherpaTTS) -> tuple[float, float]:
         loop = asyncio.get_running_loop()
@@ -130,6 +135,7 @@ def test_a_clause_cut_off_frees_the_voice_at_the_next_sentence(tmp_path: Path) -
     assert after_s < whole_s / 4
 
 
+@pytest.mark.real_time
 def test_a_cancelled_waiter_is_never_spoken(tmp_path: Path) -> None:
     async def work(tts: SherpaTTS) -> tuple[float, float]:
         loop = asyncio.get_running_loop()
@@ -153,8 +159,14 @@ def test_a_cancelled_waiter_is_never_spoken(tmp_path: Path) -> None:
 # --- failing --------------------------------------------------------------------------------------
 
 
-def test_a_killed_process_costs_its_clause_and_is_back_within_two_seconds(model: Path) -> None:
+@pytest.mark.real_time
+def test_a_killed_process_costs_its_clause_and_is_back_in_a_pause_and_a_start(model: Path) -> None:
     async def work(tts: SherpaTTS) -> None:
+        loop = asyncio.get_running_loop()
+        await tts.aclose()
+        began = loop.time()
+        await tts.start()
+        start_s = loop.time() - began
         os.kill(pid_of(tts), signal.SIGSTOP)
         speaking = asyncio.create_task(say(tts))
         await asyncio.sleep(0)
@@ -162,8 +174,9 @@ def test_a_killed_process_costs_its_clause_and_is_back_within_two_seconds(model:
         with pytest.raises(ProviderError) as caught:
             await speaking
         assert caught.value.fault is Fault.CRASHED
-        async with asyncio.timeout(2.5):
-            assert await say(tts)
+        began = loop.time()
+        assert await say_again(tts)
+        assert loop.time() - began < RESTART_S + 2 * start_s + 1.0
         assert tts.restarts == 1
 
     with_voice(model, work)

@@ -17,6 +17,8 @@ from tests.providers.voices import cancel, open_files, until
 
 HANG_S = 0.5
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +34,7 @@ def process_of(folder: Path, *lives: str) -> VoiceProcess:
 async def living(folder: Path, *lives: str) -> AsyncIterator[VoiceProcess]:
     process = process_of(folder, *lives)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await process.start([str(folder)])
             yield process
     finally:
@@ -142,6 +144,7 @@ def test_what_it_was_to_say_is_in_no_error_though_its_engine_prints_it(tmp_path:
 
 def test_a_dead_one_whose_output_somebody_else_holds_open_is_replaced(tmp_path: Path) -> None:
     async def main() -> None:
+        files = open_files()
         async with living(tmp_path, "held") as process:
             assert process.pid is not None
             try:
@@ -152,7 +155,7 @@ def test_a_dead_one_whose_output_somebody_else_holds_open_is_replaced(tmp_path: 
                 assert await say(process, "yes", 5.0)
             finally:
                 os.kill(int((tmp_path / "holder").read_text()), signal.SIGKILL)
-                await asyncio.sleep(0.05)  # for the pipe to be given back
+        await until(lambda: open_files() <= files + 2)  # the pipe, too; the loop's own, once
 
     asyncio.run(main())
 
@@ -162,7 +165,7 @@ def test_a_start_that_is_cancelled_leaves_nothing_and_may_be_tried_again(tmp_pat
         process = process_of(tmp_path, "hang")
         files = open_files()
         starting = asyncio.create_task(process.start([str(tmp_path)]))
-        await until(lambda: (tmp_path / "start-0").exists(), limit_s=10)
+        await until(lambda: (tmp_path / "start-0").exists(), limit_s=60)
         pid = process.pid
         assert pid is not None
         await cancel(starting)

@@ -278,6 +278,7 @@ def test_one_with_nothing_to_do_is_not_taken_for_a_stopped_one(module: str) -> N
     assert asyncio.run(run()) == (0, "")
 
 
+@pytest.mark.real_time
 def test_closing_the_pool_leaves_no_process() -> None:
     async def run() -> list[int]:
         async with running() as pool:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from mocks.clock import Sockets, run_virtual
 from mocks.serve_tts import FishServer, SpeechServer, TtsServer
-from providers.base import TTS, SpeechAudio
+from providers.base import TTS, ProviderError, SpeechAudio
 from providers.tts_fish import FishTTS
 from providers.tts_speech_api import SpeechApiTTS
 
@@ -75,7 +75,16 @@ async def cancel(task: asyncio.Task[Any]) -> None:
         await task
 
 
-async def until(condition: Callable[[], bool], limit_s: float = 2.0) -> None:
+async def say_again(tts: TTS, text: str = TEXT, limit_s: float = 60.0) -> bytes:
+    """Of a voice whose process died: asks until another one speaks."""
+    async with asyncio.timeout(limit_s):
+        while True:
+            with suppress(ProviderError):
+                return await say(tts, text)
+            await asyncio.sleep(0.01)
+
+
+async def until(condition: Callable[[], bool], limit_s: float = 30.0) -> None:
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110  # what is counted has no event
             await asyncio.sleep(0.005)
