@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-GRACE_S = 0.5
+GRACE_S = 5.0
 """Real seconds that a thread nobody told us of has to wake a loop that has nothing left to do."""
 PATIENCE_S = 60.0
 """Real seconds an executor job may take before the run is given up."""
@@ -35,8 +35,8 @@ TICK_S = 0.02
 CREEP_S = 1e-6
 """What a round of the loop takes where sockets wake it: who waits for a moment that has just come,
 by a rounding error, would wait for ever where time stands still."""
-ACK_S = 0.1
-"""Real seconds in which what can be sent will be: longer than an acknowledgement is held back."""
+ACK_S = 0.5
+"""Real seconds in which what can be sent will be: an acknowledgement is held back for 0.04."""
 _SIOCOUTQNSD = 0x894B
 
 

@@ -30,8 +30,10 @@ from voice.build import Built, build
 from voice.config import load
 from voice.desk import Desk
 
-LIMIT_S = 15.0
-"""For whatever must come; nothing is waited for by sleeping."""
+LIMIT_S = 60.0
+"""For whatever must come; nothing is waited for by sleeping. It only guards against hanging."""
+SOON_S = 15.0
+"""For what comes at once on any machine, and otherwise after a minute or never."""
 
 
 def eventually(holds: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
@@ -239,6 +241,16 @@ def raw_call(url: str, *headers: str, path: str = "/v1/realtime", rcvbuf: int = 
     return raw
 
 
+def read_until(raw: socket.socket, what: bytes) -> bytes:
+    """All that comes, up to the piece that ends with `what` in it."""
+    seen = bytearray()
+    while seen.find(what, max(0, len(seen) - 65_536 - len(what))) < 0:
+        more = raw.recv(65_536)
+        assert more, f"closed before {what!r}: {bytes(seen[-200:])!r}"
+        seen += more
+    return bytes(seen)
+
+
 def reset(raw: socket.socket) -> None:
     """Vanishes without a word: TCP RST."""
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -280,7 +292,7 @@ class Served:
             self.lines.append(line)
             self._new.put(line)
 
-    def logged(self, event: str, limit_s: float = 30.0, **holding: Any) -> dict[str, Any]:
+    def logged(self, event: str, limit_s: float = LIMIT_S, **holding: Any) -> dict[str, Any]:
         """Waits for a log line that holds these values, too."""
         ends_at = time.monotonic() + limit_s
         while True:
@@ -354,7 +366,7 @@ class Hosted:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        assert self._ready.wait(30) and self.url, "the server did not start"
+        assert self._ready.wait(LIMIT_S) and self.url, "the server did not start"
 
     def _run(self) -> None:
         import uvloop

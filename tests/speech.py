@@ -37,7 +37,7 @@ ROOT = Path(__file__).parent.parent
 RATE_HZ = 24_000
 FRAME_MS = 20
 FRAME_SAMPLES = RATE_HZ * FRAME_MS // 1000
-START_LIMIT_S = 60.0
+START_LIMIT_S = 120.0
 UNHURRIED = {"load": {"lag_ms": [60_000] * 4}}
 """Nothing is left out, however busy the machine."""
 ROOM_RMS = 30.0
@@ -154,7 +154,7 @@ def serving(folder: Path, settings: dict[str, Any] | None = None) -> Iterator[st
     finally:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
         process.wait()
@@ -241,7 +241,7 @@ class Caller:
         await self.say(room_noise(round(seconds * RATE_HZ), len(self.notes)))
 
     async def until(
-        self, wanted: Callable[[Noted], bool], *, since: int = 0, limit_s: float = 40.0
+        self, wanted: Callable[[Noted], bool], *, since: int = 0, limit_s: float = 120.0
     ) -> Noted:
         """The first event from the `since`-th on that is `wanted`, which may still come."""
         try:

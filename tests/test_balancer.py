@@ -13,6 +13,8 @@ import pytest
 from tests.needed import needed
 from tests.served import SIGTERM, Caller, Served, eventually, get, request, upgrade
 
+pytestmark = pytest.mark.real_time
+
 Serve = Callable[..., Served]
 
 CONFIG = Path(__file__).parent.parent / "docker" / "haproxy" / "haproxy.cfg"

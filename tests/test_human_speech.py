@@ -142,6 +142,7 @@ def table(heard: list[Heard]) -> str:
 
 
 @pytest.mark.speech
+@pytest.mark.real_time
 def test_all_that_people_say_in_one_call_is_heard_in_order_and_mostly_understood(
     tmp_path: Path,
 ) -> None:

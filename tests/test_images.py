@@ -150,7 +150,7 @@ def started(words: list[str], environment: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def health(folder: Path, environment: dict[str, str]) -> int:
@@ -158,6 +158,7 @@ def health(folder: Path, environment: dict[str, str]) -> int:
     return subprocess.run(words, env=environment, stderr=subprocess.DEVNULL).returncode
 
 
+@pytest.mark.real_time
 def test_the_stt_image_serves_a_model_to_kaiwa_and_its_health_check_knows(tmp_path: Path) -> None:
     """sherpa-onnx's own server and the project's own model, on a real socket."""
     if not shutil.which("sherpa-onnx-online-websocket-server", path=str(BIN)):

@@ -24,6 +24,8 @@ import pytest
 
 from tests.served import Caller, Served, append, eventually, get, loud, silence
 
+pytestmark = pytest.mark.real_time
+
 QUESTION = "what are your opening hours"
 PORTS = ("llm", "stt", "tts", "speech", "embedding", "reranker")
 HOURS = "# Opening hours\n\nThe library is open from nine until eight on every weekday.\n"

@@ -18,6 +18,7 @@ def test_the_slope_is_that_of_the_later_batches() -> None:
     assert slope_mib(calls, [90.0, 99.0] + [100 + n / 500 for n in calls[2:]]) == pytest.approx(2)
 
 
+@pytest.mark.real_time
 def test_of_callers_who_come_and_go_politely_or_not_nothing_is_left(
     serving: Callable[..., Served],
 ) -> None:

@@ -332,6 +332,7 @@ def wrong_with(answer: Answered, speed: float) -> list[str]:
 
 
 @pytest.mark.speech
+@pytest.mark.real_time
 def test_nine_of_ten_spoken_questions_are_answered_from_the_right_document(day: Day) -> None:
     right = []
     for voice, answers in day.answers.items():
@@ -347,6 +348,7 @@ def test_nine_of_ten_spoken_questions_are_answered_from_the_right_document(day: 
 
 
 @pytest.mark.speech
+@pytest.mark.real_time
 def test_every_answer_is_spoken_whole_and_once(day: Day) -> None:
     faults = {}
     for voice, answers in day.answers.items():
@@ -357,6 +359,7 @@ def test_every_answer_is_spoken_whole_and_once(day: Day) -> None:
 
 
 @pytest.mark.speech
+@pytest.mark.real_time
 def test_a_spoken_question_cuts_the_answer_and_gets_its_own_in_full(day: Day) -> None:
     cut = day.cut_in
     print(f"stopped after {cut.stop_ms:.0f} ms, kept {cut.kept!r} of {cut.first_words!r}")
@@ -370,6 +373,7 @@ def test_a_spoken_question_cuts_the_answer_and_gets_its_own_in_full(day: Day) ->
 
 
 @pytest.mark.speech
+@pytest.mark.real_time
 def test_a_question_written_in_japanese_is_answered_in_japanese_and_spoken_whole(day: Day) -> None:
     assert day.japanese.cited == day.japanese.question.source
     assert KANA.search(day.japanese.transcript)

@@ -16,6 +16,13 @@ CLIENT_PYTHON = ROOT / ".venv-clients" / "bin" / "python"
 AGENTS_SDK = HERE / "node" / "node_modules" / "@openai" / "agents-realtime"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They speak and listen in real time, and have limits of their own."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.real_time)
+
+
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KaiwaServer]:
     with running_server(tmp_path_factory.mktemp("server")) as running:

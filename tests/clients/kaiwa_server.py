@@ -18,7 +18,7 @@ from mocks.serve_llm import LLMServer
 from tests.clients.scripted_model import ScriptedModel
 from voice.config import ENVIRONMENT
 
-START_LIMIT_S = 30.0
+START_LIMIT_S = 60.0
 STT_TEXT = "hi there"
 """What the mock recogniser hears, whatever is said."""
 
@@ -81,7 +81,7 @@ def running_server(folder: Path, changes: dict[str, Any] | None = None) -> Itera
         finally:
             process.terminate()
             try:
-                process.wait(5)
+                process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -119,7 +119,7 @@ class _Log:
         return [line for line in self._lines if '"level": "error"' in line or "Traceback" in line]
 
     def close(self) -> None:
-        self._reader.join(5)
+        self._reader.join(60)
         self._stderr.close()
 
 
@@ -131,10 +131,10 @@ def _running_model() -> Iterator[LLMServer]:
     thread.start()
     http = LLMServer(ScriptedModel(first_token_ms=10, token_ms=2))
     try:
-        asyncio.run_coroutine_threadsafe(http.start(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(http.start(), loop).result(60)
         yield http
     finally:
-        asyncio.run_coroutine_threadsafe(http.aclose(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(http.aclose(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 
 HERE = Path(__file__).parent
-START_LIMIT_S = 60.0
-SCENARIO_LIMIT_S = 30.0
+START_LIMIT_S = 120.0
+SCENARIO_LIMIT_S = 90.0
 
 
 class ScenarioHost:

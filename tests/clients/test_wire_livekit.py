@@ -11,7 +11,7 @@ from typing import Any
 from tests.clients.kaiwa_server import KaiwaServer
 from tests.clients.wire_client import VAD, WireClient, calling
 
-CONFIRM_S = 5.0
+CONFIRM_S = 30.0
 
 
 def follows(client: WireClient, response_id: str, *kinds: str) -> None:

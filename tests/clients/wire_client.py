@@ -94,7 +94,7 @@ class WireClient:
             self._news.set()
 
     async def until(
-        self, kind: str, fits: Callable[[Event], bool] = lambda event: True, limit_s: float = 10
+        self, kind: str, fits: Callable[[Event], bool] = lambda event: True, limit_s: float = 30
     ) -> Event:
         """The next event of this type. An error that was not asked for fails the test."""
         try:

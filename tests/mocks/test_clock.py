@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from mocks import clock
 from mocks.clock import (
     TICK_S,
     DeadlockError,
@@ -25,7 +26,7 @@ def test_an_hour_of_sleep_takes_no_time() -> None:
 
     began = time.monotonic()
     assert run_virtual(main()) == pytest.approx(3600)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 60
 
 
 def test_timers_fire_in_their_order_at_their_times() -> None:
@@ -85,11 +86,12 @@ def test_time_stands_still_while_held_for_a_foreign_thread() -> None:
     assert run_virtual(main()) == 0
 
 
+@pytest.mark.real_time
 def test_with_a_socket_watched_time_passes_at_real_speed() -> None:
     async def main() -> float:
         left, right = socket.socketpair()
         left.setblocking(False)
-        later = threading.Timer(0.05, right.send, (b"x",))
+        later = threading.Timer(0.3, right.send, (b"x",))
         later.start()
         async with asyncio.timeout(10):
             await asyncio.get_running_loop().sock_recv(left, 1)
@@ -98,10 +100,27 @@ def test_with_a_socket_watched_time_passes_at_real_speed() -> None:
         right.close()
         return now()
 
-    assert 0.03 < run_virtual(main()) < 5
+    assert 0.03 < run_virtual(main()) < 10
 
 
-def test_a_deadlock_names_the_tasks_that_wait() -> None:
+@pytest.fixture
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread will come: it is not waited for."""
+    monkeypatch.setattr(clock, "GRACE_S", 0.1)
+
+
+def test_a_thread_that_nobody_told_of_is_waited_for_before_it_is_called_a_deadlock() -> None:
+    async def main() -> None:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        woken = threading.Timer(0.7, loop.call_soon_threadsafe, (done.set,))
+        woken.start()
+        await done.wait()
+        woken.join()
+
+    run_virtual(main())
+
+
+def test_a_deadlock_names_the_tasks_that_wait(no_grace: None) -> None:
     async def stuck_reply() -> None:
         await asyncio.Event().wait()
 
@@ -258,7 +277,7 @@ def test_time_does_not_wait_for_a_socket_whose_both_ends_are_here(sockets: Socke
 
     began = time.monotonic()
     assert run_virtual(main(), sockets=sockets) == pytest.approx(600, abs=0.1)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 120
 
 
 def test_what_one_end_writes_is_read_before_time_moves_on() -> None:
@@ -278,6 +297,7 @@ def test_what_one_end_writes_is_read_before_time_moves_on() -> None:
     assert max(run_virtual(main(), sockets=Sockets.OURS)) < 0.001
 
 
+@pytest.mark.real_time
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not told what was not sent")
 def test_what_a_chatty_end_could_not_send_yet_is_waited_for() -> None:
     """Small pieces wait for an acknowledgement, which the other end holds back for 40 real ms."""
@@ -310,10 +330,10 @@ def test_an_end_that_does_not_read_is_waited_for_once() -> None:
 
     began = time.monotonic()
     run_virtual(main(), sockets=Sockets.OURS_CHATTY)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60  # each time, it would be a thousand times ACK_S
 
 
-def test_where_no_timer_is_set_a_wait_for_a_socket_of_ours_is_a_deadlock() -> None:
+def test_where_no_timer_is_set_a_wait_for_a_socket_of_ours_is_a_deadlock(no_grace: None) -> None:
     async def main() -> None:
         server, reader, there, here = await connected()
         try:

@@ -32,6 +32,7 @@ def refusal(answer: Answer) -> tuple[int, str]:
     return answer.status, answer.json["error"]["code"]
 
 
+@pytest.mark.real_time
 def test_one_too_many_is_told_so_within_50_ms_while_all_others_speak(serving: Serve) -> None:
     server = serving(server={"max_sessions": SESSIONS})
     with contextlib.ExitStack() as stack:

@@ -29,7 +29,10 @@ from voice.bench.step import server_use
 from voice.bench.turn import Outcome
 from voice.bench.weight import Weight, weigh
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="generators are pinned and weighed")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="generators are pinned and weighed"),
+    pytest.mark.real_time,
+]
 
 ENDPOINT_MS = 200
 THINKING_MS = 60

@@ -275,6 +275,7 @@ HOSTILE += [
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
+@pytest.mark.real_time
 def test_the_work_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
     def least(size: int) -> float:
         text = (unit * size)[:size]

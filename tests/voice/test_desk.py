@@ -15,8 +15,10 @@ from mocks.tts import ToneTTS
 from providers.base import Fault, ProviderError, ProviderInfo, Slot
 from tests.served import (
     SIGTERM,
+    SOON_S,
     Caller,
     Served,
+    eventually,
     get,
     loud,
     measured,
@@ -176,11 +178,12 @@ class Absent:
 # --- stopping -------------------------------------------------------------------------------------
 
 
+@pytest.mark.real_time
 def test_an_answer_that_is_being_spoken_ends_before_the_server_does(serving: Serve) -> None:
     server = serving(fresh=True, server={"drain_s": 15.0})
     with Caller(server.url) as caller:
         caller.until("session.created")
-        caller.write("one two three")
+        caller.write("one two three four five six seven eight nine ten")
         caller.send({"type": "response.create"})
         caller.until("response.output_audio.delta")
         server.signal(SIGTERM)
@@ -196,6 +199,7 @@ def test_an_answer_that_is_being_spoken_ends_before_the_server_does(serving: Ser
     assert server.wait() == 0
 
 
+@pytest.mark.real_time
 def test_who_has_spoken_and_waits_is_still_answered(serving: Serve) -> None:
     """Between the end of speech and the first word there is silence, but nobody is idle."""
     slow = {"llm_first_token_ms": 700.0, "stt_final_ms": 500.0, "stt_text": "yes"}
@@ -212,32 +216,34 @@ def test_who_has_spoken_and_waits_is_still_answered(serving: Serve) -> None:
         assert server.wait() == 0
 
 
+@pytest.mark.real_time
 def test_a_server_that_nobody_speaks_to_stops_at_once(serving: Serve) -> None:
-    server = serving(fresh=True)
+    server = serving(fresh=True, server={"drain_s": 120.0})
     with Caller(server.url) as caller:
         caller.until("session.created")
         with measured() as seconds:
             server.signal(SIGTERM)
             assert caller.close_code() == 1001
             assert server.wait() == 0
-            assert seconds() < 3.0
+            assert seconds() < SOON_S
 
 
+@pytest.mark.real_time
 def test_draining_has_a_deadline(serving: Serve) -> None:
     server = serving(fresh=True, server={"drain_s": 1.0})
     with Caller(server.url) as caller:
         caller.until("session.created")
-        caller.write("word " * 300)
+        caller.write("word " * 300)  # a minute and a half
         caller.send({"type": "response.create"})
         caller.until("response.output_audio.delta")
         with measured() as seconds:
             server.signal(SIGTERM)
             assert caller.close_code() == 1001
-            assert 0.9 < seconds() < 3.0
             assert server.wait() == 0
-            assert seconds() < 5.0
+            assert 0.9 < seconds() < SOON_S
 
 
+@pytest.mark.real_time
 def test_the_second_signal_ends_at_once(serving: Serve) -> None:
     server = serving(fresh=True, server={"drain_s": 60.0})
     with Caller(server.url) as caller:
@@ -250,7 +256,7 @@ def test_the_second_signal_ends_at_once(serving: Serve) -> None:
             server.logged("draining")
             server.signal(SIGTERM)
             server.wait()
-            assert seconds() < 2.0
+            assert seconds() < SOON_S
 
 
 def children(pid: int) -> list[int]:
@@ -277,16 +283,14 @@ def test_no_worker_outlives_the_server(serving: Serve, how: str) -> None:
 
 
 def gone(pid: int) -> None:
-    from tests.served import eventually
-
     def ended() -> bool:
         try:
             os.kill(pid, 0)
-        except ProcessLookupError:
+            return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+        except (ProcessLookupError, FileNotFoundError):
             return True
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
 
-    eventually(ended, f"worker {pid} has ended", limit_s=5.0)
+    eventually(ended, f"worker {pid} has ended")
 
 
 def test_every_line_of_the_log_is_json(serving: Serve) -> None:

@@ -123,13 +123,14 @@ def test_what_is_wrong_stands_apart_from_what_to_do(message: str, parts: tuple[s
     assert found == parts[0] and remedy.startswith(parts[1]) and bool(remedy) == bool(parts[1])
 
 
+@pytest.mark.real_time
 def test_servers_that_never_answer_hold_nothing_up(here: Path) -> None:
     with listening() as port:
         variables = {name: value.format(port) for name, value in NOWHERE.items()}
         begun = time.monotonic()
-        findings = found(config("production", variables), limit_s=1.5)
+        findings = found(config("production", variables), limit_s=4.0)
         took_s = time.monotonic() - begun
-    assert took_s < 6, "side by side, and each within its time"
+    assert took_s < 3 * 4.0, "five of them side by side, and each within its time"
     assert findings["llm: openai"].mark == "✗"
     assert findings["tts: espeak (stands in)"].mark == "✓"
 
@@ -298,6 +299,7 @@ def test_a_gpu_is_named_and_what_can_use_it(here: Path, monkeypatch: pytest.Monk
     assert "faiss" in told.found and "onnxruntime" in told.found
 
 
+@pytest.mark.real_time
 def test_a_driver_that_hangs_is_ended(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(here, monkeypatch, f"echo $$ > {here}/pid; exec sleep 600")
     monkeypatch.setattr(checkup_machine, "SMI_LIMIT_S", 1.0)
@@ -305,7 +307,8 @@ def test_a_driver_that_hangs_is_ended(here: Path, monkeypatch: pytest.MonkeyPatc
     assert told.mark == "–" and "nothing for 1 s" in told.found and told.remedy
     pid = (here / "pid").read_text().strip()
     state = Path(f"/proc/{pid}/stat")
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        assert state.read_text().split()[2] == "Z"
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -333,21 +336,22 @@ async def stuck(config):
 import voice.checkup
 voice.checkup.gpu_found = stuck
 config = load(environment={"STT_PROVIDER": "pocketsphinx"}, overrides={("server", "port"): 0})
-sys.exit(run_doctor(config, Console(width=200), limit_s=3.0))
+sys.exit(run_doctor(config, Console(width=200), limit_s=6.0))
 """
 """A check whose thread never ends."""
 
 
+@pytest.mark.real_time
 def test_what_hangs_does_not_keep_the_command(here: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HANGING],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)},
     )
     assert done.returncode == 0, done.stderr
-    assert "no answer within 3 s" in done.stdout and "Everything" in done.stdout
+    assert "no answer within 6 s" in done.stdout and "Everything" in done.stdout
 
 
 def test_a_misspelt_variable_is_told_by_doctor_and_by_config_check(here: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -143,6 +144,7 @@ class Speaker:
         return self.heard_s >= self._spoken_s and self.status == "completed" and self.sound_s > 0.5
 
 
+@pytest.mark.real_time
 def test_fifty_who_are_speaking_are_heard_and_answered_to_the_end(serving: Serve) -> None:
     server = serving(fresh=True, server={"drain_s": 30.0}, mock={"stt_text": "yes please"})
     choice = random.Random(5)

@@ -36,7 +36,7 @@ logging.getLogger("uvicorn.error").info("GET /?key=secret")
 def lines(level: str = "INFO", json: bool = True) -> list[str]:
     program = PROGRAM.format(level=level, json=json)
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == ""
     return done.stderr.splitlines()
@@ -117,7 +117,7 @@ def flooding() -> subprocess.Popen[str]:
     )
 
 
-def first_line_of(running: subprocess.Popen[str], limit_s: float = 20.0) -> str:
+def first_line_of(running: subprocess.Popen[str], limit_s: float = 60.0) -> str:
     """What it prints, before the limit."""
     assert running.stdout is not None
     killer = threading.Timer(limit_s, running.kill)
@@ -128,6 +128,7 @@ def first_line_of(running: subprocess.Popen[str], limit_s: float = 20.0) -> str:
         killer.cancel()
 
 
+@pytest.mark.real_time
 def test_a_log_nobody_reads_holds_up_no_call() -> None:
     with flooding() as running:
         latest_s = first_line_of(running)
@@ -139,7 +140,7 @@ def test_a_log_nobody_reads_holds_up_no_call() -> None:
 def test_lines_that_found_no_room_are_counted() -> None:
     with flooding() as running:
         assert first_line_of(running)
-        _, written = running.communicate("\n", timeout=20)
+        _, written = running.communicate("\n", timeout=60)
     events = [json.loads(line) for line in written.splitlines()]
     seen = [event["number"] for event in events if event["event"] == "turn"]
     assert seen == sorted(seen) and seen[0] == 0
@@ -148,14 +149,15 @@ def test_lines_that_found_no_room_are_counted() -> None:
     assert {"timestamp", "level"} <= notices[0].keys()
 
 
+@pytest.mark.real_time
 def test_a_log_nobody_reads_does_not_keep_the_process_from_ending() -> None:
     with flooding() as running:
         assert first_line_of(running)
         assert running.stdin is not None
         running.stdin.close()
         begun = time.monotonic()
-        assert running.wait(20) == 0
-    assert time.monotonic() - begun < EXIT_LIMIT_S + 3.0
+        assert running.wait(60) == 0
+    assert time.monotonic() - begun < EXIT_LIMIT_S + 10.0
 
 
 class Gate(io.RawIOBase):
@@ -166,7 +168,7 @@ class Gate(io.RawIOBase):
         self.lines: list[str] = []
 
     def write(self, data: Any) -> int:
-        assert self.through.acquire(timeout=10.0), "nobody waits so long for the other side"
+        assert self.through.acquire(timeout=60.0), "nobody waits so long for the other side"
         self.lines.append(bytes(data).decode())
         return len(data)
 
@@ -186,11 +188,12 @@ def test_how_many_are_missing_is_said_where_they_are_missing_and_once() -> None:
     eventually(lambda: len(gate.lines) == 10 + SPOOL_LINES // 2, "much room again")
     spool.write("after")
     gate.through.release(2 * SPOOL_LINES)
-    spool.drain()
+    spool.drain(60.0)
     assert gate.lines[-3:] == [f"line {held - 1}", "11 lost", "after"]
     assert len(gate.lines) == held + 2
 
 
+@pytest.mark.real_time
 def test_a_crashs_traceback_waits_for_the_lines_before_it() -> None:
     gate = Gate()
     spool = Spool(gate, lost=lambda count: f"{count} lost")
@@ -217,16 +220,18 @@ for number in range(3000):
 """
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("end", ["sys.exit(0)", "raise RuntimeError('a crash')"])
 def test_the_last_lines_before_the_end_are_written(end: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CRASH.format(end=end)], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", CRASH.format(end=end)], capture_output=True, text=True, timeout=60
     )
     lines = done.stderr.splitlines()
     assert [json.loads(line)["number"] for line in lines[:3000]] == list(range(3000))
     assert lines[3000:][-1:] == (["RuntimeError: a crash"] if "raise" in end else [])
 
 
+@pytest.mark.real_time
 def test_a_full_stderr_that_does_not_block_is_waited_for_without_work() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -249,7 +254,7 @@ def test_a_server_without_a_stderr_runs_without_a_log() -> None:
         ["sh", "-c", f'"{sys.executable}" -c "$0" 2>&-', CRASH.format(end="print('lives')")],
         stdout=subprocess.PIPE,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.stdout == "lives\n"
 

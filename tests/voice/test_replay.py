@@ -239,6 +239,7 @@ def speak(caller: Caller, pcm: bytes) -> None:
             time.sleep(left_s)
 
 
+@pytest.mark.real_time
 def test_a_call_over_the_real_server_replays_identically(tmp_path: Path, hosting: Any) -> None:
     """With real timers, a loop that is held up now and then, and a real client."""
     hosted: Hosted = hosting(record={"folder": str(tmp_path)})

@@ -133,6 +133,7 @@ def test_a_name_rebound_to_this_machine_is_refused(open_server: Served, host: st
     assert answer.json["error"]["code"] == "host"
 
 
+@pytest.mark.real_time
 def test_one_call_more_than_there_are_lines_is_refused_at_once(serving: Serve) -> None:
     server = serving(server={"max_sessions": 2})
     with Caller(server.url) as first, Caller(server.url) as second:

