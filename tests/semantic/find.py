@@ -76,6 +76,9 @@ async def main() -> dict[str, Any]:
 
     rows = await embedder.embed(["An oak.", "", "An elm."], "passage")
     alone = await embedder.embed(["An elm."], "passage")
+    began = time.perf_counter()
+    await embedder.embed(["An ash."] * 200, "passage")
+    uncancelled_s = time.perf_counter() - began
     cancelled = asyncio.create_task(embedder.embed(["An ash."] * 200, "passage"))
     await asyncio.sleep(0.02)
     cancelled.cancel()
@@ -98,6 +101,7 @@ async def main() -> dict[str, Any]:
         "lengths": np.linalg.norm(rows, axis=1).tolist(),
         "apart": float(np.abs(rows[2] - alone[0]).max()),
         "after_cancel_s": after_cancel_s,
+        "uncancelled_s": uncancelled_s,
         "refusal": refusal,
         "loaded_s": loaded_s,
         "longest_hold_ms": await _longest_hold_ms(embedder),

