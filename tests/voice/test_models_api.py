@@ -26,7 +26,7 @@ def llm_server(llm: EchoLLM | None = None, **options: Any) -> Iterator[LLMServer
     thread.start()
 
     def done(work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
     async def made() -> LLMServer:
         return LLMServer(llm, **options)

@@ -91,7 +91,7 @@ def test_ipv6_loopback_needs_no_key_and_its_printed_address_opens(tmp_path: Path
     server = Served(written(tmp_path, {}), "--host", "::1")
     try:
         assert server.url.startswith("http://[::1]:")
-        with urllib.request.urlopen(server.url + "health", timeout=5) as answer:
+        with urllib.request.urlopen(server.url + "health", timeout=60) as answer:
             assert answer.status == 200
         with Caller(server.url, origin=server.url.rstrip("/")) as caller:
             caller.answers()
