@@ -51,6 +51,8 @@ FIXED = {
     "TTS_MODEL_DIR": "/models/tts",
 }
 """What Kaiwa's container has its own of: where folders are mounted, what its image can."""
+PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
+"""The environment's, which .env does not set."""
 SERVERS: tuple[Kind, ...] = ("llm", "stt", "tts", "embedding")
 
 
@@ -376,7 +378,7 @@ def test_every_kaiwa_command_and_variable_of_the_pages_is_one(name: str) -> None
     assert said
     for line in said:
         parsed(shlex.split(line))
-    others = {"COMPOSE_FILE", "OLLAMA_HOST", "LLM_ENDPONT", "BALANCER_BIND"}
+    others = {"COMPOSE_FILE", "OLLAMA_HOST", "LLM_ENDPONT", "BALANCER_BIND", *PROXIES}
     assert set(re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", text)) <= {
         *names_in(ENV_DEFAULT),
         *others,
