@@ -336,7 +336,7 @@ def test_a_worker_that_hangs_is_told_by_a_ping(tiny: Path) -> None:
             os.kill(pool_of(stt).pids[0], signal.SIGSTOP)
             return await pinged_until(stt, False)
 
-    assert "has said nothing for" in str(asyncio.run(run()))
+    assert "is stopped, as by SIGSTOP" in str(asyncio.run(run()))
 
 
 def test_a_ping_of_one_that_is_not_running_says_what_to_do(tiny: Path) -> None:
