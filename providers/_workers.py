@@ -292,7 +292,8 @@ class WorkerPool:
             loop = asyncio.get_running_loop()
             for job in jobs:
                 job.waits_since = loop.time()
-            loop.call_later(GIVE_UP_S, self._give_up)
+            # A turn later: where the loop itself was held up, a start is due in this turn, too.
+            loop.call_later(GIVE_UP_S, loop.call_soon, self._give_up)
 
     def _give_up(self) -> None:
         """Nobody waits in vain: jobs fail where there is no worker, nor one being started.

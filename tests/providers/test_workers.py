@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -506,6 +507,27 @@ def test_nobody_waits_longer_than_two_seconds_for_a_worker_that_is_not_even_star
     result, took_s = asyncio.run(run())
     assert isinstance(result, Failed) and "SIGKILL" in result.reason
     assert GIVE_UP_S - 0.1 < took_s < GIVE_UP_S + 1
+
+
+@on_both_loops
+def test_a_loop_that_was_held_up_for_longer_starts_a_worker_before_it_gives_anybody_up(
+    on_loop: Run,
+) -> None:
+    """killed ─▶ pause ─── the machine stands still, past both ───▶ started ─▶ final"""
+
+    async def run() -> Result:
+        async with running(ECHO) as pool:
+            sink = Sink()
+            job = pool.begin(sink)
+            os.kill(pool.pids[0], signal.SIGKILL)
+            await until(lambda: pool.restarts)
+            time.sleep(GIVE_UP_S + 0.2)  # noqa: ASYNC251  # that is what is tried
+            pool.end(job)
+            async with asyncio.timeout(LIMIT_S):
+                await sink.done.wait()
+            return sink.results[-1]
+
+    assert isinstance(on_loop(run()), Final)
 
 
 @on_both_loops
