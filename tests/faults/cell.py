@@ -77,7 +77,7 @@ async def seen(
         found.before = resources()
         async with Stack(index, cell, change) as stack:
             await _Play(cell, stack, found, known_s).run()
-        await until(lambda: resources() == found.before, SETTLE_S)
+        await until(lambda: resources().within(found.before), SETTLE_S)
         found.after = resources()
     found.log = log.lines
     return found

@@ -68,7 +68,7 @@ async def seen(
             found.fallbacks = {
                 slot: count - counted[slot] for slot, count in stack.fallbacks().items()
             }
-        await until(lambda: resources() == found.before, SETTLE_S)
+        await until(lambda: resources().within(found.before), SETTLE_S)
         found.after = resources()
     found.log = log.lines
     return found, probed

@@ -175,7 +175,7 @@ def gives_back(found: Seen) -> Complaints:
     """8: No task, file or request is left, and nobody waits to hang up."""
     if found.running:
         yield f"still running: {found.running}"
-    if found.before is None or found.after is None or found.after != found.before:
+    if found.after is None or not found.after.within(found.before):
         yield f"{found.before} before, {found.after} after"
     for seconds in found.hang_ups_s:
         if seconds > HANG_UP_S:

@@ -85,6 +85,10 @@ class Resources(msgspec.Struct, frozen=True):
     tasks: int
     files: int
 
+    def within(self, other: "Resources | None") -> bool:
+        """Fewer are no leak: what an earlier test left may be collected meanwhile."""
+        return other is not None and self.tasks <= other.tasks and self.files <= other.files
+
 
 def resources() -> Resources:
     return Resources(len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")))

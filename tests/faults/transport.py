@@ -136,7 +136,7 @@ async def seen(cell: Cell, index: Path) -> tuple[Seen, RemoteCaller]:
         found.before = resources()
         async with Stack(index, cell) as stack, serving(stack.desk) as proxy:
             failed = await _play(cell, stack, proxy, found)
-        await until(lambda: resources() == found.before, SETTLE_S)
+        await until(lambda: resources().within(found.before), SETTLE_S)
         found.after = resources()
     found.log = log.lines
     return found, failed
