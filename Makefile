@@ -1,6 +1,7 @@
 # make run                      set up, index the sample documents, serve http://127.0.0.1:8000
 # make test                     set up, then lint, types and the whole test suite
 # make lint format typecheck    one of these alone; format rewrites
+# make cancels                  2,000 cancels at random moments for each provider (some minutes)
 # make coverage                 the test suite, and which lines it ran
 # make bench bench-check        how many callers this machine holds; whether it got worse (a minute)
 # make up down logs             docker compose, with what COMPOSE_PROFILES in .env says
@@ -12,7 +13,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 
 EDITABLE := $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 
-.PHONY: run test lint format typecheck coverage bench bench-check up down logs lock lock-tts clean
+.PHONY: run test cancels lint format typecheck coverage bench bench-check up down logs lock lock-tts clean
 
 # The samples are for a first look: an index that is there already stays as it is.
 run: .venv/run.stamp
@@ -23,6 +24,9 @@ test: .venv/dev.stamp lint typecheck
 	tests/clients/setup.sh
 	tests/semantic/setup.sh
 	$(BIN)/pytest
+
+cancels: .venv/dev.stamp
+	KAIWA_CANCELS=2000 $(BIN)/pytest -m cancels --durations=0
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

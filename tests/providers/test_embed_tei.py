@@ -1,8 +1,5 @@
 import asyncio
-import os
-import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -355,38 +352,6 @@ def test_a_server_that_comes_back_is_found_again() -> None:
         assert (await ingest).shape == (100, 257)
 
     server = EmbedServer()
-    with_server(server, work)
-
-
-# --- cancels --------------------------------------------------------------------------------------
-
-CANCELS = int(os.environ.get("CANCELS", "200"))
-
-
-def test_random_cancels_leak_nothing() -> None:
-    async def one(embedder: TEIEmbedder, chance: random.Random) -> None:
-        texts = MANY[: chance.choice((1, 1, 40))]
-        kind: Any = "query" if len(texts) == 1 else "passage"
-        asking = asyncio.create_task(embedder.embed(texts, kind))
-        await asyncio.sleep(chance.uniform(0, 0.02))
-        asking.cancel()
-        with suppress(asyncio.CancelledError):
-            await asking
-
-    async def work(embedder: TEIEmbedder) -> None:
-        await ask(embedder)
-        files, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
-        chance = random.Random(7)
-        for _ in range(CANCELS // 4):
-            await asyncio.gather(*(one(embedder, chance) for _ in range(4)))
-        await until(lambda: server.running == 0)
-        await until(lambda: len(os.listdir("/proc/self/fd")) <= files + 16)
-        await until(lambda: len(asyncio.all_tasks()) <= tasks + 8)
-        assert server.connections <= 8 and server.aborted > CANCELS // 10
-        assert (await ask(embedder)).any()
-        assert (await embedder.embed(MANY, "passage")).shape == (100, 257)
-
-    server = EmbedServer(delay_ms=5, jitter_ms=5)
     with_server(server, work)
 
 

@@ -16,10 +16,10 @@ from mocks.serve_llm import LLMServer, serve_llm
 from mocks.wire_faults import WireFault
 from providers.base import Fault, LLMRequest, Message, ProviderError, TextDelta
 from providers.llm_openai import OpenAICompatibleLLM
+from tests.cancels import cancels
 
 HELLO = LLMRequest(messages=(Message(role="user", content="When do you open?"),))
 WHOLE = "You said: When do you open."
-CANCELS = int(os.environ.get("RANDOM_CANCELS", "200"))
 
 
 async def ask(llm: OpenAICompatibleLLM) -> tuple[str, ProviderError | None]:
@@ -158,20 +158,19 @@ async def one_cancelled(llm: OpenAICompatibleLLM, chance: random.Random) -> None
             await anext(events)
 
 
+@pytest.mark.cancels
 def test_random_cancels_leak_nothing_and_stop_the_server_within_a_second() -> None:
-    """RANDOM_CANCELS sets how many."""
-
     async def main(server: LLMServer) -> None:
         llm = OpenAICompatibleLLM(server.endpoint, model="mock")
         await ask(llm)
         files, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
         chance = random.Random(7)
-        for _ in range(CANCELS // 8):
+        for _ in range(cancels(200) // 8):
             await asyncio.gather(*(one_cancelled(llm, chance) for _ in range(8)))
         await until(lambda: server.running == 0)
         assert "vllm:num_requests_running{" in await metrics(server)
         assert '"mock"} 0\n' in (await metrics(server)).splitlines(keepends=True)[0]
-        assert server.aborted > CANCELS // 10
+        assert server.aborted > cancels(200) // 10
         await until(lambda: len(os.listdir("/proc/self/fd")) <= files + 16)
         await until(lambda: len(asyncio.all_tasks()) <= tasks + 8)  # one a kept connection
         assert await ask(llm) == (WHOLE, None)

@@ -1,8 +1,5 @@
 import asyncio
-import os
-import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -114,22 +111,3 @@ def test_a_score_that_is_none_is_refused() -> None:
 def test_a_threshold_outside_the_scores_is_refused(keep: float) -> None:
     with pytest.raises(ValueError, match=r"keep must be 0\.\.1"):
         TEIReranker("http://tei", keep=keep)
-
-
-def test_random_cancels_leak_nothing() -> None:
-    async def work(reranker: TEIReranker) -> None:
-        await rank(reranker)
-        files, chance = len(os.listdir("/proc/self/fd")), random.Random(3)
-        for _ in range(int(os.environ.get("CANCELS", "100"))):
-            ranking = asyncio.create_task(rank(reranker))
-            await asyncio.sleep(chance.uniform(0, 0.01))
-            ranking.cancel()
-            with suppress(asyncio.CancelledError):
-                await ranking
-        await asyncio.sleep(0.05)
-        assert server.running == 0 and server.aborted
-        assert len(os.listdir("/proc/self/fd")) <= files + 6
-        assert await rank(reranker)
-
-    server = ranker(delay_ms=4, jitter_ms=4)
-    with_server(server, work)

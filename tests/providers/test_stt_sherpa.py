@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import random
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -404,47 +403,6 @@ def test_a_worker_that_cannot_start_again_fails_the_utterance_and_recovers_with_
     lost, text = asyncio.run(run())
     assert "model.onnx" in str(lost.error) and lost.error.fault is Fault.CRASHED
     assert text
-
-
-def test_two_thousand_random_utterances_leave_nothing_behind(tiny: Path) -> None:
-    """The whole alphabet of a stream, in any order, on ten calls at a time."""
-    rng = random.Random(7)
-    pcm = speech(0.3, 1)
-
-    async def run() -> None:
-        async with started(tiny) as stt:
-            pool = pool_of(stt)
-            descriptors = len(os.listdir("/proc/self/fd"))
-            tasks = len(asyncio.all_tasks())
-            calls = [Call(stt) for _ in range(10)]
-            for number in range(2000):
-                at = rng.randrange(len(calls))
-                call = calls[at]
-                match rng.randrange(6):
-                    case 0 | 1:
-                        call.stream.begin(number)
-                    case 2:
-                        call.stream.feed(pcm[: 2 * rng.randrange(4000)])
-                    case 3:
-                        call.stream.end()
-                    case 4:
-                        call.stream.abandon()
-                    case 5:
-                        call.stream.close()
-                        calls[at] = Call(stt)
-                if rng.random() < 0.1:
-                    await asyncio.sleep(0)
-            for call in calls:
-                call.stream.close()
-            await stt.check()
-            assert pool._jobs == {} and not pool._queue
-            assert all(not worker.jobs for worker in pool._workers)
-            async with asyncio.timeout(60):
-                while len(os.listdir("/proc/self/fd")) > descriptors:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-            assert len(asyncio.all_tasks()) == tasks and pool.restarts == 0
-
-    asyncio.run(run())
 
 
 # --- hotwords ---

@@ -25,12 +25,12 @@ from providers._sherpa_socket import Endpoint, Sockets
 from providers._sherpa_utterance import as_float32
 from providers.base import STT, Fault, Hypothesis, ProviderError, Slot, SttFailure
 from providers.stt_sherpa_server import SherpaServerSTT
+from tests.cancels import cancels
 from tests.providers.tiny_models import nemo_ctc
 
 Dialect = Literal["python", "c++"]
 Result = Hypothesis | SttFailure
 FRAME = 640
-CANCELS = int(os.environ.get("KAIWA_CANCELS", "150"))
 """2,000 in a thorough run."""
 
 both = pytest.mark.parametrize("dialect", ["python", "c++"])
@@ -903,6 +903,7 @@ def test_settings_out_of_range_are_refused_by_name(settings: dict[str, Any]) -> 
 # --- nothing is left over -----------------------------------------------------------------------
 
 
+@pytest.mark.cancels
 @both
 @pytest.mark.parametrize("loop", ["virtual", "uvloop"])
 def test_cancels_at_random_moments_leak_nothing(dialect: Dialect, loop: str) -> None:
@@ -931,12 +932,12 @@ def test_cancels_at_random_moments_leak_nothing(dialect: Dialect, loop: str) -> 
                     call.stream.abandon()
                 call.stream.close()
 
-            for start in range(0, CANCELS, 10):
+            for start in range(0, cancels(150), 10):
                 await asyncio.gather(*(cancelled(number) for number in range(start, start + 10)))
             await until(lambda: server.connections == 0)
             assert server.utterances == server.finished + server.aborted
             # In real time it is the machine's affair how many had got so far.
-            assert server.aborted > (CANCELS / 10 if loop == "virtual" else 0)
+            assert server.aborted > (cancels(150) / 10 if loop == "virtual" else 0)
             await until(lambda: len(asyncio.all_tasks()) <= tasks_before)
             gc.collect()
             await until(lambda: sockets_open() <= files_before)

@@ -17,8 +17,6 @@ from providers.tts_speech_api import SpeechApiTTS
 
 TEXT = "We open at nine, every day."
 KEY = "sk-very-secret"
-CANCELS = int(os.environ.get("RANDOM_CANCELS", "0"))
-"""How many a test of random cancels makes; 0: as few as it takes to be worth it."""
 
 Answer = Literal["hang", "reset", "nonsense"]
 Work = Callable[[Any], Awaitable[Any]]
