@@ -42,6 +42,7 @@ ALL_EXTENSIONS = (
     "kaiwa.turn.sources",
     "kaiwa.turn.timeline",
     "kaiwa.speech.marks",
+    "kaiwa.speech.ducked",
 )
 
 

@@ -27,6 +27,11 @@ from voice.response import COMPLETED, Ending, Events, Response, Stage
 from voice.timeline import Outcome, Timeline
 from voice.timeline import Stage as Stamp
 
+ECHO_MS = 8000
+"""So long ago may have been spoken what comes back through the caller's microphone."""
+WORD_MS = 700
+"""A word's length: the one that has begun to leave counts as spoken."""
+
 
 class Answer:
     def __init__(
@@ -159,7 +164,7 @@ class Answer:
 
     def finish(self) -> Events:
         """Ends the response when all is said and sent; nothing before that."""
-        if self._ended is None or self.playout.next_due() is not None or not self.active:
+        if self._ended is None or self.playout.has_frame or not self.active:
             return []
         finish = self._ended.finish
         usage = wire.ResponseUsage(
@@ -256,7 +261,17 @@ class Answer:
         said, after = text[: unsaid.start].rstrip(), text[unsaid.stop : chars].rstrip()
         return f"{said}{CUT_MARK}{after}" if said else after.lstrip()
 
+    def spoken_text(self, now: float) -> str:
+        """What the caller's room hears about now: of the last seconds, and up to what was sent."""
+        from_ms = max(0.0, self.playout.heard_ms(now) - ECHO_MS)
+        to_ms = self.playout.sent_ms + WORD_MS
+        marked = to_ms < self.playout.marked_ms
+        to_chars = self.playout.heard_chars(to_ms) if marked else len(self.text)
+        while to_chars < len(self.text) and _within_word(self.text, to_chars):
+            to_chars += 1
+        return self.text[self.playout.heard_chars(from_ms) : to_chars]
+
 
 def _within_word(text: str, at: int) -> bool:
     """Whether a cut before `text[at]` would part a word written in letters with spaces between."""
-    return text[at - 1].isalnum() and text[at].isalnum() and text[at].isascii()
+    return at > 0 and text[at - 1].isalnum() and text[at].isalnum() and text[at].isascii()

@@ -22,6 +22,7 @@ from voice.config_problems import LOOPBACK, SECTION, Problem, contradictions, co
 from voice.config_secrets import shown
 from voice.config_sections import (
     AgentConfig,
+    BargeInConfig,
     Config,
     Count,
     EmbedderConfig,
@@ -44,6 +45,7 @@ from voice.errors import ConfigError
 
 __all__ = [
     "AgentConfig",
+    "BargeInConfig",
     "Config",
     "Count",
     "ENVIRONMENT",

@@ -199,12 +199,28 @@ class RagConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class TurnConfig(Struct, frozen=True, forbid_unknown_fields=True):
     silence_ms: Annotated[int, Meta(ge=50, le=10_000)] = 500
     """Silence that ends a turn, where the client sets none."""
+    min_silence_ms: Annotated[int, Meta(ge=100, le=10_000)] = 200
+    max_silence_ms: Annotated[int, Meta(ge=100, le=10_000)] = 3000
+    """Bounds of the silence with semantic_vad, where the words and the caller's own pauses say how
+    long it is; its eagerness chooses within them."""
     final_after_ms: Milliseconds = 200
     """Silence after which the recogniser is asked for its final."""
     final_limit_s: Seconds = 2.0
     max_utterance_s: Seconds = 60.0
     stall_s: Seconds = 1.5
     """In mid-speech, no audio for so long ends the turn."""
+
+
+class BargeInConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Speech over an answer holds its sound back at once; these say what becomes of it."""
+
+    confirm_ms: Annotated[int, Meta(ge=0, le=10_000)] = 600
+    """Speech that is so long cuts the answer, without a word; 0: any speech does, at once."""
+    confirm_hypotheses: Annotated[int, Meta(ge=1, le=10)] = 2
+    """So many partials in a row with words that take the floor cut it sooner; a final does alone.
+    A recogniser's first guess at a cough is often a word."""
+    resume_ms: Annotated[int, Meta(ge=100, le=10_000)] = 1000
+    """So long after the caller fell silent the answer goes on, if no final came by then."""
 
 
 class PlayoutConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -226,6 +242,24 @@ class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Further variables that a template declares."""
     max_reply_s: Seconds = 60.0
     """Speech of one answer; the rest is not said."""
+    protected_ms: Milliseconds = 0
+    """From an answer's first sound: what the caller says in there needs words to hold it back or to
+    cut it. 1000 to 3000 where the microphone hears the loudspeaker."""
+    greeting: str = ""
+    """What the agent says when a call opens; empty: it waits for the caller."""
+    idle_after_s: Annotated[float, Meta(ge=0, le=3600)] = 0
+    """So long behind the agent's last word a silent caller is spoken to; 0: never. A client's
+    `turn_detection.idle_timeout_ms` stands above it."""
+    idle_phrase: str = ""
+    """Empty: voice/phrases.py has one in the caller's language; so too for the two below."""
+    idle_prompts: Annotated[int, Meta(ge=1, le=100)] = 2
+    """So many in a row without a word of the caller's."""
+    max_call_s: Annotated[float, Meta(ge=0, le=86_400)] = 0
+    """Then the call is announced to end, and ends with close code 1000; 0: never."""
+    time_over_phrase: str = ""
+    hang_up_phrases: tuple[str, ...] = ()
+    """Who says one of them, and nothing else, gets the goodbye, and the call ends."""
+    goodbye_phrase: str = ""
     hold_after_ms: Milliseconds = 2500
     """Silence behind the caller's last word, or in mid-answer, that is broken by a word; 0:
     never."""
@@ -268,6 +302,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     reranker: RerankerConfig = RerankerConfig()
     rag: RagConfig = RagConfig()
     turn: TurnConfig = TurnConfig()
+    barge_in: BargeInConfig = BargeInConfig()
     playout: PlayoutConfig = PlayoutConfig()
     agent: AgentConfig = AgentConfig()
     record: RecordConfig = RecordConfig()

@@ -146,11 +146,14 @@ class Conversation:
         return item_id in self._cut
 
     def question(self) -> tuple[str, str]:
-        """(item id, words) of the last thing the user said; empty if nothing."""
+        """(item id, words) of the last thing the user said; empty if nothing.
+
+        A cough is an item too, and asks nothing.
+        """
         for item in reversed(self._items.values()):
-            if item.type == "message" and item.role == "user":
+            if item.type == "message" and item.role == "user" and (words := text_of(item)):
                 assert isinstance(item.id, str)
-                return item.id, text_of(item)
+                return item.id, words
         return "", ""
 
     def messages(self) -> list[Message]:

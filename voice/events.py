@@ -20,10 +20,27 @@ class Interrupt(Struct, frozen=True):
     """The caller speaks over the answer: cut it."""
 
 
+class Duck(Struct, frozen=True):
+    """The caller may be speaking over the answer: no further sound of it until that is known."""
+
+
+class Unduck(Struct, frozen=True):
+    """The answer goes on where it stopped."""
+
+
+class Dismiss(Struct, frozen=True):
+    """What sounded over the answer was no turn: forget it."""
+
+    text: str
+    echo: bool
+    """It was our own voice."""
+
+
 class BeginSegment(Struct, frozen=True):
     """Recognise from `sample` on, as a further piece of the turn's utterance."""
 
     turn: int
+    """0: it is not sure that it is one."""
     segment: int
     sample: int
 
@@ -69,6 +86,8 @@ class StartReply(Struct, frozen=True):
     turn: int
     lost: bool = False
     """There is nothing to answer: the recogniser lost it, so ask for it again."""
+    say: str = ""
+    """Nothing was asked: the agent says this by itself."""
 
 
 class SkipReply(Struct, frozen=True):
@@ -81,6 +100,9 @@ class SkipReply(Struct, frozen=True):
 Command = (
     OpenUtterance
     | Interrupt
+    | Duck
+    | Unduck
+    | Dismiss
     | BeginSegment
     | EndSegment
     | AbandonSegment

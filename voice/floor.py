@@ -26,13 +26,15 @@ from voice.config import Config
 from voice.conversation import Conversation, text_of
 from voice.ear import Ear, Expected
 from voice.ids import Ids
+from voice.initiative import HangUp, Initiative, Say
 from voice.load import Pace
 from voice.phrases import misheard
 from voice.providers import Providers
 from voice.record import Closing, Record
 from voice.requests import ReplyOptions
 from voice.response import Ending
-from voice.rules import session_defaults, turn_rules
+from voice.rules import delays, initiative_rules, session_defaults, turn_rules
+from voice.spoken_words import SpokenWords
 from voice.timeline import Outcome
 from voice.timeline import Stage as Stamp
 from voice.turn import Caller, TurnTaker
@@ -71,7 +73,11 @@ class Floor:
         self.defaults = session_defaults(config, providers)
         self.effective = settings.initial(session_id, self.defaults)
         self.settings = settings.typed(self.effective)
-        self.turns = TurnTaker(turn_rules(config, self.settings))
+        self._words = SpokenWords(self.language, delays(config, self.settings))
+        self.turns = TurnTaker(turn_rules(config, self.settings), self._words)
+        self.initiative = Initiative(initiative_rules(config, self.settings, self.language()))
+        self.over = ""
+        """Why the call ends; empty while it goes on."""
         self.ear = Ear(
             vad=providers.vad,
             stt=providers.stt,
@@ -101,6 +107,7 @@ class Floor:
             ended=self._answer_ended,
         )
         self._backlog, self._unsettled = Backlog(), 0
+        self._ducked = False
         self._partials = Pace(providers.load_level)
         self.options: ReplyOptions | None = None
         """Of the answer that the client asked for and that has not begun."""
@@ -115,6 +122,7 @@ class Floor:
         if not pcm:
             return
         automatic = self.turns.rules.automatic
+        self.initiative.client_is_ready(at)
         try:
             self.ear.hear(pcm, judged=automatic)
         finally:
@@ -125,6 +133,7 @@ class Floor:
 
     def judge(self, frame: VadFrame, at: float) -> None:
         for fact in self.ear.judge(frame):
+            self._tell_what_sounds(at)
             self.carry_out(self.turns.receive(fact, at), at)
         self.ear.feed(frame.end_sample)
         self.carry_out(self.turns.judge(frame.end_sample, at), at)
@@ -138,13 +147,24 @@ class Floor:
             if not in_vain and (seconds := self.ear.begin_again(fact.utterance)):
                 self._backlog.arrive(seconds, at)
                 return
+        if self.turns.caller is Caller.UNSURE:
+            self._tell_what_sounds(at)
         turn = self.turns.turn_of(fact.utterance)
         commands = self.turns.receive(fact, at)
         if turn is not None and isinstance(fact, Hypothesis) and fact.text and not fact.is_final:
-            self.record.timeline(turn).stamp(Stamp.PARTIAL, at)
-            if self._partials.shows(turn, at):
-                self.utterances.show(turn, self.turns.text_of(turn) or fact.text)
+            self._show(turn, self.turns.text_of(turn) or fact.text, at)
         self.carry_out(commands, at)
+
+    def _tell_what_sounds(self, at: float) -> None:
+        answer = self.answers.current
+        if answer is not None:
+            self.turns.sounding_at = answer.playout.sounding_at
+            self.turns.spoken = answer.spoken_text(at)
+
+    def _show(self, turn: int, text: str, at: float) -> None:
+        self.record.timeline(turn).stamp(Stamp.PARTIAL, at)
+        if self._partials.shows(turn, at):
+            self.utterances.show(turn, text)
 
     # --- orders of the turn-taker -----------------------------------------------------------------
 
@@ -152,10 +172,17 @@ class Floor:
         for command in commands:
             match command:
                 case events.OpenUtterance():
-                    self.utterances.begin(command.turn, command.sample)
-                    self.utterances.announce(command.turn)
+                    self._open_utterance(command, at)
                 case events.Interrupt():
+                    metrics.BARGE_INS.labels("turn").inc()
                     self.cut("turn_detected", Outcome.INTERRUPTED, at)
+                    self._duck(False, at)
+                case events.Duck():
+                    self._duck(True, at)
+                case events.Unduck():
+                    self._duck(False, at)
+                case events.Dismiss():
+                    self._dismiss(command)
                 case events.BeginSegment():
                     self._begin_segment(command)
                 case events.EndSegment():
@@ -168,11 +195,12 @@ class Floor:
                     self._unsettled -= 1
                     self.record.timeline(command.turn).stamp(Stamp.FINAL, at)
                     self.utterances.understood(command.turn, command.text)
+                    self.initiative.understood(command.text)
                 case events.Misheard():
                     self._unsettled -= 1
                     self.utterances.misheard(command.turn)
                 case events.StartReply():
-                    self._start_reply(command.turn, at, lost=command.lost)
+                    self._start_reply(command, at)
                 case events.SkipReply():
                     self.close_turn(command.turn, _skipped(command, commands), at)
         if self.options is not None and not self.turns.reply_pending:
@@ -183,11 +211,39 @@ class Floor:
         clock = self.turns.clock
         return clock.arrived_at - (clock.position - sample) / LISTEN_RATE_HZ
 
-    def _begin_segment(self, command: events.BeginSegment) -> None:
-        if not self.record.is_open(command.turn):
-            self.utterances.begin(command.turn, command.sample)
+    def _open_utterance(self, command: events.OpenUtterance, at: float) -> None:
+        self._begin_turn(command.turn, command.sample)
+        self.utterances.announce(command.turn)
+        if text := self.turns.text_of(command.turn):  # it was heard before it was sure to be a turn
+            self._show(command.turn, text, at)
+
+    def _begin_turn(self, turn: int, sample: int) -> None:
+        if not self.record.is_open(turn):
+            self.utterances.begin(turn, sample)
             started = self._when(self.turns.speech_sample)
-            self.record.timeline(command.turn).stamp(Stamp.SPEECH_START, started)
+            self.record.timeline(turn).stamp(Stamp.SPEECH_START, started)
+
+    def _duck(self, ducked: bool, at: float) -> None:
+        """Holds the answer's sound back, or lets it go on."""
+        if ducked == self._ducked:
+            return
+        self._ducked, answer = ducked, self.answers.current
+        if answer is not None:
+            if ducked:
+                answer.playout.hold()
+            else:
+                answer.playout.release(at)
+        if self.settings.wants("kaiwa.speech.ducked"):
+            self.send(wire.SpeechDucked(ducked=ducked))
+
+    def _dismiss(self, command: events.Dismiss) -> None:
+        was = "echo" if command.echo else "backchannel" if command.text else "nothing"
+        metrics.BARGE_INS.labels(was).inc()
+        self._listen_afresh()
+
+    def _begin_segment(self, command: events.BeginSegment) -> None:
+        if command.turn:
+            self._begin_turn(command.turn, command.sample)
         self.ear.begin(command.segment, command.sample)
 
     def _commit(self, command: events.CommitUtterance, at: float) -> None:
@@ -211,9 +267,17 @@ class Floor:
         self.turns.rules = msgspec.structs.replace(rules, final_limit_s=limit_s)
 
     def _listen_afresh(self) -> None:
-        """An utterance ended before its speech did: what follows is a new one."""
+        """What was heard is over before its sound is: what follows is something new."""
         if self.ear.speaking and self.turns.caller is Caller.SILENT:
             self.ear.reset(self.threshold())
+
+    def apply_rules(self) -> None:
+        """The settings have changed. How long finals are waited for now has not."""
+        rules = turn_rules(self.config, self.settings)
+        limit_s = self.turns.rules.final_limit_s
+        self.turns.rules = msgspec.structs.replace(rules, final_limit_s=limit_s)
+        self._words.set_delays(delays(self.config, self.settings))
+        self.initiative.rules = initiative_rules(self.config, self.settings, self.language())
 
     def threshold(self) -> float:
         detection = self.settings.audio.input.turn_detection
@@ -236,17 +300,31 @@ class Floor:
 
     # --- the answer -------------------------------------------------------------------------------
 
-    def _start_reply(self, turn: int, at: float, *, lost: bool) -> None:
+    def _start_reply(self, command: events.StartReply, at: float) -> None:
         options, self.options = self.options or ReplyOptions(self.settings), None
-        language = self.language()
+        turn, language = command.turn, self.language()
+        own = self.initiative.answers() or command.say
         self.answers.begin(
             turn,
             options,
             item_id=self.utterances.item_id(turn),
             language=language,
             at=at,
-            say=misheard(language) if lost else "",
+            say=own or (misheard(language) if command.lost else ""),
         )
+        if own and self.answers.current is not None:  # as it should be, not for want of an answer
+            self.answers.current.outcome = Outcome.COMPLETED
+
+    def take_initiative(self, at: float) -> None:
+        """Says what is due unasked, or ends the call."""
+        if not self.initiative.watches:
+            return
+        quiet = self.turns.quiet and self.answers.current is None
+        match self.initiative.tick(at, quiet=quiet):
+            case HangUp(why=why):
+                self.over = why
+            case Say(text=text):
+                self.carry_out(self.turns.speak_up(text), at)
 
     def void_request(self, reason: str, outcome: Outcome, at: float) -> None:
         """What the client asked for will not begin: it is told so, or it would wait for it."""
@@ -261,6 +339,8 @@ class Floor:
         self.answers.cut(Ending(status="cancelled", reason=reason), outcome, at)
 
     def _answer_ended(self, answer: Answer, at: float) -> None:
+        if answer.outcome is Outcome.INTERRUPTED:
+            self.initiative.was_cut()
         self.turns.reply_ended()
         self.close_turn(answer.turn, answer.outcome, at, answer)
 

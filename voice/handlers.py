@@ -3,13 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from voice import settings, wire
 from voice.errors import ClientError
 from voice.floor import Floor
 from voice.requests import received, reply_options
-from voice.rules import turn_rules
 from voice.timeline import Outcome
 from voice.turn import Caller
 
@@ -21,16 +18,14 @@ def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
     before, floor.settings = floor.settings, settings.typed(floor.effective)
     floor.ear.set_format(floor.settings.audio.input.format)
     floor.ear.expect(floor.expected())
-    rules = turn_rules(floor.config, floor.settings)
-    switched = rules.automatic != floor.turns.rules.automatic
-    if switched:
-        _drop_utterance(floor, at)
     detection = floor.settings.audio.input.turn_detection
+    if (detection is not None) != floor.turns.rules.automatic:
+        _drop_utterance(floor, at)
     changed = before.audio.input.turn_detection != detection
     if changed and floor.turns.caller is Caller.SILENT:
         floor.ear.reset(floor.threshold())
-    waited_s = floor.turns.rules.final_limit_s
-    floor.turns.rules = msgspec.structs.replace(rules, final_limit_s=waited_s)
+    floor.apply_rules()
+    floor.initiative.client_is_ready(at)
     floor.send(wire.SessionUpdated(session=floor.effective))
 
 

@@ -57,6 +57,12 @@ PROVIDER_ERRORS = Counter(
 CLIENT_ERRORS = Counter(
     "kaiwa_client_errors_total", "Error events sent to clients.", ["code"], registry=REGISTRY
 )
+BARGE_INS = Counter(
+    "kaiwa_barge_ins_total",
+    "Speech over an answer, by what it was: turn, backchannel, echo, or nothing in words.",
+    ["was"],
+    registry=REGISTRY,
+)
 UNDERRUNS = Counter(
     "kaiwa_underruns_total",
     "Times an answer's sound ran dry before its end, by the server's estimate.",

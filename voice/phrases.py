@@ -24,6 +24,28 @@ HOLD = {
 LANGUAGES = tuple(APOLOGY)
 
 
+IDLE = {
+    "en": "Are you still there?",
+    "ja": "もしもし、聞こえていますか。",
+    "ko": "여보세요, 듣고 계신가요?",
+    "zh": "您还在吗？",
+}
+
+GOODBYE = {
+    "en": "Goodbye.",
+    "ja": "失礼いたします。",
+    "ko": "안녕히 계세요.",
+    "zh": "再见。",
+}
+
+TIME_OVER = {
+    "en": "I'm sorry, I have to end this call now. Goodbye.",
+    "ja": "申し訳ありませんが、お時間になりましたので失礼いたします。",
+    "ko": "죄송하지만 통화 시간이 끝나서 이만 끊겠습니다. 안녕히 계세요.",
+    "zh": "抱歉，通话时间已到，我得挂断了。再见。",
+}
+
+
 def apology(language: str) -> str:
     """Args:
     language: BCP 47 tag; any other language is apologised to in English.
@@ -40,6 +62,20 @@ def hold(language: str, number: int) -> str:
     """What is said into a long silence: the `number`th time in one answer, from 0; then nothing."""
     phrases = HOLD[_known(language)]
     return phrases[number] if number < len(phrases) else ""
+
+
+def idle(language: str) -> str:
+    """Asks a caller who has been silent for long."""
+    return IDLE[_known(language)]
+
+
+def goodbye(language: str) -> str:
+    return GOODBYE[_known(language)]
+
+
+def time_over(language: str) -> str:
+    """Announces the end of a call that has lasted as long as it may."""
+    return TIME_OVER[_known(language)]
 
 
 def all_phrases(language: str) -> tuple[str, ...]:

@@ -58,7 +58,9 @@ class Playout:
         self._pieces: deque[memoryview] = deque()
         self._queued = 0
         self._sent = 0
-        self._finished = False
+        self._finished = self._held = False
+        self.sounding_at: float | None = None
+        """When the first frame was due, and taken."""
         self._cleared_at: float | None = None
         self.underruns = 0
         # The estimate: at `_running_since` the caller was at `_running_from_ms`, and plays on from
@@ -105,6 +107,16 @@ class Playout:
         self._reported_at = now
         self._heard_at_cut_ms = played_ms
 
+    def hold(self) -> None:
+        """No further frames, until `release`; what was sent still plays."""
+        self._held = True
+
+    def release(self, now: float) -> None:
+        """Frames go on where they stopped. The silence between was meant: no underrun."""
+        if self._held and self._sent and now > self._dry_at():
+            self._running_since, self._running_from_ms = now, self.sent_ms
+        self._held = False
+
     def clear(self, now: float) -> float:
         """Cut: drops what was not sent, ends the reply, and returns what was heard, in ms."""
         if self._cleared_at is None:
@@ -119,17 +131,22 @@ class Playout:
     def due(self, now: float) -> list[Frame]:
         """The frames to send now, oldest first."""
         frames = []
-        while self._has_frame() and now >= self._due_at():
+        while self.has_frame and not self._held and now >= self._due_at():
             self._keep_estimate(now)
             at_ms = self._sent // BYTES_PER_SAMPLE * 1000 // self._rate_hz
+            if self.sounding_at is None:
+                self.sounding_at = now
             frames.append(Frame(self.turn, at_ms, self._take()))
         return frames
 
     def next_due(self) -> float | None:
-        """When `due()` will give more: 0 for at once, None while there is no whole frame."""
-        return self._due_at() if self._has_frame() else None
+        """When `due()` will give more: 0 for at once; None while there is no whole frame, or it is
+        held back."""
+        return self._due_at() if self.has_frame and not self._held else None
 
-    def _has_frame(self) -> bool:
+    @property
+    def has_frame(self) -> bool:
+        """Whether there is one to send, now or later."""
         needed = BYTES_PER_SAMPLE if self._finished else self._frame_bytes
         return self._queued >= needed
 
@@ -202,7 +219,7 @@ class Playout:
         """
         if self._cleared_at is not None:
             return self._cleared_at
-        if not self._finished or self._has_frame():
+        if not self._finished or self.has_frame:
             return None
         if not self._sent:
             return 0.0
@@ -215,6 +232,11 @@ class Playout:
         reached = self._advancing and left_ms <= EXTRAPOLATE_MS
         acknowledged_at = self._reported_at + left_ms / 1000 if reached else inf
         return min(acknowledged_at, dry_at + SILENT_CLIENT_S)
+
+    @property
+    def marked_ms(self) -> float:
+        """Behind it, no mark says yet where the words lie."""
+        return self._mark_ms[-1]
 
     def is_drained(self, now: float) -> bool:
         """Whether everything was sent and, by reports or by estimate, played."""

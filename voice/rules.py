@@ -4,7 +4,10 @@ from datetime import date
 
 import msgspec
 
+from voice import phrases
 from voice.config import Config
+from voice.endpointing import EAGERNESS, Delays
+from voice.initiative import InitiativeRules
 from voice.providers import Providers
 from voice.settings import Defaults, Settings
 from voice.templates import prompt_of
@@ -23,12 +26,44 @@ def session_defaults(config: Config, providers: Providers) -> Defaults:
     )
 
 
-EAGERNESS_SILENCE = {"low": 1.6, "medium": 1.0, "auto": 1.0, "high": 0.6}
-"""Of the configured silence: how much semantic_vad waits."""
+def initiative_rules(config: Config, chosen: Settings, language: str) -> InitiativeRules:
+    agent, detection = config.agent, chosen.audio.input.turn_detection
+    idle_s = agent.idle_after_s
+    if detection is None:
+        idle_s = 0.0  # who speaks by pressing a button has no silence to break
+    elif detection.idle_timeout_ms is not None:
+        idle_s = detection.idle_timeout_ms / 1000
+    return InitiativeRules(
+        greeting=agent.greeting,
+        idle_after_s=idle_s,
+        idle_phrase=agent.idle_phrase or phrases.idle(language),
+        idle_prompts=agent.idle_prompts,
+        max_call_s=agent.max_call_s,
+        time_over=agent.time_over_phrase or phrases.time_over(language),
+        hang_up_phrases=agent.hang_up_phrases,
+        goodbye=agent.goodbye_phrase or phrases.goodbye(language),
+    )
+
+
+FINAL_SHARE = 0.6
+"""Of the shortest silence: by then the final is asked for, so that it is there at the end."""
+
+
+def delays(config: Config, chosen: Settings) -> Delays:
+    """Between what bounds the words move the silence that ends a turn: semantic_vad by eagerness,
+    within the operator's bounds; server_vad not at all."""
+    turn, detection = config.turn, chosen.audio.input.turn_detection
+    if detection is None or detection.type == "server_vad":
+        exact_ms = turn.silence_ms if detection is None else detection.silence_duration_ms
+        return Delays(exact_ms, exact_ms)
+    eager = EAGERNESS[detection.eagerness]
+    least_ms = min(max(eager.min_ms, turn.min_silence_ms), turn.max_silence_ms)
+    return Delays(least_ms, max(least_ms, min(eager.max_ms, turn.max_silence_ms)))
 
 
 def turn_rules(config: Config, chosen: Settings) -> TurnRules:
-    turn, detection = config.turn, chosen.audio.input.turn_detection
+    turn, barge_in = config.turn, config.barge_in
+    detection = chosen.audio.input.turn_detection
     rules = TurnRules(
         automatic=detection is not None,
         silence_ms=turn.silence_ms,
@@ -36,15 +71,21 @@ def turn_rules(config: Config, chosen: Settings) -> TurnRules:
         final_limit_s=turn.final_limit_s,
         max_utterance_s=turn.max_utterance_s,
         stall_s=turn.stall_s,
+        confirm_ms=barge_in.confirm_ms,
+        confirm_hypotheses=barge_in.confirm_hypotheses,
+        resume_ms=barge_in.resume_ms,
+        protected_ms=config.agent.protected_ms,
     )
     if detection is None:
         return rules
-    silence_ms = detection.silence_duration_ms
-    if detection.type == "semantic_vad":
-        silence_ms = round(turn.silence_ms * EAGERNESS_SILENCE[detection.eagerness])
+    silence = delays(config, chosen)
+    adaptive = detection.type == "semantic_vad"
+    final_ms = min(turn.final_after_ms, round(silence.min_ms * FINAL_SHARE))
     return msgspec.structs.replace(
         rules,
-        silence_ms=silence_ms,
+        silence_ms=silence.max_ms,
+        adaptive=adaptive,
+        final_after_ms=final_ms if adaptive else turn.final_after_ms,
         prefix_ms=detection.prefix_padding_ms,
         create_response=detection.create_response,
         interrupt_response=detection.interrupt_response,

@@ -271,6 +271,10 @@ class SpeechMarks(ServerEvent, tag="kaiwa.speech.marks"):
     marks: list[tuple[int, int]]
 
 
+class SpeechDucked(ServerEvent, tag="kaiwa.speech.ducked"):
+    ducked: bool
+
+
 class TurnTimeline(ServerEvent, tag="kaiwa.turn.timeline"):
     """`record` is laid out flat, beside `type` and `event_id`: see `encode`."""
 

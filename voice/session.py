@@ -107,7 +107,7 @@ class Session:
         self._turns, self._answers = self._floor.turns, self._floor.answers
         self.conversation = self._floor.conversation
         self._inbox: deque[tuple[float, Any]] = deque()
-        self._pumping = self._broken = False
+        self._pumping = self._broken = self._ending = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self.closed = False
@@ -149,6 +149,10 @@ class Session:
                 self._receive(fact, at)
                 self._tick(at)
             self._answers.sound(max(begun, self._now()))
+            self._floor.take_initiative(begun)
+            if self._floor.over and not self._ending:
+                self._ending = True
+                self.hang_up(1000, self._floor.over)
             self._set_timer()
         except Exception:  # our bug: it ends the call, never the process
             self._broken = True
@@ -174,6 +178,7 @@ class Session:
                 metrics.SESSIONS.inc()
                 self._log.info("session_opened")
                 self._send(wire.SessionCreated(session=self._floor.effective))
+                self._floor.initiative.open(at)
             case Complaint():
                 error = ClientError(fact.code, fact.message, fact.param)
                 self._complain(error, fact.event_id)
@@ -226,11 +231,9 @@ class Session:
             self._floor.carry_out(self._turns.tick(at), at)
 
     def _set_timer(self) -> None:
-        turn_due, sound_due = self._turns.deadline(), self._answers.next_due()
-        if turn_due is None or sound_due is None:
-            due = turn_due if sound_due is None else sound_due
-        else:
-            due = min(turn_due, sound_due)
+        due = _sooner(self._turns.deadline(), self._answers.next_due())
+        if not self._ending:
+            due = _sooner(due, self._floor.initiative.deadline())
         if self._timer is not None:
             if due is not None and self._timer_at <= due:
                 return  # it comes early and is set anew then: most deadlines move on and on
@@ -279,3 +282,9 @@ class Session:
                 self._tape.closed(code, reason, self.conversation.messages())
             self._on_closed(self)
             self._log.info("session_closed", code=code, why=reason)
+
+
+def _sooner(at: float | None, other: float | None) -> float | None:
+    if at is None or other is None:
+        return other if at is None else at
+    return min(at, other)

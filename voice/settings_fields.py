@@ -16,6 +16,7 @@ EXTENSIONS = (
     "kaiwa.turn.sources",
     "kaiwa.turn.timeline",
     "kaiwa.speech.marks",
+    "kaiwa.speech.ducked",
 )
 """What `session.include` may ask for beside OpenAI's own, which are accepted and not sent."""
 

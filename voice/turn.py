@@ -4,30 +4,48 @@ The caller, where turns are detected (`rules.automatic`):
 
     state      fact                             next      orders
     ---------  -------------------------------  --------  ---------------------------------------
-    SILENT     speech started                   SPEAKING  OpenUtterance, BeginSegment;
-                                                          Interrupt if an answer is being given
+    SILENT     speech started                   SPEAKING  OpenUtterance, BeginSegment; Interrupt if
+                                                          an answer is due that has not sounded
+    SILENT     speech over a sounding answer    UNSURE    Duck, BeginSegment (of no turn yet)
+    UNSURE     words that take the floor        SPEAKING  OpenUtterance, Interrupt
+    UNSURE     speech for `confirm_ms`, whose   SPEAKING  the same
+               words do not speak against it
+    UNSURE     speech that proves nothing, for  UNSURE    Unduck: listened to while the answer
+               `resume_ms`                                sounds
+    UNSURE     speech paused                    UNSURE    EndSegment: its final decides
+    UNSURE     speech started                   UNSURE    BeginSegment
+    UNSURE,    final with words that take the   PAUSING   OpenUtterance, Interrupt, and on as if
+    paused     floor                                      it had been SPEAKING
+    UNSURE,    final of a backchannel, an echo  SILENT    Dismiss, Unduck: no turn, no item
+    paused     or nothing; none in `resume_ms`
+    UNSURE     the answer ended                 UNSURE    Unduck; "yes" takes the floor now
     SPEAKING   speech paused                    PAUSING   -
     SPEAKING   utterance longer than the limit  SPEAKING  commit, then a new utterance at once
     PAUSING    speech started                   SPEAKING  BeginSegment if the last one was ended
     PAUSING    silence of `final_after_ms`      PAUSING   EndSegment: the final is made meanwhile
-    PAUSING    silence of `silence_ms`          SILENT    EndSegment, CommitUtterance
-    any other  no audio for `stall_s`           SILENT    the same, forced
+    PAUSING    silence of `silence_ms`, or as   SILENT    EndSegment, CommitUtterance
+               long as the words so far ask for
+    any other  no audio for `stall_s`           SILENT    the same, forced; a doubt without words
+                                                          is dismissed
 
 and where the client says when (`turn_detection` null): the first audio opens an utterance without a
 word to the client, `commit` ends it, `request_reply` asks for the answer.
 
+Duck is followed by exactly one of Unduck and Interrupt. There is none where only words count: in an
+answer's protected first part, and where our own voice came back before. Then an UNSURE caller is
+listened to while the answer sounds.
+
 A committed utterance waits for its finals, `final_limit_s` at most, after which the last partials
 stand for them. Then Understood, and StartReply if an answer is wanted, nothing is still being
 waited for, and the caller has not taken the floor again; else SkipReply. One answer at a time:
-where the caller may not interrupt, the next one waits for the end of the last.
+where the caller may not interrupt, the next one waits for the end of the last. See voice/questions.
 """
 
 from enum import Enum
 from math import inf
 
-from msgspec import Struct
-
 from providers.base import LISTEN_RATE_HZ, Hypothesis, SttFailure
+from voice.barge_in import Doubt, OwnVoice, claims_floor
 from voice.endpoint import AudioClock, samples
 from voice.errors import ClientError
 from voice.events import (
@@ -35,99 +53,33 @@ from voice.events import (
     BeginSegment,
     Command,
     CommitUtterance,
+    Dismiss,
+    Duck,
     EndSegment,
     Interrupt,
-    Misheard,
     OpenUtterance,
-    SkipReply,
-    StartReply,
-    Understood,
+    Unduck,
 )
+from voice.questions import Questions
 from voice.speech import SpeechPaused, SpeechStarted
+from voice.turn_rules import TurnRules
+from voice.utterance import Utterance, join_words
+from voice.words import NoWords, Words
+
+__all__ = ["MIN_COMMIT_MS", "Caller", "TurnRules", "TurnTaker", "join_words"]
 
 MIN_COMMIT_MS = 100
 """Less is no speech; also what the wire's `input_audio_buffer_commit_empty` stands for."""
-
-
-class TurnRules(Struct, frozen=True, kw_only=True):
-    """What a session's settings ask of the turn-taker."""
-
-    automatic: bool = True
-    silence_ms: int = 500
-    prefix_ms: int = 300
-    create_response: bool = True
-    interrupt_response: bool = True
-    final_after_ms: int = 200
-    """Silence after which the recogniser is asked for its final, so that it is there in time."""
-    final_limit_s: float = 2.0
-    max_utterance_s: float = 60.0
-    stall_s: float = 1.5
+CUT_SHORT_MS = 1000
+"""Who goes on within this behind a turn's end, before an answer sounds, had not finished."""
 
 
 class Caller(Enum):
     SILENT = "silent"
+    UNSURE = "unsure"
+    """Sounds over an answer, and may not mean it."""
     SPEAKING = "speaking"
     PAUSING = "pausing"
-
-
-class Utterance:
-    """One turn's words, recognised in one or more segments."""
-
-    def __init__(self, turn: int, sample: int) -> None:
-        self.turn = turn
-        self.sample = sample
-        self.committed_at: float | None = None
-        self.wants_reply = False
-        self.failed = False
-        self._words: dict[int, str] = {}
-        self._awaited: set[int] = set()
-
-    def begin(self, segment: int) -> None:
-        self._words[segment] = ""
-        self._awaited.add(segment)
-
-    def hear(self, hypothesis: Hypothesis) -> None:
-        """What comes after a segment's final says nothing any more."""
-        if hypothesis.utterance in self._awaited:
-            self._words[hypothesis.utterance] = hypothesis.text
-            if hypothesis.is_final:
-                self._awaited.remove(hypothesis.utterance)
-
-    def lose(self, segment: int) -> None:
-        """The final will not come: what was heard so far must do."""
-        if segment in self._awaited:
-            self._awaited.remove(segment)
-            self.failed = True
-
-    def give_up(self) -> None:
-        for segment in list(self._awaited):
-            self.lose(segment)
-
-    def owns(self, segment: int) -> bool:
-        return segment in self._words
-
-    @property
-    def is_final(self) -> bool:
-        return not self._awaited
-
-    @property
-    def text(self) -> str:
-        return join_words(list(self._words.values()))
-
-
-def join_words(pieces: list[str]) -> str:
-    """With spaces, except between scripts that do without."""
-    text = ""
-    for piece in (piece.strip() for piece in pieces):
-        if not piece:
-            continue
-        spaced = text and not (_unspaced(text[-1]) or _unspaced(piece[0]))
-        text += f" {piece}" if spaced else piece
-    return text
-
-
-def _unspaced(character: str) -> bool:
-    return "\u3000" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"
 
 
 class TurnTaker:
@@ -135,28 +87,36 @@ class TurnTaker:
 
     Every method that may change who holds the floor answers with commands, to be carried out in
     order. `deadline()` says when `tick()` is due at the latest.
+
+    Args:
+        words: What the words' rules are; without any, every word is a turn's.
     """
 
-    def __init__(self, rules: TurnRules) -> None:
+    def __init__(self, rules: TurnRules, words: Words | None = None) -> None:
         self.rules = rules
+        self.words = words or NoWords(rules.silence_ms)
         self.clock = AudioClock()
         self.caller = Caller.SILENT
-        self.replying = False
-        """An answer is being given: from StartReply until the caller has heard it."""
+        self.sounding_at: float | None = None
+        """To be told: loop time at which the answer in hand began to sound; None: not yet."""
+        self.spoken = ""
+        """To be told: what the agent says about now, for its echo."""
+        self.speech_sample = 0
+        """Where the newest utterance began, by its sound."""
+        self._questions = Questions(self.new_turn)
+        self._own_voice = OwnVoice()
         self._turns = 0
         self._segments = 0
         self._live: int | None = None
         self._live_from = 0
         self._heard_to = 0
         self._paused_at = 0
+        self._ended_at, self._committed_at = 0, -samples(CUT_SHORT_MS)
+        self._gap_ms: float | None = None
+        """Between the last turn's words and these, where that one seems to have ended too early."""
+        self._delay_ms = rules.silence_ms
         self._open: Utterance | None = None
-        self._waiting: list[Utterance] = []
-        self._wanted: int | None = None
-        self._wanted_lost = False
-        self._asked = False
-        """The client itself asked for the answer: it must get one, whatever was said."""
-        self._unanswered: int | None = None
-        self._last_reply = 0
+        self._doubt: Doubt | None = None
 
     # --- facts -----------------------------------------------------------------------------------
 
@@ -169,7 +129,7 @@ class TurnTaker:
         self.clock.judge(self.clock.position)
         if self._open is not None:
             return self._roll_over(start)
-        self._open = Utterance(self.new_turn(), start)
+        self._open_at(start, self.new_turn())
         self.caller = Caller.SPEAKING
         return [self._begin_segment(start)]
 
@@ -183,11 +143,11 @@ class TurnTaker:
     ) -> list[Command]:
         match fact:
             case SpeechStarted() if self.rules.automatic:
-                return self._speech_started(fact.sample)
+                return self._speech_started(fact.sample, now)
             case SpeechPaused() if self.rules.automatic:
                 return self._speech_paused(fact.sample, now)
             case Hypothesis() | SttFailure():
-                return self._recognised(fact)
+                return self._recognised(fact, now)
             case _:  # late news from a VAD that no longer decides
                 return []
 
@@ -204,36 +164,51 @@ class TurnTaker:
                 f"{MIN_COMMIT_MS} ms of audio, but it holds {held * 1000 // LISTEN_RATE_HZ} ms."
             )
             raise ClientError("input_audio_buffer_commit_empty", message)
-        return self._commit(self.clock.position, now)
+        opened = self._confirm() if self._doubt is not None else []
+        return opened + self._commit(self.clock.position, now)
 
     def clear(self) -> list[Command]:
         """The client wants nothing of what it has sent since the last commit."""
-        self._open = None
+        orders = self._let_go() if self._doubt is not None else []
+        self._doubt = self._open = None
         self.caller = Caller.SILENT
         self._heard_to = self.clock.position
-        live, self._live = self._live, None
-        return [] if live is None else [AbandonSegment(live)]
+        return [*self._abandon(), *orders]
 
     def request_reply(self) -> list[Command]:
         """The client asks for an answer, now or as soon as the finals are in."""
-        self._asked = True
-        if self._waiting:
-            self._waiting[-1].wants_reply = True
-        return self._settle()
+        self._questions.request()
+        return [*self._let_go(), *self._settle()]
+
+    def speak_up(self, say: str) -> list[Command]:
+        """The agent says something by itself: not while anybody speaks or is waited for."""
+        return self._questions.speak_up(say) if self.quiet else []
+
+    @property
+    def quiet(self) -> bool:
+        """Nobody speaks, and no final and no answer is due."""
+        waiting = self.reply_pending or self._questions.waiting or self._reply_is_due
+        return self.caller is Caller.SILENT and not self.replying and not waiting
 
     def withdraw_reply(self) -> list[Command]:
         """The client no longer wants the answer that has not begun."""
-        self._expect_none()
-        withdrawn, self._wanted = self._wanted, None
-        return [] if withdrawn is None else self._leave(withdrawn)
+        return self._questions.withdraw(self.rules)
 
     @property
     def reply_pending(self) -> bool:
-        return self._wanted is not None or any(u.wants_reply for u in self._waiting)
+        return self._questions.pending
+
+    @property
+    def replying(self) -> bool:
+        """An answer is being given: from StartReply until the caller has heard it."""
+        return self._questions.replying
 
     def reply_ended(self) -> None:
         """The caller has heard it, or it was cut. If another is due, so is `tick`."""
-        self.replying = False
+        self._questions.replying = False
+        self.sounding_at = None
+        if self._doubt is not None:
+            self._doubt.answer_ended(self.clock.position)
 
     def new_turn(self) -> int:
         self._turns += 1
@@ -241,18 +216,13 @@ class TurnTaker:
 
     def voided_turn(self) -> int:
         """A turn for an answer that was asked for and will not begin."""
-        self._last_reply = self.new_turn()
-        return self._last_reply
+        self._questions.last_reply = self.new_turn()
+        return self._questions.last_reply
 
     @property
     def open_turn(self) -> int | None:
         """The turn of the utterance that is being spoken."""
-        return self._open.turn if self._open else None
-
-    @property
-    def speech_sample(self) -> int:
-        """Where the open utterance began, by its sound."""
-        return self._open.sample if self._open else self.clock.position
+        return self._open.turn or None if self._open else None
 
     def text_of(self, turn: int) -> str | None:
         """The words of an utterance that is not settled yet."""
@@ -264,11 +234,12 @@ class TurnTaker:
     def turn_of(self, segment: int) -> int | None:
         for utterance in self._unsettled():
             if utterance.owns(segment):
-                return utterance.turn
+                return utterance.turn or None
         return None
 
     def _unsettled(self) -> list[Utterance]:
-        return [*self._waiting, self._open] if self._open else list(self._waiting)
+        waiting = self._questions.waiting
+        return [*waiting, self._open] if self._open else list(waiting)
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -281,12 +252,22 @@ class TurnTaker:
             due = min(due, self._when(self._silence_ends()))
             if self._live is not None:
                 due = min(due, self._when(self._final_wanted_at()))
-        for utterance in self._waiting:
+        if self._doubt is not None:
+            due = min(due, self._doubt_ends(self._doubt))
+        for utterance in self._questions.waiting:
             assert utterance.committed_at is not None
             due = min(due, utterance.committed_at + self.rules.final_limit_s)
         if self._reply_is_due:
             due = min(due, self.clock.arrived_at)
         return None if due == inf else due
+
+    def _doubt_ends(self, doubt: Doubt) -> float:
+        """When time alone changes something about it."""
+        if doubt.holds and not self.replying:
+            return self.clock.arrived_at
+        if doubt.resume_at is not None:
+            return doubt.resume_at
+        return doubt.lets_go_at(self.rules) if doubt.holds else inf
 
     def _when(self, sample: int) -> float:
         at = self.clock.when(sample)
@@ -297,7 +278,8 @@ class TurnTaker:
         orders: list[Command] = []
         if self.rules.automatic:
             orders += self._tick_caller(now)
-        overdue = [u for u in self._waiting if _overdue(u, now, self.rules.final_limit_s)]
+        limit_s = self.rules.final_limit_s
+        overdue = [u for u in self._questions.waiting if _overdue(u, now, limit_s)]
         for utterance in overdue:
             utterance.give_up()
         return orders + self._settle() if overdue or self._reply_is_due else orders
@@ -305,7 +287,9 @@ class TurnTaker:
     def _tick_caller(self, now: float) -> list[Command]:
         if self.caller is Caller.SILENT:
             return []
-        if now >= self.clock.arrived_at + self.rules.stall_s:
+        if self._doubt is not None:
+            return self._tick_doubt(self._doubt, now)
+        if self._stalls(now):
             pausing = self.caller is Caller.PAUSING
             sample = self._paused_at if pausing else self.clock.position
             return self._commit(sample, now, forced=True)
@@ -323,38 +307,75 @@ class TurnTaker:
             orders += self._commit(self._paused_at, now)
         return orders
 
+    def _stalls(self, now: float) -> bool:
+        return now >= self.clock.arrived_at + self.rules.stall_s
+
     def _silence_ends(self) -> int:
-        return self._paused_at + samples(self.rules.silence_ms)
+        delay_ms = self._delay_ms if self.rules.adaptive else self.rules.silence_ms
+        return self._paused_at + samples(delay_ms)
 
     def _final_wanted_at(self) -> int:
-        return self._paused_at + samples(min(self.rules.final_after_ms, self.rules.silence_ms))
+        after_ms = self.rules.final_after_ms
+        return min(self._paused_at + samples(after_ms), self._silence_ends())
+
+    def _weigh_words(self) -> None:
+        """The words so far say how long a silence ends the turn."""
+        if self.rules.adaptive and self._open is not None:
+            text, is_final = self._open.text, self._open.is_final
+            self._delay_ms = self.words.delay_ms(text, is_final=is_final)
 
     # --- transitions -----------------------------------------------------------------------------
 
-    def _speech_started(self, sample: int) -> list[Command]:
+    def _speech_started(self, sample: int, now: float) -> list[Command]:
         start = max(self._heard_to, sample - samples(self.rules.prefix_ms), 0)
         if self.caller is Caller.SILENT:
-            return self._open_utterance(sample, start)
-        self.caller = Caller.SPEAKING
+            if self._is_over_answer(sample):
+                return self._begin_doubt(sample, start, now)
+            too_early = sample - self._committed_at < samples(CUT_SHORT_MS)
+            unheard = self._questions.unheard or (self.replying and self.sounding_at is None)
+            opened = self._open_utterance(sample, start)
+            self._gap_ms = _ms(sample - self._ended_at) if too_early and unheard else None
+            return opened
+        if self._doubt is not None:
+            self._doubt.go_on(sample)
+        else:
+            if self.caller is Caller.PAUSING:
+                self.words.went_on(_ms(sample - self._paused_at))
+            self.caller = Caller.SPEAKING
         return [] if self._live is not None else [self._begin_segment(start)]
 
+    def _open_at(self, sample: int, turn: int) -> Utterance:
+        self._open, self.speech_sample = Utterance(turn, sample), sample
+        return self._open
+
     def _open_utterance(self, sample: int, start: int) -> list[Command]:
-        self._open = Utterance(self.new_turn(), sample)
+        utterance = self._open_at(sample, self.new_turn())
         self.caller = Caller.SPEAKING
-        orders: list[Command] = [OpenUtterance(self._open.turn, start)]
+        orders: list[Command] = [OpenUtterance(utterance.turn, start)]
         if self.rules.interrupt_response:
-            self._expect_none()
-            orders += self._drop_wanted()
+            orders += self._questions.caller_speaks(self.rules)
             if self.replying:
-                self.replying = False
-                orders.append(Interrupt())
+                if self._spoken_at(sample) < (self.sounding_at or inf):
+                    self._questions.cut_unheard(self.rules)
+                orders += self._interrupt()
         return [*orders, self._begin_segment(start)]
 
+    def _interrupt(self) -> list[Command]:
+        self._questions.replying, self.sounding_at = False, None
+        return [Interrupt()]
+
     def _speech_paused(self, sample: int, now: float) -> list[Command]:
+        if self._doubt is not None:
+            if self._doubt.paused:
+                return []
+            self._paused_at = sample
+            self._doubt.pause(now + self.rules.resume_ms / 1000)
+            return self._end_segment() + self._tick_doubt(self._doubt, now)
         if self.caller is not Caller.SPEAKING:
             return []
         self.caller = Caller.PAUSING
         self._paused_at = sample
+        self._weigh_words()
         return self._tick_caller(now)
 
     def _begin_segment(self, start: int) -> Command:
@@ -371,6 +392,10 @@ class TurnTaker:
         self._heard_to = max(self._heard_to, self.clock.judged)
         return [EndSegment(ended)]
 
+    def _abandon(self) -> list[Command]:
+        live, self._live = self._live, None
+        return [] if live is None else [AbandonSegment(live)]
+
     def _roll_over(self, start: int) -> list[Command]:
         """A buffer that the client lets grow is recognised piece by piece, from `start` on."""
         limit = samples(self.rules.max_utterance_s * 1000)
@@ -384,74 +409,125 @@ class TurnTaker:
         orders: list[Command] = [*self._end_segment()]
         orders.append(CommitUtterance(utterance.turn, sample, forced))
         utterance.committed_at = now
-        self.caller = Caller.SILENT
+        if self._gap_ms is not None and utterance.text:
+            self.words.was_cut_short(self._gap_ms)
+        self._gap_ms = None
+        self.caller, self._ended_at, self._committed_at = Caller.SILENT, sample, self.clock.position
         utterance.wants_reply = self.rules.automatic and self.rules.create_response
-        self._waiting.append(utterance)
+        self._questions.waiting.append(utterance)
         return orders + self._settle()
 
-    def _recognised(self, fact: Hypothesis | SttFailure) -> list[Command]:
+    def _recognised(self, fact: Hypothesis | SttFailure, now: float) -> list[Command]:
         for utterance in self._unsettled():
             if utterance.owns(fact.utterance):
+                awaited = utterance.awaits(fact.utterance)
                 if isinstance(fact, Hypothesis):
                     utterance.hear(fact)
                 else:
                     utterance.lose(fact.utterance)
-                return self._settle()
+                if utterance is not self._open:
+                    return self._settle()
+                return self._heard_more(fact, now) if awaited else []
         return []  # late news of an utterance already settled
 
+    def _heard_more(self, fact: Hypothesis | SttFailure, now: float) -> list[Command]:
+        """Of the utterance that is being spoken."""
+        if self._doubt is not None:
+            if isinstance(fact, Hypothesis):
+                self._doubt.hear(self._claims(self._doubt), fact.is_final, self.rules)
+            return self._tick_doubt(self._doubt, now)
+        if self.caller is Caller.PAUSING and self.rules.adaptive:
+            self._weigh_words()
+            return self._tick_caller(now)
+        return []
+
     def _settle(self) -> list[Command]:
-        """Utterances whose finals are in, oldest first, and the answer once none is left."""
-        orders: list[Command] = []
-        while self._waiting and self._waiting[0].is_final:
-            done = self._waiting.pop(0)
-            lost = done.failed and not done.text
-            orders.append(Misheard(done.turn) if lost else Understood(done.turn, done.text))
-            wants = done.wants_reply or (lost and self._asked)
-            if not done.text and (lost or self.rules.automatic) and not (lost and wants):
-                orders.append(SkipReply(done.turn, no_speech=True))
-            elif wants:
-                orders += self._drop_wanted()  # what was said before it is answered with it
-                self._wanted, self._wanted_lost = done.turn, lost
-            else:
-                orders += self._leave(done.turn)
-        if self._asked and self._wanted is None and not self._waiting:
-            self._wanted, self._unanswered = self._unanswered or self.new_turn(), None
-            self._wanted_lost = False
-        return orders + self._start_reply() if self._reply_is_due else orders
+        return self._questions.settle(self.rules, self.caller is not Caller.SILENT)
 
     @property
     def _reply_is_due(self) -> bool:
-        return self._wanted is not None and not self._waiting and not self.replying
+        return self._questions.is_due(self.rules, self.caller is not Caller.SILENT)
 
-    def _start_reply(self) -> list[Command]:
-        assert self._wanted is not None
-        turn, self._wanted, self._asked = self._wanted, None, False
-        orders: list[Command] = []
-        if self._unanswered is not None and self._unanswered < turn:
-            orders.append(SkipReply(self._unanswered, no_speech=False))
-            self._unanswered = None
-        if turn < self._last_reply:  # while this was being said, the client had another answered
-            orders.append(SkipReply(turn, no_speech=False))
-            turn = self.new_turn()
-        self.replying, self._last_reply = True, turn
-        return [*orders, StartReply(turn, lost=self._wanted_lost)]
+    # --- speech over an answer -------------------------------------------------------------------
 
-    def _expect_none(self) -> None:
-        """What is being waited for will not be answered."""
-        self._asked = False
-        for utterance in self._waiting:
-            utterance.wants_reply = False
+    def _spoken_at(self, sample: int) -> float:
+        """Loop time at which the caller's `sample` was spoken, as far as we can know."""
+        return self.clock.arrived_at - (self.clock.position - sample) / LISTEN_RATE_HZ
 
-    def _drop_wanted(self) -> list[Command]:
-        dropped, self._wanted = self._wanted, None
-        return [] if dropped is None else [SkipReply(dropped, no_speech=False)]
+    def _is_over_answer(self, sample: int) -> bool:
+        """Whether it may be no turn: the caller heard something before they spoke."""
+        if not (self.replying and self.rules.interrupt_response and self.rules.confirm_ms):
+            return False
+        return self.sounding_at is not None and self._spoken_at(sample) >= self.sounding_at
 
-    def _leave(self, turn: int) -> list[Command]:
-        """Not answered now; where answers come on request only, the next request may mean it."""
-        if self.rules.automatic and self.rules.create_response:
-            return [SkipReply(turn, no_speech=False)]
-        before, self._unanswered = self._unanswered, turn
-        return [] if before is None else [SkipReply(before, no_speech=False)]
+    def _begin_doubt(self, sample: int, start: int, now: float) -> list[Command]:
+        assert self.sounding_at is not None
+        utterance = self._open_at(sample, 0)
+        protected_s = self.rules.protected_ms / 1000
+        protected = self._spoken_at(sample) < self.sounding_at + protected_s
+        holds = not (protected or self._own_voice.comes_back(self._questions.last_reply))
+        self._doubt = Doubt(utterance, start, now, holds=holds)
+        self.caller = Caller.UNSURE
+        return [*([Duck()] if holds else []), self._begin_segment(start)]
+
+    def _claims(self, doubt: Doubt) -> bool:
+        text = doubt.utterance.text
+        return claims_floor(text, self.spoken, self.words, replying=self.replying)
+
+    def _tick_doubt(self, doubt: Doubt, now: float) -> list[Command]:
+        rules, judged = self.rules, self.clock.judged
+        claims = self._claims(doubt)
+        stalls = self._stalls(now)
+        silent = not doubt.utterance.text
+        if doubt.is_said(rules) or ((claims or silent) and doubt.lasts(judged, rules)):
+            return self._confirm() + self._tick_caller(now)
+        decided = doubt.paused and doubt.utterance.is_final
+        over = doubt.resume_at is not None and now >= doubt.resume_at - 1e-6
+        if stalls or decided or over or doubt.is_endless(judged):
+            # Behind the answer's end nothing is lost by listening, unless a final says it is none.
+            lost = not decided or doubt.utterance.failed
+            if claims or (silent and lost and not self.replying):
+                return self._confirm() + self._tick_caller(now)
+            return self._dismiss(doubt)
+        proves_nothing = not doubt.paused and now >= doubt.lets_go_at(rules) - 1e-6
+        return self._let_go() if proves_nothing or not self.replying else []
+
+    def _confirm(self) -> list[Command]:
+        """It is a turn, and was one from its first sound on."""
+        assert self._doubt is not None and self._open is not None
+        doubt, self._doubt = self._doubt, None
+        self._open.turn = self.new_turn()
+        self.caller = Caller.PAUSING if doubt.paused else Caller.SPEAKING
+        self._weigh_words()
+        orders: list[Command] = [OpenUtterance(self._open.turn, doubt.start)]
+        if self.rules.interrupt_response:
+            orders += self._questions.caller_speaks(self.rules)
+            if self.replying:
+                return orders + self._interrupt()
+        return [*orders, *([Unduck()] if doubt.holds else [])]
+
+    def _dismiss(self, doubt: Doubt) -> list[Command]:
+        """It was nothing: the segment is forgotten, and the answer goes on."""
+        text = doubt.utterance.text
+        echo = bool(text) and self.words.is_echo(text, self.spoken)
+        if echo:
+            self._own_voice.came_back(self._questions.last_reply)
+        orders = [*self._abandon(), Dismiss(text, echo=echo), *self._let_go()]
+        self._heard_to = max(self._heard_to, self.clock.judged)
+        self._doubt = self._open = None
+        self.caller = Caller.SILENT
+        return orders
+
+    def _let_go(self) -> list[Command]:
+        """The answer is held back no more."""
+        if self._doubt is None or not self._doubt.holds:
+            return []
+        self._doubt.holds = False
+        return [Unduck()]
+
+
+def _ms(count: int) -> float:
+    return count * 1000 / LISTEN_RATE_HZ
 
 
 def _overdue(utterance: Utterance, now: float, limit_s: float) -> bool:

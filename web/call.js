@@ -12,6 +12,7 @@ const INCLUDE = [
   "kaiwa.transcript.partial",
   "kaiwa.turn.sources",
   "kaiwa.speech.marks",
+  "kaiwa.speech.ducked",
   "kaiwa.turn.timeline",
 ];
 
@@ -58,6 +59,7 @@ export class Call extends EventTarget {
     this.active = null; // id of the response being made
     this.newestTurn = 0;
     this.silencedTurn = -1;
+    this.speaker?.duck(false); // who held the answer back is gone
   }
 
   get isAnswering() {
@@ -244,6 +246,7 @@ export class Call extends EventTarget {
       if (this.speaker?.isPlaying) this.speaker.clear();
       this.forgetSession();
     }
+    if (reason === "call-ended") this.stop();
     this.tell("connection", { state, reason });
     this.change();
   }
@@ -337,6 +340,10 @@ const reactions = {
       this.speaker?.end(item); // a failed answer ends with what was made of it
     }
     this.change();
+  },
+
+  "kaiwa.speech.ducked"({ ducked }) {
+    this.speaker?.duck(ducked);
   },
 
   "kaiwa.turn.timeline"(event) {

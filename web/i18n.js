@@ -103,6 +103,7 @@ const WORDS = {
     "server-stopping": "The server is being stopped. A new call is opened when it is back.",
     "call-broke":
       "The call broke off: the network stood still, or the server has a fault, which is in its log. A new call is being opened.",
+    "call-ended": "The call is over. Start talking to begin a new one.",
     "call-refused":
       "The server ended the call: it does not understand what this page sends. Reload the page.",
     "frame-too-long": "The server ended the call: this page sent more at once than it takes. Reload the page.",
@@ -210,6 +211,7 @@ const WORDS = {
     "server-stopping": "サーバーが停止しています。復旧しだい再接続します。",
     "call-broke":
       "通話が途切れました。通信が止まったか、サーバー内部の不具合です（原因はサーバーのログにあります）。新しい通話に接続しています。",
+    "call-ended": "通話は終了しました。「話す」で新しい通話を始められます。",
     "call-refused":
       "このページの送信内容をサーバーが理解できず、通話が終了しました。ページを再読み込みしてください。",
     "frame-too-long":

@@ -21,8 +21,8 @@ const CONNECTION_NOTICES = [
   "key-refused",
   "origin-refused",
 ];
-// The next connection follows at once; these are still to be read then.
-const ENDINGS = ["call-refused", "frame-too-long", "call-broke"];
+// The next connection follows at once, or none does; these are still to be read then.
+const ENDINGS = ["call-ended", "call-refused", "frame-too-long", "call-broke"];
 const START_NOTICES = [
   "mic-refused",
   "mic-missing",

@@ -6,12 +6,17 @@
 //     │               └────────────── ran dry ───────────────────┘ │
 //     └──────────────── clear (a short fade is left over) ─────────┘
 //
+// Ducked, it plays low, and running dry is no gap: the server holds the answer back until it is sure
+// that the caller means to speak.
+//
 // Positions are milliseconds into an item's audio, as the server counts them.
 
 const FADE_MS = 8; // Long enough not to click, short enough not to be heard as speech.
 const START_MS = 60;
 const MOST_MS = 300; // The server is never further ahead than this.
 const STEP_MS = 40;
+const DUCKED = 0.15; // Of the volume: low enough to speak over, and still there.
+const DUCK_MS = 25;
 const CALM_MS = 20_000; // Played without a gap, after which the wait shrinks again.
 
 export class Playout {
@@ -23,6 +28,8 @@ export class Playout {
     this.underruns = 0;
     this.calmSamples = 0; // played since the last gap
     this.fadeOut = new Float32Array(0); // what is left of a cleared item's last milliseconds
+    this.isDucked = false;
+    this.gain = 1;
     this.empty();
   }
 
@@ -57,6 +64,12 @@ export class Playout {
     this.ended.add(item);
   }
 
+  /** The caller may be speaking; or no longer. */
+  duck(isDucked) {
+    this.isDucked = isDucked;
+    if (isDucked) this.isDry = false;
+  }
+
   /**
    * Stop at once: what is queued is dropped, but for a fade of a few milliseconds.
    *
@@ -68,7 +81,7 @@ export class Playout {
     if (this.state === "playing") {
       const fade = new Float32Array(this.fadeSamples);
       const count = this.copy(fade, []);
-      for (let i = 0; i < count; i++) fade[i] *= 1 - (i + 1) / count;
+      for (let i = 0; i < count; i++) fade[i] *= this.gain * (1 - (i + 1) / count);
       this.fadeOut = fade.subarray(0, count);
     }
     return [this.stop("cleared")];
@@ -92,6 +105,7 @@ export class Playout {
     if (this.state === "playing") {
       const written = this.copy(output, events);
       this.rampIn(output, written);
+      this.rampVolume(output, written);
       this.relax(written);
       if (this.chunks.length === 0) this.runDry(output, written, events);
     } else if (this.state === "filling" && this.chunks.length === 0 && this.ended.has(this.item)) {
@@ -138,6 +152,16 @@ export class Playout {
     }
   }
 
+  rampVolume(output, written) {
+    const wanted = this.isDucked ? DUCKED : 1;
+    const step = ((1 - DUCKED) * 1000) / (DUCK_MS * this.rateHz);
+    for (let i = 0; i < written; i++) {
+      const missing = wanted - this.gain;
+      this.gain += Math.sign(missing) * Math.min(step, Math.abs(missing));
+      output[i] *= this.gain;
+    }
+  }
+
   runDry(output, written, events) {
     if (this.ended.has(this.item)) {
       events.push(this.stop("finished"));
@@ -148,7 +172,7 @@ export class Playout {
     for (let i = 0; i < ramp; i++) output[written - 1 - i] *= i / ramp;
     this.state = "filling";
     this.fadeIn = this.fadeSamples;
-    this.isDry = true;
+    this.isDry = !this.isDucked;
     events.push(this.event("dry"));
   }
 

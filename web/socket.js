@@ -4,6 +4,8 @@
 //                          ▲   │                        │ lost
 //                          │   └──refused──▶ blocked    ▼
 //                          └──────countdown────────── waiting
+//
+// A call that the server ended because it was over is closed, and not tried again.
 
 const BACKOFF_S = [0.5, 1, 2, 4, 8, 15];
 const HEADER_BYTES = 8;
@@ -18,6 +20,7 @@ const REFUSALS = { 401: "key-needed", 403: "origin-refused", 503: "server-full" 
 
 /** Why it ended a call that was open, by its close code (docs/wire.md). */
 export const CLOSE_CODES = {
+  1000: "call-ended",
   1001: "server-stopping",
   1002: "call-refused",
   1007: "call-refused",
@@ -128,6 +131,7 @@ export class Socket extends EventTarget {
     this.lost = reason;
     if (this.state === "closed") return; // closed by the user meanwhile
     if (reason === "key-needed" || reason === "origin-refused") this.change("blocked", reason);
+    else if (reason === "call-ended") this.change("closed", reason);
     else this.wait(reason);
   }
 

@@ -1,6 +1,6 @@
 // The answer's audio to the sound card: resampled as it comes, so that playing is only copying.
 //
-//   in   {type: "audio", item, startMs, pcm}  {type: "end", item}  {type: "clear"}
+//   in   {type: "audio", item, startMs, pcm}  {type: "end", item}  {type: "duck", isDucked}  {type: "clear"}
 //   out  {type: "started" | "finished" | "cleared" | "dry" | "position", item, playedMs, …}
 import { Resampler, toFloat32 } from "./resample.js";
 import { Playout } from "./playout.js";
@@ -30,6 +30,9 @@ class SpeakerProcessor extends AudioWorkletProcessor {
       case "end":
         this.playout.end(message.item);
         if (message.item === this.item) this.flush();
+        break;
+      case "duck":
+        this.playout.duck(message.isDucked);
         break;
       case "clear":
         this.item = null;

@@ -34,6 +34,11 @@ export class Speaker extends EventTarget {
     this.node.port.postMessage({ type: "end", item });
   }
 
+  /** Low for as long as the caller may be speaking. */
+  duck(isDucked) {
+    this.node.port.postMessage({ type: "duck", isDucked });
+  }
+
   /** Silence now; "cleared" follows with what had been played of the item. */
   clear() {
     this.node.port.postMessage({ type: "clear" });

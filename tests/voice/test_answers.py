@@ -15,12 +15,14 @@ from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
 from providers.base import ToolCall
 from tests.driving import PLAIN, Call, converse, pass_time, spoken
-from voice.config import PlayoutConfig
+from voice.config import BargeInConfig, PlayoutConfig
 
 ANSWER = "We are open from nine until eight. On Sundays we are closed, and on holidays too."
 CREATED = 1.5
 SOUND = 1.65
 """When the first audio of ANSWER leaves."""
+AT_ONCE = msgspec.structs.replace(PLAIN, barge_in=BargeInConfig(confirm_ms=0))
+"""Any speech cuts: what follows a cut is seen best without the doubt before it."""
 HEARD_BY_VAD = 0.04
 """From speech to the frame by which VAD is sure of it."""
 
@@ -34,7 +36,8 @@ def cut_at(at: float, *, answers: tuple[str | Reply, ...] = (ANSWER,), **parts: 
         await call.say(0.6)
         await call.hush(6.0)
 
-    return converse(scenario, llm=EchoLLM([*answers, "Second answer, all right."]), **parts)
+    llm = EchoLLM([*answers, "Second answer, all right."])
+    return converse(scenario, llm=llm, **{"config": AT_ONCE, **parts})
 
 
 MOMENTS = {
@@ -106,7 +109,7 @@ def test_both_streams_are_closed_by_the_cut_not_left_to_run_on() -> None:
         assert call.tts.running == 0
         assert call.tts.aborted == 1
 
-    converse(speaking, llm=EchoLLM([ANSWER]), tts=ToneTTS(rtf=0.9))
+    converse(speaking, llm=EchoLLM([ANSWER]), tts=ToneTTS(rtf=0.9), config=AT_ONCE)
 
 
 def test_a_cut_during_retrieval_leaves_no_search_behind() -> None:
@@ -257,7 +260,7 @@ def test_a_voice_that_stalls_for_room_is_let_go_by_a_cut() -> None:
         assert call.tts.running == 0
         await call.hush(4.0)
 
-    call = converse(scenario, llm=EchoLLM([long]))
+    call = converse(scenario, llm=EchoLLM([long]), config=AT_ONCE)
     assert call.done() == [("cancelled", "turn_detected"), ("completed", "")]
 
 

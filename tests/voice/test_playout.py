@@ -276,3 +276,73 @@ def test_whatever_happens_frames_join_and_heard_sent_and_pushed_keep_their_order
     end = playout.drained_at()
     assert end is not None
     assert playout.is_drained(end)
+
+
+# --- held back -----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(20, 1500), st.integers(20, 2500)), max_size=8))
+def test_whatever_is_held_back_every_sample_leaves_once_and_in_order(
+    spans: list[tuple[int, int]],
+) -> None:
+    playout = Playout(rate_hz=8000, frame_ms=40, lead_ms=300)
+    playout.begin(1)
+    sound = bytes(range(256)) * 200
+    playout.push(sound)
+    playout.finish()
+    frames: list[Frame] = []
+    now = 10.0
+    for plays_ms, held_ms in [*spans, (10_000, 20)]:
+        for _ in range(plays_ms // 10):
+            frames += playout.due(now)
+            assert playout.sent_ms - playout.heard_ms(now) <= 300 + 1e-6
+            now += 0.01
+        playout.hold()
+        before = playout.heard_ms(now)
+        for _ in range(held_ms // 10):
+            assert playout.due(now) == [] and playout.next_due() is None
+            now += 0.01
+        assert before <= playout.heard_ms(now) <= playout.sent_ms
+        playout.release(now)
+    assert b"".join(frame.pcm for frame in frames) == sound
+    assert [frame.at_ms for frame in frames] == [n * 40 for n in range(len(frames))]
+    assert playout.underruns == 0
+    assert playout.is_drained(now)
+
+
+def test_a_held_answer_is_not_over_until_all_of_it_was_sent() -> None:
+    playout = Playout(rate_hz=8000, frame_ms=40, lead_ms=40)
+    playout.begin(1)
+    playout.push(bytes(2 * 8000))
+    playout.finish()
+    playout.due(1.0)
+    playout.hold()
+    assert playout.drained_at() is None and not playout.is_drained(60.0)
+    assert playout.has_frame
+    playout.release(60.0)
+    assert playout.due(60.0)
+
+
+def test_a_hold_behind_the_last_frame_changes_nothing() -> None:
+    playout = Playout(rate_hz=8000, frame_ms=40, lead_ms=300)
+    playout.begin(1)
+    playout.push(bytes(2 * 800))
+    playout.finish()
+    playout.due(1.0)
+    over_at = playout.drained_at()
+    playout.hold()
+    assert playout.drained_at() == over_at
+    playout.release(5.0)
+    assert playout.is_drained(5.0)
+
+
+def test_the_first_frame_tells_since_when_it_sounds() -> None:
+    playout = Playout(rate_hz=8000)
+    playout.begin(1)
+    assert playout.sounding_at is None
+    playout.push(bytes(2 * 800))
+    playout.due(3.0)
+    playout.due(3.1)
+    assert playout.sounding_at == 3.0
+    playout.begin(2)
+    assert playout.sounding_at is None

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -20,6 +21,8 @@ from voice.events import (
     BeginSegment,
     Command,
     CommitUtterance,
+    Dismiss,
+    Duck,
     EndSegment,
     Interrupt,
     Misheard,
@@ -27,9 +30,11 @@ from voice.events import (
     SkipReply,
     StartReply,
     Understood,
+    Unduck,
 )
 from voice.speech import SpeechPaused, SpeechStarted
 from voice.turn import Caller, TurnRules, TurnTaker, join_words
+from voice.words import NoWords
 
 FRAME_S = 0.02
 CHUNK = 512
@@ -205,9 +210,12 @@ def test_an_utterance_over_the_limit_is_committed_and_the_next_begins_at_once() 
     assert samples(60_500) <= committed.sample < samples(60_500) + CHUNK
     assert opened == OpenUtterance(2, committed.sample)
     assert begun == BeginSegment(2, 2, committed.sample)
-    assert call.final(1, "the first minute").take() == [
-        Understood(1, "the first minute"),
+    assert call.final(1, "the first minute").take() == [Understood(1, "the first minute")]
+    call.pauses().hear(300).final(2, "and more").hear(300)
+    assert call.take()[-3:] == [
+        Understood(2, "and more"),
         SkipReply(1, no_speech=False),
+        StartReply(2),
     ]
 
 
@@ -273,6 +281,79 @@ def test_a_short_silence_asks_for_the_final_no_later_than_the_end() -> None:
     ]
 
 
+# --- a silence as long as the words ask for ------------------------------------------------------
+
+ADAPTIVE = TurnRules(adaptive=True, final_after_ms=150)
+
+
+class Waits(NoWords):
+    """300 ms behind a final, 500 behind a partial, 1200 behind "and"."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+        self.cuts: list[float] = []
+
+    def delay_ms(self, text: str, *, is_final: bool) -> int:
+        return 1200 if text.endswith("and") else 300 if is_final else 500
+
+    def went_on(self, pause_ms: float) -> None:
+        self.pauses.append(pause_ms)
+
+    def was_cut_short(self, gap_ms: float) -> None:
+        self.cuts.append(gap_ms)
+
+
+def adaptive(text: str) -> Call:
+    """A second of speech, 0.5 to 1.5 s, of which the partial says `text`."""
+    call = Call(ADAPTIVE)
+    call.taker.words = Waits()
+    call.hear(500).starts().hear(1000).partial(1, text).pauses()
+    call.take()
+    return call
+
+
+def committed_at(call: Call) -> list[float]:
+    return [at for at, command in call.times() if isinstance(command, CommitUtterance)]
+
+
+def test_the_silence_is_as_long_as_the_words_ask_for() -> None:
+    assert committed_at(adaptive("on sunday").hear(1500)) == [2.0]
+    assert committed_at(adaptive("on sunday and").hear(1500)) == [2.7]
+
+
+def test_a_final_in_the_pause_shortens_it() -> None:
+    call = adaptive("on sunday").hear(200).final(1, "on sunday").hear(300)
+    assert committed_at(call) == [1.8]
+
+
+def test_a_final_behind_its_own_end_ends_the_turn_at_once() -> None:
+    call = adaptive("on sunday").hear(400).final(1, "on sunday")
+    assert committed_at(call) == [1.9]
+
+
+def test_a_final_in_the_pause_lengthens_it_too() -> None:
+    call = adaptive("on sunday").hear(200).final(1, "on sunday and").hear(1500)
+    assert committed_at(call) == [2.7]
+
+
+def test_the_callers_own_pauses_and_turns_cut_short_are_told() -> None:
+    call = adaptive("on sunday and").hear(600).starts()
+    words = call.taker.words
+    assert isinstance(words, Waits) and words.pauses == [600.0]
+    call.hear(500).pauses().hear(500).final(2, "monday").hear(100)  # answered at 2.98 or so
+    call.hear(200).starts().hear(300)
+    assert words.cuts == [], "a cough is no word"
+    call.partial(3, "morning").pauses().hear(900)
+    assert words.cuts == [pytest.approx(800, abs=40)]
+
+
+def test_where_the_client_set_the_silence_words_do_not_move_it() -> None:
+    call = Call(TurnRules(silence_ms=700))
+    call.taker.words = Waits()
+    call.hear(500).starts().hear(1000).partial(1, "on sunday and").pauses().hear(1500)
+    assert committed_at(call) == [2.2]
+
+
 # --- finals --------------------------------------------------------------------------------------
 
 
@@ -329,9 +410,52 @@ def test_late_and_double_news_of_the_recogniser_change_nothing() -> None:
 def test_speech_that_begins_while_a_final_is_awaited_takes_the_floor() -> None:
     call = committed().starts()
     assert [type(command) for command in call.take()] == [OpenUtterance, BeginSegment]
-    assert call.final(1, "one").take() == [Understood(1, "one"), SkipReply(1, no_speech=False)]
+    assert call.final(1, "one").take() == [Understood(1, "one")]
     call.hear(500).pauses().hear(300).final(2, "two").hear(300)
-    assert call.take()[-2:] == [Understood(2, "two"), StartReply(2)]
+    assert call.take()[-3:] == [
+        Understood(2, "two"),
+        SkipReply(1, no_speech=False),
+        StartReply(2),
+    ]
+
+
+def test_a_cough_while_a_final_is_awaited_does_not_take_the_answer_away() -> None:
+    """Speech 0.5–1.5 s, committed at 2.0; a cough at 2.04–2.24 while the final is made."""
+    call = committed().starts().hear(200).final(1, "what are your hours").pauses()
+    assert not any(isinstance(command, StartReply) for command in call.take()), "not into the cough"
+    call.hear(300).final(2, "").hear(300)
+    assert call.take()[-3:] == [
+        Understood(2, ""),
+        SkipReply(2, no_speech=True),
+        StartReply(1),
+    ]
+
+
+def test_a_cough_before_the_first_sound_costs_the_answer_only_its_start() -> None:
+    call = answered().says(200)
+    assert [type(command) for command in call.take()] == [OpenUtterance, Interrupt, BeginSegment]
+    call.hear(300).final(2, "").hear(300)
+    assert call.take()[-3:] == [
+        Understood(2, ""),
+        SkipReply(2, no_speech=True),
+        StartReply(3),
+    ]
+
+
+def test_words_before_the_first_sound_are_answered_instead() -> None:
+    call = answered().says(500).hear(300).final(2, "on sunday").hear(300)
+    assert [c for c in call.take() if isinstance(c, StartReply)] == [StartReply(2)]
+    call.taker.reply_ended()
+    assert call.hear(1000).take() == []
+
+
+def test_an_answer_the_client_asked_for_is_cut_by_a_cough_as_it_is_by_words() -> None:
+    """The client is told that its response was cancelled; it may ask again."""
+    call = committed(TurnRules(create_response=False)).final(1, "hello")
+    call.carry(call.taker.request_reply())
+    call.take()
+    call.says(200).hear(300).final(2, "").hear(300)
+    assert not any(isinstance(command, StartReply) for command in call.take())
 
 
 def test_two_utterances_are_understood_in_the_order_they_were_said() -> None:
@@ -340,8 +464,8 @@ def test_two_utterances_are_understood_in_the_order_they_were_said() -> None:
     assert Understood not in kinds
     assert call.final(1, "one").take() == [
         Understood(1, "one"),
-        SkipReply(1, no_speech=False),
         Understood(2, "two"),
+        SkipReply(1, no_speech=False),
         StartReply(2),
     ]
 
@@ -563,9 +687,237 @@ def test_silence_alone_asks_for_nothing() -> None:
     assert call.taker.deadline() is None
 
 
+# --- speech over an answer -----------------------------------------------------------------------
+
+
+class Nods(NoWords):
+    """ "mm" is a backchannel, and "we are open" our own voice."""
+
+    def is_backchannel(self, text: str) -> bool:
+        return all(word.startswith(("m", "h")) for word in text.split())
+
+    def is_echo(self, text: str, spoken: str) -> bool:
+        return text in spoken or all(word.startswith("e") for word in text.split())
+
+
+def sounding(rules: TurnRules | None = None, *, for_s: float = 1.0) -> Call:
+    """A call whose answer has sounded for so long: "we are open from nine"."""
+    call = answered(rules)
+    call.taker.words = Nods()
+    call.taker.sounding_at, call.taker.spoken = call.now, "we are open from nine"
+    call.hear(round(for_s * 1000))
+    assert call.take() == []
+    return call
+
+
+def kinds(call: Call) -> list[type[Command]]:
+    return [type(command) for command in call.take()]
+
+
+def test_speech_over_a_sounding_answer_holds_it_back_and_says_nothing_yet() -> None:
+    call = sounding()
+    start = call.at - samples(300)
+    assert call.starts().take() == [Duck(), BeginSegment(0, 2, start)]
+    assert call.taker.caller is Caller.UNSURE
+    assert call.taker.open_turn is None and call.taker.replying
+
+
+def test_speech_that_began_before_the_first_sound_cuts_at_once() -> None:
+    call = sounding(for_s=0.04)
+    call.carry(call.taker.receive(SpeechStarted(call.at - samples(60)), call.now))
+    assert kinds(call) == [OpenUtterance, Interrupt, BeginSegment]
+
+
+def test_two_partials_with_words_take_the_floor() -> None:
+    call = sounding().starts().hear(200).partial(2, "no")
+    assert kinds(call) == [Duck, BeginSegment], "one may be a guess at a cough"
+    call.partial(2, "no wait")
+    assert call.take() == [
+        OpenUtterance(2, samples(3000)),
+        Interrupt(),
+    ]
+    assert call.taker.caller is Caller.SPEAKING and not call.taker.replying
+    call.hear(300).pauses().hear(300).final(2, "no wait please").hear(300)
+    assert call.take()[-2:] == [Understood(2, "no wait please"), StartReply(2)]
+
+
+def test_one_partial_is_enough_where_the_operator_trusts_the_recogniser() -> None:
+    call = sounding(TurnRules(confirm_hypotheses=1)).starts().hear(200).partial(2, "no")
+    assert kinds(call)[-2:] == [OpenUtterance, Interrupt]
+
+
+def test_speech_that_lasts_takes_the_floor_without_a_word() -> None:
+    call = sounding().starts().hear(560)
+    assert kinds(call) == [Duck, BeginSegment]
+    assert kinds(call.hear(100)) == [OpenUtterance, Interrupt]
+
+
+def test_a_short_word_takes_the_floor_by_its_final_and_ends_as_usual() -> None:
+    call = sounding().says(300)
+    assert call.take()[-1] == EndSegment(2), "asked for at once"
+    paused_at = call.at
+    call.hear(100).final(2, "stop")
+    assert kinds(call) == [OpenUtterance, Interrupt]
+    assert call.taker.caller is Caller.PAUSING
+    call.hear(500)
+    assert call.take() == [
+        CommitUtterance(2, paused_at),
+        Understood(2, "stop"),
+        StartReply(2),
+    ]
+
+
+def test_a_final_behind_the_end_of_the_turn_ends_it_at_once() -> None:
+    call = sounding().says(300).hear(700)
+    call.take()
+    assert kinds(call.final(2, "stop")) == [
+        OpenUtterance, Interrupt, CommitUtterance, Understood, StartReply,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["mm hm", "we are", ""], ids=["backchannel", "echo", "cough"])
+def test_what_is_no_turn_lets_the_answer_go_on_and_leaves_no_trace(text: str) -> None:
+    call = sounding().says(300).hear(60).final(2, text)
+    assert call.take() == [
+        Duck(),
+        BeginSegment(0, 2, samples(3300 - 300)),
+        EndSegment(2),
+        Dismiss(text, echo=text == "we are"),
+        Unduck(),
+    ]
+    assert call.taker.caller is Caller.SILENT and call.taker.replying
+    assert call.hear(2000).take() == []
+
+
+def test_without_a_final_the_answer_goes_on_after_the_limit() -> None:
+    call = sounding().says(300)
+    call.take()
+    assert call.hear(980).take() == []
+    assert call.hear(40).take() == [Dismiss("", echo=False), Unduck()]
+    assert call.final(2, "no wait").take() == [], "too late to be anything"
+
+
+def test_without_a_final_the_last_partial_stands_for_it() -> None:
+    call = sounding().starts().hear(300).partial(2, "stop").pauses().hear(1100)
+    assert kinds(call)[3:5] == [OpenUtterance, Interrupt]
+
+
+def test_a_backchannel_that_goes_on_into_words_takes_the_floor() -> None:
+    call = sounding().starts().hear(300).partial(2, "mm hm").hear(600)
+    assert kinds(call) == [Duck, BeginSegment], "it says itself that it is none"
+    call.partial(2, "mm hm no").partial(2, "mm hm no wait")
+    assert kinds(call) == [OpenUtterance, Interrupt]
+
+
+def test_a_backchannel_and_a_word_after_a_pause_are_one() -> None:
+    call = sounding().says(300).hear(60).starts().hear(200)
+    assert kinds(call) == [Duck, BeginSegment, EndSegment, BeginSegment]
+    call.final(2, "mm hm").hear(60).pauses().final(3, "no")
+    assert kinds(call) == [EndSegment, OpenUtterance, Interrupt]
+    call.hear(600)
+    assert Understood(2, "mm hm no") in call.take()
+
+
+def test_sound_that_proves_nothing_does_not_hold_the_answer_back_for_long() -> None:
+    call = sounding().starts().hear(300).partial(2, "mm").hear(800)
+    assert kinds(call) == [Duck, BeginSegment, Unduck]
+    assert call.taker.caller is Caller.UNSURE, "still listened to"
+    call.partial(2, "mm no").partial(2, "mm no stop")
+    assert kinds(call) == [OpenUtterance, Interrupt]
+
+
+def test_a_recogniser_that_fails_leaves_it_to_the_length() -> None:
+    call = sounding().starts().hear(300).fails(2).hear(200)
+    assert kinds(call) == [Duck, BeginSegment]
+    assert kinds(call.hear(200)) == [OpenUtterance, Interrupt]
+    short = sounding().starts().hear(300).fails(2).pauses()
+    assert kinds(short) == [Duck, BeginSegment, EndSegment, Dismiss, Unduck]
+
+
+def test_in_the_protected_seconds_length_cuts_nothing_and_words_do() -> None:
+    rules = TurnRules(protected_ms=2000)
+    call = sounding(rules).starts().hear(900)
+    assert kinds(call) == [BeginSegment], "the answer sounds on"
+    call.partial(2, "stop").partial(2, "stop it")
+    assert kinds(call) == [OpenUtterance, Interrupt]
+    later = sounding(rules, for_s=2.1).starts().hear(700)
+    assert kinds(later) == [Duck, BeginSegment, OpenUtterance, Interrupt]
+    deaf = sounding(rules).starts().hear(300).fails(2).hear(400)
+    assert kinds(deaf) == [BeginSegment, OpenUtterance, Interrupt], "there will be no words"
+
+
+def test_our_own_voice_that_came_back_once_does_not_make_the_answer_stutter() -> None:
+    call = sounding().says(300).final(2, "we are").hear(100)
+    assert Unduck() in call.take()
+    call.says(900).final(3, "open from")
+    assert kinds(call) == [BeginSegment, EndSegment, Dismiss]
+    call.hear(200).starts().hear(500).partial(4, "nine please").partial(4, "nine please stop")
+    assert kinds(call) == [BeginSegment, OpenUtterance, Interrupt]
+
+
+def test_a_yes_over_the_last_word_is_a_turn_once_the_answer_has_ended() -> None:
+    call = sounding().starts().hear(100)
+    call.taker.reply_ended()
+    call.hear(100).pauses()
+    assert kinds(call) == [Duck, BeginSegment, Unduck, EndSegment]
+    call.final(2, "mm").hear(600)
+    assert call.take() == [
+        OpenUtterance(2, samples(3000)),
+        CommitUtterance(2, samples(3500)),
+        Understood(2, "mm"),
+        StartReply(2),
+    ]
+
+
+def test_our_own_last_word_is_no_turn() -> None:
+    call = sounding().starts().hear(100)
+    call.taker.reply_ended()
+    call.pauses().final(2, "from nine").hear(600)
+    assert kinds(call) == [Duck, BeginSegment, EndSegment, Unduck, Dismiss]
+
+
+def test_who_speaks_on_behind_the_end_of_the_answer_is_listened_to() -> None:
+    call = sounding().starts().hear(300)
+    call.taker.reply_ended()
+    assert kinds(call.hear(400)) == [Duck, BeginSegment, Unduck, OpenUtterance]
+
+
+def test_a_stall_in_a_doubt_ends_it() -> None:
+    call = sounding().starts().hear(100).wait(1.6)
+    assert kinds(call) == [Duck, BeginSegment, Unduck, AbandonSegment, Dismiss]
+    said = sounding().starts().hear(100).partial(2, "stop").wait(1.6)
+    assert kinds(said)[-4:] == [OpenUtterance, Interrupt, EndSegment, CommitUtterance]
+
+
+def test_a_client_that_commits_has_decided() -> None:
+    call = sounding().starts().hear(200)
+    call.take()
+    call.carry(call.taker.commit(call.now))
+    assert kinds(call) == [OpenUtterance, Interrupt, EndSegment, CommitUtterance]
+
+
+def test_a_client_that_clears_takes_it_back() -> None:
+    call = sounding().starts().hear(200)
+    call.take()
+    call.carry(call.taker.clear())
+    assert kinds(call) == [AbandonSegment, Unduck]
+    assert call.taker.replying and call.taker.caller is Caller.SILENT
+
+
+def test_with_no_doubt_any_speech_cuts_at_once() -> None:
+    call = sounding(TurnRules(confirm_ms=0)).starts()
+    assert kinds(call) == [OpenUtterance, Interrupt, BeginSegment]
+
+
+def test_who_may_not_interrupt_holds_nothing_back() -> None:
+    call = sounding(TurnRules(interrupt_response=False)).starts().hear(2000)
+    assert kinds(call) == [OpenUtterance, BeginSegment]
+
+
 # --- everything at random ------------------------------------------------------------------------
 
-TEXTS = st.sampled_from(["", "w"])
+TEXTS = st.sampled_from(["", "w", "w", "m", "e"])
+"""Nothing, a word, a backchannel, our own voice; see Nods."""
 
 
 class Line(RuleBasedStateMachine):
@@ -587,7 +939,7 @@ class Line(RuleBasedStateMachine):
         self.unsettled: dict[int, float] = {}
         self.understood: set[int] = set()
         self.closed: set[int] = set()
-        self.replying = False
+        self.replying = self.ducked = False
         self.last_turn = 0
         self.last_reply = 0
         self.word = 0
@@ -603,14 +955,29 @@ class Line(RuleBasedStateMachine):
             case OpenUtterance(turn=turn):
                 assert turn > self.last_turn
                 self.last_turn = turn
+                for segment, owner in self.segments.items():
+                    if owner == 0:  # it was one all along
+                        self.segments[segment] = turn
             case Interrupt():
                 assert self.replying
-                self.replying = False
+                self.replying = self.ducked = False
+            case Duck():
+                assert self.replying and not self.ducked
+                self.ducked = True
+            case Unduck():
+                assert self.ducked, "either cut or let go on, and only once"
+                self.ducked = False
+            case Dismiss(text=text, echo=echo):
+                own = [segment for segment, owner in self.segments.items() if owner == 0]
+                assert text == join_words([self.words[segment] for segment in own])
+                assert "w" not in text, "words are never thrown away"
+                assert echo == bool(text and Nods().is_echo(text, ""))
+                self.forget(own)
             case BeginSegment(turn=turn, segment=segment, sample=sample):
                 assert self.live is None
                 assert self.fed_to <= sample <= self.taker.clock.position
                 assert segment not in self.segments
-                assert turn == self.taker.open_turn
+                assert (turn or None) == self.taker.open_turn
                 assert turn not in self.unsettled and turn not in self.understood
                 self.last_turn = max(self.last_turn, turn)
                 self.segments[segment], self.words[segment] = turn, ""
@@ -653,6 +1020,14 @@ class Line(RuleBasedStateMachine):
         self.settled_segments.update(own)
         return [self.words[segment] for segment in own]
 
+    def forget(self, segments: list[int]) -> None:
+        """No later word of theirs may turn up anywhere."""
+        for segment in segments:
+            self.segments[segment] = -1
+            self.settled_segments.add(segment)
+        if self.speaking and self.taker.caller is Caller.SILENT:
+            self.reset()
+
     def reset(self) -> None:
         """As the session does: the detector forgets that somebody spoke."""
         self.speaking = False
@@ -675,7 +1050,9 @@ class Line(RuleBasedStateMachine):
     def the_state_is_told_as_it_is(self) -> None:
         assert self.taker.replying == self.replying
         if self.taker.rules.automatic:
-            assert (self.taker.open_turn is None) == (self.taker.caller is Caller.SILENT)
+            silent = self.taker.caller in (Caller.SILENT, Caller.UNSURE)
+            assert (self.taker.open_turn is None) == silent
+        assert not self.ducked or self.taker.caller is Caller.UNSURE
 
     # --- what can happen ---
 
@@ -685,9 +1062,18 @@ class Line(RuleBasedStateMachine):
         interrupt=st.booleans(),
         silence_ms=st.sampled_from([50, 300, 500]),
         limit_s=st.sampled_from([1.0, 60.0]),
+        confirm_ms=st.sampled_from([0, 600]),
+        protected_ms=st.sampled_from([0, 0, 1000]),
     )
     def begin(
-        self, automatic: bool, create: bool, interrupt: bool, silence_ms: int, limit_s: float
+        self,
+        automatic: bool,
+        create: bool,
+        interrupt: bool,
+        silence_ms: int,
+        limit_s: float,
+        confirm_ms: int,
+        protected_ms: int,
     ) -> None:
         self.taker = TurnTaker(
             TurnRules(
@@ -696,7 +1082,10 @@ class Line(RuleBasedStateMachine):
                 interrupt_response=interrupt,
                 silence_ms=silence_ms,
                 max_utterance_s=limit_s,
-            )
+                confirm_ms=confirm_ms,
+                protected_ms=protected_ms,
+            ),
+            Nods(),
         )
 
     @rule(frames=st.lists(st.sampled_from([160, 320, 1600, 3200]), min_size=1, max_size=8))
@@ -779,6 +1168,7 @@ class Line(RuleBasedStateMachine):
     def client_clears(self) -> None:
         self.due()
         self.carry(self.taker.clear())
+        self.forget([segment for segment, owner in self.segments.items() if owner == 0])
         assert self.live is None and self.taker.open_turn is None
         self.fed_to = self.taker.clock.position
 
@@ -794,6 +1184,12 @@ class Line(RuleBasedStateMachine):
         self.due()
         self.carry(self.taker.withdraw_reply())
         assert not self.taker.reply_pending
+
+    @rule()
+    def answer_sounds(self) -> None:
+        """Its first frame leaves."""
+        if self.replying and self.taker.sounding_at is None:
+            self.taker.sounding_at = self.now
 
     @rule()
     def reply_ends(self) -> None:
@@ -816,12 +1212,11 @@ class Line(RuleBasedStateMachine):
         if automatic != before.automatic:
             self.client_clears()
             self.reset()
-        self.taker.rules = TurnRules(
+        self.taker.rules = msgspec.structs.replace(
+            before,
             automatic=automatic,
             create_response=create,
             interrupt_response=interrupt,
-            silence_ms=before.silence_ms,
-            max_utterance_s=before.max_utterance_s,
         )
 
     def teardown(self) -> None:
@@ -836,6 +1231,7 @@ class Line(RuleBasedStateMachine):
         assert self.taker.deadline() is None
         assert not self.unsettled
         assert not self.taker.reply_pending
+        assert not self.ducked
         if self.taker.rules.automatic:
             assert self.taker.caller is Caller.SILENT and self.live is None
         assert len(self.understood - self.closed) <= 1, "only the last may be asked for later"

@@ -239,6 +239,8 @@ def example(kind: Any) -> Any:
     match kind:
         case msgspec.inspect.StrType():
             return "text"
+        case msgspec.inspect.BoolType():
+            return True
         case msgspec.inspect.IntType():
             return 7
         case msgspec.inspect.FloatType():

@@ -27,6 +27,10 @@ class RecordingSpeaker extends EventTarget {
     this.asked.push(["clear"]);
   }
 
+  duck(isDucked) {
+    this.isDucked = isDucked;
+  }
+
   tell(type, detail) {
     if (type === "cleared" || type === "finished") this.item = null;
     this.dispatchEvent(new CustomEvent(type, { detail }));
@@ -78,7 +82,7 @@ test("the session asks for everything the page shows, in the page's language", (
   call.setLanguage("ja");
   call.receive({ type: "session.created", session: { id: "s" } });
   const [{ session }] = sent;
-  assert.equal(session.include.length, 4);
+  assert.equal(session.include.length, 5);
   assert.deepEqual(session.audio.input.transcription, { language: "ja" });
 });
 
@@ -113,6 +117,38 @@ test("cutting in silences at once, drops the rest and tells what was heard", () 
   answer(call, 2);
   frame(call, 2);
   assert.deepEqual(speaker.asked.at(-1), ["play", "a2", 0, 3]);
+});
+
+test("an answer that is held back is low, and as loud as before when it goes on", () => {
+  const { call, speaker } = openCall();
+  answer(call, 1);
+  frame(call, 1);
+  call.receive({ type: "kaiwa.speech.ducked", ducked: true });
+  assert.equal(speaker.isDucked, true);
+  assert.equal(speaker.isPlaying, true, "nothing is dropped");
+  call.receive({ type: "kaiwa.speech.ducked", ducked: false });
+  assert.equal(speaker.isDucked, false);
+  frame(call, 1, 40);
+  assert.deepEqual(speaker.asked.map(([what]) => what), ["play", "play"]);
+});
+
+test("a connection that breaks while the answer is low does not leave the next one low", () => {
+  const { call, speaker } = openCall();
+  answer(call, 1);
+  frame(call, 1);
+  call.receive({ type: "kaiwa.speech.ducked", ducked: true });
+  call.follow({ state: "waiting" });
+  assert.equal(speaker.isDucked, false);
+});
+
+test("a call that the server ends is over for the microphone too", () => {
+  const { call } = openCall({ hasSpeaker: false });
+  let isOpen = true;
+  call.microphone = { close: () => (isOpen = false) };
+  call.phase = "live";
+  call.follow({ state: "closed", reason: "call-ended" });
+  assert.equal(isOpen, false);
+  assert.equal(call.phase, "idle");
 });
 
 test("speech does not silence a session that must not be interrupted", () => {

@@ -23,6 +23,7 @@ function take(playout, ms) {
 }
 
 const types = (events) => events.map(({ type }) => type);
+const jumps = (sound) => sound.slice(1).map((sample, n) => Math.abs(sample - sound[n]));
 const played = (sound) => sound.filter((sample) => sample !== 0).length;
 
 test("nothing plays before the jitter buffer is filled", () => {
@@ -50,6 +51,43 @@ test("the position is that of the server's audio, not of the wall", () => {
   playout.add("a", 1000, level(100));
   take(playout, 48);
   assert.equal(playout.playedMs, 1048);
+});
+
+test("ducked, it plays low without a click, and as loud as before afterwards", () => {
+  const playout = new Playout(RATE_HZ);
+  playout.add("a", 0, level(300));
+  assert.ok(take(playout, 50).sound.at(-1) === 0.5);
+  playout.duck(true);
+  const low = take(playout, 50).sound;
+  assert.ok(low.at(-1) > 0 && low.at(-1) < 0.15);
+  assert.ok(Math.max(...jumps([0.5, ...low])) < 0.001);
+  playout.duck(false);
+  const loud = take(playout, 50).sound;
+  assert.equal(loud.at(-1), 0.5);
+  assert.ok(Math.max(...jumps([low.at(-1), ...loud])) < 0.001);
+});
+
+test("what is cut while it is low does not grow loud in its fade", () => {
+  const playout = new Playout(RATE_HZ);
+  playout.add("a", 0, level(200));
+  playout.duck(true);
+  take(playout, 60);
+  playout.clear();
+  assert.ok(Math.max(...take(playout, 20).sound) < 0.15);
+});
+
+test("an answer that is held back runs dry without a gap being counted", () => {
+  const playout = new Playout(RATE_HZ);
+  playout.add("a", 0, level(80));
+  take(playout, 20);
+  playout.duck(true);
+  take(playout, 120);
+  playout.duck(false);
+  playout.add("a", 80, level(80));
+  assert.equal(playout.underruns, 0);
+  assert.equal(playout.targetMs, 60);
+  const { sound } = take(playout, 40);
+  assert.equal(sound.at(-1), 0.5, "and goes on where it stopped, as loud as before");
 });
 
 test("a late end is no underrun", () => {

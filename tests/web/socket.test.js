@@ -18,7 +18,18 @@ test("every reason that a server can give is said in words", () => {
   }
 });
 
-for (const [code, reason] of [...Object.entries(CLOSE_CODES), [1006, "server-gone"]]) {
+const BROKEN = Object.entries(CLOSE_CODES).filter(([code]) => code !== "1000");
+
+test("a call that is over is not tried again", async () => {
+  const socket = new Socket();
+  socket.state = "open";
+  const said = [];
+  socket.addEventListener("state", ({ detail }) => said.push([detail.state, detail.reason]));
+  await socket.lose(1000);
+  assert.deepEqual(said, [["closed", "call-ended"]]);
+});
+
+for (const [code, reason] of [...BROKEN, [1006, "server-gone"]]) {
   test(`a call that ends with ${code} says ${reason} and is tried again`, async (context) => {
     context.mock.timers.enable({ apis: ["setInterval"] });
     const socket = new Socket();

@@ -1,0 +1,37 @@
+"""What words mean for one session's turns: in its language, as its caller pauses."""
+
+from collections.abc import Callable
+
+from voice.completeness import is_backchannel, is_echo
+from voice.endpointing import Delays, Endpointing
+
+
+class SpokenWords:
+    """The turn-taker's `Words`.
+
+    Args:
+        language: BCP 47 tag of what the caller speaks, as it is now.
+    """
+
+    def __init__(self, language: Callable[[], str], delays: Delays) -> None:
+        self._language = language
+        self._endpointing = Endpointing(delays)
+
+    def set_delays(self, delays: Delays) -> None:
+        """What was learnt of the caller is kept."""
+        self._endpointing.delays = delays
+
+    def delay_ms(self, text: str, *, is_final: bool) -> int:
+        return self._endpointing.delay_ms(text, self._language(), is_final=is_final)
+
+    def is_backchannel(self, text: str) -> bool:
+        return is_backchannel(text, self._language())
+
+    def is_echo(self, text: str, spoken: str) -> bool:
+        return is_echo(text, spoken)
+
+    def went_on(self, pause_ms: float) -> None:
+        self._endpointing.paused(pause_ms)
+
+    def was_cut_short(self, gap_ms: float) -> None:
+        self._endpointing.cut_off(gap_ms)

@@ -1,0 +1,27 @@
+"""What a session's settings ask of the turn-taker."""
+
+from msgspec import Struct
+
+
+class TurnRules(Struct, frozen=True, kw_only=True):
+    automatic: bool = True
+    silence_ms: int = 500
+    """Ends a turn; exact, unless `adaptive`."""
+    adaptive: bool = False
+    """The words so far say how long the silence is."""
+    prefix_ms: int = 300
+    create_response: bool = True
+    interrupt_response: bool = True
+    final_after_ms: int = 200
+    """Silence after which the recogniser is asked for its final, so that it is there in time."""
+    final_limit_s: float = 2.0
+    max_utterance_s: float = 60.0
+    stall_s: float = 1.5
+    confirm_ms: int = 600
+    """Speech over an answer that is so long cuts it, without a word; 0: any does, at once."""
+    confirm_hypotheses: int = 2
+    """So many in a row with words that take the floor cut it sooner. A final needs no second."""
+    resume_ms: int = 1000
+    """So long after a pause the answer goes on, where no word came by then."""
+    protected_ms: int = 0
+    """From an answer's first sound: speech in there needs words to cut it."""

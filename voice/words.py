@@ -1,0 +1,44 @@
+"""What a session's turn-taker asks about words; it knows no language itself."""
+
+from typing import Protocol
+
+
+class Words(Protocol):
+    """The words' rules, for one session: they know its language, and learn how it speaks."""
+
+    def delay_ms(self, text: str, *, is_final: bool) -> int:
+        """The silence that ends a turn which says `text` so far."""
+
+    def is_backchannel(self, text: str) -> bool:
+        """Whether the caller only says that they listen."""
+
+    def is_echo(self, text: str, spoken: str) -> bool:
+        """Whether `text` is our own voice, which says `spoken` about now."""
+
+    def went_on(self, pause_ms: float) -> None:
+        """The caller paused inside a turn, and it was not ended."""
+
+    def was_cut_short(self, gap_ms: float) -> None:
+        """A turn was ended, and the caller went on before an answer sounded."""
+
+
+class NoWords:
+    """Any word is a turn's, and every silence is as long as the next."""
+
+    def __init__(self, silence_ms: int = 500) -> None:
+        self._silence_ms = silence_ms
+
+    def delay_ms(self, text: str, *, is_final: bool) -> int:
+        return self._silence_ms
+
+    def is_backchannel(self, text: str) -> bool:
+        return False
+
+    def is_echo(self, text: str, spoken: str) -> bool:
+        return False
+
+    def went_on(self, pause_ms: float) -> None:
+        pass
+
+    def was_cut_short(self, gap_ms: float) -> None:
+        pass
