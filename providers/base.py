@@ -102,6 +102,8 @@ class Provider(Protocol):
         Made now and then, see `voice.health`. A provider may have two attributes besides:
         `ping`, an `async def ping(self) -> None` that raises ProviderError where the server is dead
         and costs it nothing, asked once a second; and `check_every_s`, where a check costs money.
+        Of a model and a voice `is_paid` and `waiting`, the number of requests that wait for a place
+        there, say whether an answer may be begun before it is asked for.
         """
 
     async def aclose(self) -> None:

@@ -24,7 +24,7 @@ from mocks.tts import ToneTTS
 from mocks.vad import LoudnessVAD
 from providers.base import ProviderError, SpeechAudio
 from voice import metrics, wire
-from voice.config import Config, TtsConfig
+from voice.config import Config, SpeculationConfig, TtsConfig
 from voice.playout import Frame
 from voice.providers import Providers, Recited
 from voice.session import Session, Tape
@@ -90,8 +90,12 @@ class Client:
         self.ended.append((now(), code, reason))
 
 
-PLAIN = Config(tts=TtsConfig(sentence_gap_ms=0, clause_gap_ms=0))
-"""Without silence between clauses, so that what is sounded is what the voice gave."""
+PLAIN = Config(
+    tts=TtsConfig(sentence_gap_ms=0, clause_gap_ms=0),
+    speculation=SpeculationConfig(enabled=False),
+)
+"""Without silence between clauses, so that what is sounded is what the voice gave; and every stage
+begins where the last one ended."""
 
 
 class Call:

@@ -8,17 +8,21 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM, Reply
 from mocks.retriever import ScriptedRetriever
 from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
 from providers.base import Passage, ToolCall
-from tests.driving import Call, converse
+from tests.driving import PLAIN, Call, converse
+from voice.config import SpeculationConfig
 from voice.errors import ClientError
 from voice.recording import Recording, parsed
 from voice.tape import Tape
 
+LONG = "We are open from nine until eight. On Sundays we are closed, and on holidays too."
 FOLDER = Path(__file__).parent / "recordings"
 BEGUN = "2026-11-21T10:00:00+00:00"
 
@@ -80,6 +84,15 @@ async def asks_twice(call: Call) -> None:
     await call.hush(3.0)
 
 
+async def nods_and_cuts_in(call: Call) -> None:
+    await call.say(1.0)
+    await call.hush(2.0)
+    await call.say(0.3)
+    await call.hush(1.2)
+    await call.say(0.8)
+    await call.hush(4.0)
+
+
 CALLS: dict[str, Callable[[], Reel]] = {
     "barge_in": lambda: recorded(cuts_in)[1],
     "text_and_a_function_call": lambda: recorded(
@@ -92,6 +105,12 @@ CALLS: dict[str, Callable[[], Reel]] = {
             ]
         ),
         retriever=ScriptedRetriever([Passage(text="Nine to eight.", source="hours.md")]),
+    )[1],
+    "begun_early_and_held_back": lambda: recorded(
+        nods_and_cuts_in,
+        config=msgspec.structs.replace(PLAIN, speculation=SpeculationConfig()),
+        stt=EchoSTT(["what are your opening hours", "mm-hm", "no on sunday"]),
+        llm=EchoLLM([LONG, "On Sundays we are closed."]),
     )[1],
     "failing_providers": lambda: recorded(
         asks_twice,

@@ -11,7 +11,7 @@ from providers.base import ProviderError, Slot, ToolCallDelta
 from voice import wire
 from voice.conversation import CUT_MARK, Conversation
 from voice.playout import Frame, Playout
-from voice.reply import (
+from voice.reply_facts import (
     Called,
     Ended,
     Fact,

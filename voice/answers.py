@@ -1,6 +1,7 @@
 """The agent's side: at most one answer at a time, begun, sounded, cut or ended.
 
 begin ──▶ reply task ──facts──▶ Answer ──frames when due──▶ Outbox
+  or adopt: the task runs already, and its facts so far were held back (voice/foresight.py)
   cut: cancel the task, drop the sound, say so, keep in the history what was heard
 """
 
@@ -8,23 +9,21 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-import structlog
-
-from providers.base import LLMRequest, Slot, Tool
-from voice import metrics, reply, settings, wire
+from voice import metrics, settings, wire
 from voice.answer import Answer
-from voice.chain import CALL
 from voice.config import Config
 from voice.conversation import Conversation
+from voice.foresight import Foresight
 from voice.ids import Ids
 from voice.load import frame_ms
-from voice.patience import Patience
 from voice.playout import Frame
 from voice.providers import Providers
 from voice.record import Record
+from voice.replies import Replies
+from voice.reply_facts import Broke, Fact, Foreseen
 from voice.requests import ReplyOptions
 from voice.response import Ending, Response
-from voice.timeline import Outcome
+from voice.timeline import Outcome, Timeline
 from voice.timeline import Stage as Stamp
 
 STORE_MS = 10_000
@@ -72,13 +71,22 @@ class Answers:
         self._conversation, self._record = conversation, record
         self._outbox, self._send, self._post = outbox, send, post
         self._on_ended = ended
-        self._name = session_id
-        self._log = structlog.get_logger().bind(session=session_id)
         self.current: Answer | None = None
         self._recent: dict[str, Answer] = {}
         self._task: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._room: asyncio.Future[None] | None = None
+        self._replies = Replies(
+            session_id, config=config, providers=providers, conversation=conversation
+        )
+        self.foresight = Foresight(
+            config.speculation,
+            providers=providers,
+            replies=self._replies,
+            hits=record.figures.speculation,
+            retrieval_limit_s=config.rag.limit_ms / 1000,
+            post=post,
+            room=self._wait_for_room,
+        )
 
     @property
     def active(self) -> Answer | None:
@@ -104,7 +112,7 @@ class Answers:
         item_id: The utterance that is answered; None: the last thing the user wrote.
         say: What is said instead of an answer, since the utterance was lost.
         """
-        question_id, question = self._conversation.question()
+        question_id, _ = self._conversation.question()
         response = self._response(turn, options)
         timeline = self._record.timeline(turn)
         timeline.stamp(Stamp.REQUEST, at)
@@ -120,79 +128,35 @@ class Answers:
         if say:
             self.current.outcome = Outcome.FAILED
         self._send_all(response.begin())
-        work = reply.Reply(
-            self._work(turn, options, question, language, say, timeline.origin(at)),
-            llm=self._providers.llm,
-            tts=self._providers.tts,
-            retriever=self._providers.retriever,
-            post=self._post,
-            room=self._wait_for_room,
-            recitals=self._providers.recitals,
-        )
-        self._task = asyncio.create_task(self._run(work, turn), name=f"{self._name}-reply-{turn}")
-        self._tasks.add(self._task)
-        self._task.add_done_callback(self._tasks.discard)
+        self._work(turn, options, language, say, timeline, at)
 
     def _work(
         self,
         turn: int,
         options: ReplyOptions,
-        question: str,
         language: str,
         say: str,
-        quiet_since: float,
-    ) -> reply.Task:
-        config, chosen = self._config, options.settings
-        tuned = self._providers.tuned() if self._providers.tuned else config.llm
-        history = options.messages
-        if history is None:
-            history = tuple(self._conversation.messages())
-        limit = chosen.max_output_tokens
-        request = LLMRequest(
-            messages=history,
-            question=options.question or question,
-            tools=tuple(
-                Tool(name=tool.name, description=tool.description, parameters=tool.parameters)
-                for tool in chosen.tools
-                if tool.type == "function"
-            ),
-            tool_choice=chosen.tool_choice,
-            max_tokens=tuned.max_tokens if limit == "inf" else int(limit),
-            temperature=tuned.temperature,
-            session=self._name,
-            turn=turn,
+        timeline: Timeline,
+        at: float,
+    ) -> None:
+        """Adopts what has been begun already, if it is what is asked for; else begins."""
+        quiet_since = timeline.origin(at)
+        task = self._replies.compose(
+            turn, options, language=language, say=say, quiet_since=quiet_since
         )
-        is_question = not history or history[-1].role == "user"
-        return reply.Task(
-            turn=turn,
-            request=request,
-            instructions=chosen.instructions,
-            settings=chosen,
-            language=language,
-            retrieve=config.rag.enabled and is_question,
-            context_tokens=tuned.context_tokens,
-            retrieval_limit_s=config.rag.limit_ms / 1000,
-            tokens=Patience(
-                Slot.LLM, "token", config.llm.first_token_limit_s, config.llm.token_limit_s
-            ),
-            audio=Patience(
-                Slot.TTS, "audio", config.tts.first_audio_limit_s, config.tts.audio_limit_s
-            ),
-            max_speech_s=config.agent.max_reply_s,
-            quiet_since=quiet_since,
-            hold_after_s=config.agent.hold_after_ms / 1000,
-            say=say,
-            sentence_gap_ms=config.tts.sentence_gap_ms,
-            clause_gap_ms=config.tts.clause_gap_ms,
-        )
-
-    async def _run(self, work: reply.Reply, turn: int) -> None:
-        CALL.set({"session": self._name, "turn": turn})  # in this task's own context
-        try:
-            await work.run()
-        except Exception as error:  # our bug: it ends this answer, not the call
-            self._log.exception("reply_broke", turn=turn)
-            self._post(reply.Broke(turn, type(error).__name__))
+        foresight = self.foresight
+        timeline.attempts = foresight.attempts_for(turn)
+        attempt = foresight.take(task, at)
+        if attempt is None or attempt.working is None:
+            retriever, room = foresight.retriever, self._wait_for_room
+            self._task = self._replies.start(
+                task, retriever=retriever, post=self._post, room=room
+            ).task
+            return
+        timeline.lead_ms = attempt.lead_ms(at)
+        self._task = attempt.working.task
+        for told_at, fact in attempt.adopt(quiet_since):
+            self.receive(fact, told_at)
 
     def void(self, turn: int, options: ReplyOptions, reason: str) -> None:
         """A response that was asked for and never began: created, and cancelled at once."""
@@ -212,11 +176,14 @@ class Answers:
 
     # --- the reply's facts ------------------------------------------------------------------------
 
-    def receive(self, fact: reply.Fact, at: float) -> None:
+    def receive(self, fact: Fact | Foreseen, at: float) -> None:
+        if isinstance(fact, Foreseen):
+            self.foresight.receive(fact, at)
+            return
         answer = self.current
         if answer is None or fact.turn != answer.turn:
             return  # late news of an answer that was cut
-        if isinstance(fact, reply.Broke):
+        if isinstance(fact, Broke):
             detail = wire.StatusError("server_error", "internal_error", fact.what)
             self.cut(Ending(status="failed", error=detail), Outcome.FAILED, at)
             return
@@ -229,12 +196,13 @@ class Answers:
     # --- sound ------------------------------------------------------------------------------------
 
     def next_due(self) -> float | None:
-        return None if self.current is None else self.current.next_due()
+        return self.foresight.next_due() if self.current is None else self.current.next_due()
 
     def sound(self, now: float) -> None:
         """Sends what is due; ends the response behind its last frame, the turn behind its sound."""
         answer = self.current
         if answer is None:
+            self.foresight.tick(now)
             return
         for frame in answer.frames(now):
             for event in answer.response.sound():
@@ -276,7 +244,7 @@ class Answers:
         answer, self.current = self.current, None
         if self._task is not None:
             # Not awaited: no fact is dealt with in between, and what the task still posts bears an
-            # old turn. `_tasks` keeps it until its streams are closed.
+            # old turn. `Replies` keeps it until its streams are closed.
             self._task.cancel()
             self._task = None
         self._give_room()
@@ -290,10 +258,8 @@ class Answers:
             if self.current.active:
                 self.current.outcome = Outcome.CANCELLED
             self.end(at)
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2.0)
+        self.foresight.close()
+        await self._replies.aclose()
 
     def _send_all(self, events: list[wire.ServerEvent]) -> None:
         for event in events:

@@ -35,6 +35,7 @@ from voice.config_sections import (
     RecordConfig,
     RerankerConfig,
     ServerConfig,
+    SpeculationConfig,
     SttConfig,
     TtsConfig,
     TurnConfig,
@@ -63,6 +64,7 @@ __all__ = [
     "RecordConfig",
     "RerankerConfig",
     "ServerConfig",
+    "SpeculationConfig",
     "SttConfig",
     "TtsConfig",
     "TurnConfig",
@@ -116,6 +118,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "RERANKER_LIMIT_S": ("reranker", "limit_s"),
     "RAG_INDEX_PATH": ("rag", "index"),
     "AGENT_PROMPT": ("agent", "prompt"),
+    "KAIWA_SPECULATION": ("speculation", "enabled"),
     "KAIWA_RECORD_FOLDER": ("record", "folder"),
 }
 """Variable → where it goes. Lists are separated by commas."""

@@ -223,6 +223,28 @@ class BargeInConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """So long after the caller fell silent the answer goes on, if no final came by then."""
 
 
+class SpeculationConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The answer is begun in the silence that may end the turn; heard is nothing of it before."""
+
+    enabled: bool = True
+    attempts: Annotated[int, Meta(ge=1, le=10)] = 2
+    """In one turn."""
+    stable_ms: Annotated[int, Meta(ge=0, le=10_000)] = 150
+    """Where the final is late: a partial that stays as it is for so long is taken for it."""
+    ahead_ms: Annotated[int, Meta(ge=0, le=10_000)] = 600
+    """Not sooner before the end of the turn: who is given long to go on, goes on."""
+    longest_s: Seconds = 10.0
+    """Not for a caller who has spoken longer."""
+    retrieval: bool = True
+    """Passages are looked for while the caller speaks."""
+    least_hit_rate: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """Of the last 50 attempts; below it none is made, until what they would have hit is more."""
+    deepest_queue: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """Not while more requests wait for a model's or a voice's place, where the provider tells."""
+    paid: bool = False
+    """Also where the model or the voice costs money: what is thrown away is paid for as well."""
+
+
 class PlayoutConfig(Struct, frozen=True, forbid_unknown_fields=True):
     frame_ms: Annotated[int, Meta(ge=10, le=400)] = 40
     lead_ms: Milliseconds = 300
@@ -303,6 +325,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     rag: RagConfig = RagConfig()
     turn: TurnConfig = TurnConfig()
     barge_in: BargeInConfig = BargeInConfig()
+    speculation: SpeculationConfig = SpeculationConfig()
     playout: PlayoutConfig = PlayoutConfig()
     agent: AgentConfig = AgentConfig()
     record: RecordConfig = RecordConfig()

@@ -135,6 +135,7 @@ class Floor:
         for fact in self.ear.judge(frame):
             self._tell_what_sounds(at)
             self.carry_out(self.turns.receive(fact, at), at)
+            self._look_ahead(at)
         self.ear.feed(frame.end_sample)
         self.carry_out(self.turns.judge(frame.end_sample, at), at)
 
@@ -154,6 +155,7 @@ class Floor:
         if turn is not None and isinstance(fact, Hypothesis) and fact.text and not fact.is_final:
             self._show(turn, self.turns.text_of(turn) or fact.text, at)
         self.carry_out(commands, at)
+        self._look_ahead(at)
 
     def _tell_what_sounds(self, at: float) -> None:
         answer = self.answers.current
@@ -205,6 +207,12 @@ class Floor:
                     self.close_turn(command.turn, _skipped(command, commands), at)
         if self.options is not None and not self.turns.reply_pending:
             self.void_request("turn_detected", Outcome.INTERRUPTED, at)
+        if commands:
+            self._look_ahead(at)
+
+    def _look_ahead(self, at: float) -> None:
+        """An answer may be begun that nobody has asked for yet, or be in vain."""
+        self.answers.foresight.look(self.turns, self.settings, self.language(), at)
 
     def _when(self, sample: int) -> float:
         """Loop time at which the caller's `sample` was spoken, as far as we can know."""
@@ -341,7 +349,7 @@ class Floor:
     def _answer_ended(self, answer: Answer, at: float) -> None:
         if answer.outcome is Outcome.INTERRUPTED:
             self.initiative.was_cut()
-        self.turns.reply_ended()
+        self.turns.reply_ended(answer.turn)
         self.close_turn(answer.turn, answer.outcome, at, answer)
 
     def close_turn(

@@ -3,7 +3,7 @@
     level  from `lag_ms` on, for RISE_S    is left out
     0      -                               nothing
     1      lag_ms[0]                       partials: each call shows one every 250 ms at most
-    2      lag_ms[1]                       (speculation, which is still to come)
+    2      lag_ms[1]                       speculation: no answer is begun before it is asked for
     3      lag_ms[2]                       small frames: new answers leave in pieces of 80 ms
     4      lag_ms[3], at least FEW calls   further calls: refused before the upgrade
 
@@ -48,6 +48,7 @@ class Level(IntEnum):
 
 TOLD = {
     Level.FEWER_PARTIALS: "partials are fewer",
+    Level.NO_SPECULATION: "no answer is begun early",
     Level.LARGE_FRAMES: "frames are larger",
     Level.REFUSE: "further calls are refused",
 }

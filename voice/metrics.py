@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from voice.speculation import HitRate
 from voice.timeline import Percentiles, Summary, TurnRecord
 
 REGISTRY = CollectorRegistry()
@@ -88,13 +89,43 @@ TASKS = Gauge("kaiwa_tasks", "Tasks of the event loop.", registry=REGISTRY)
 DROPPED_CLIENTS = Counter(
     "kaiwa_dropped_clients_total", "Clients that stopped reading.", registry=REGISTRY
 )
+SPECULATIONS = Counter(
+    "kaiwa_speculations_total",
+    "Answers begun before the turn was over, by what became of them.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+SPECULATIONS_LEFT_OUT = Counter(
+    "kaiwa_speculations_left_out_total",
+    "Answers that were not begun early, by what spoke against it.",
+    ["why"],
+    registry=REGISTRY,
+)
+SPECULATION_LEAD = Histogram(
+    "kaiwa_speculation_lead_seconds",
+    "Time saved by an answer that was begun early and adopted.",
+    buckets=_LATENCY_S,
+    registry=REGISTRY,
+)
+SPECULATION_HIT_RATE = Gauge(
+    "kaiwa_speculation_hit_rate",
+    "Share of the last 50 early answers, made or only noted, that were the ones asked for.",
+    registry=REGISTRY,
+)
+WASTED_TOKENS = Counter(
+    "kaiwa_speculation_wasted_tokens_total",
+    "Tokens of early answers that were thrown away; estimated where the server did not count.",
+    ["kind", "how"],
+    registry=REGISTRY,
+)
 
 
 class Figures:
     """The three figures of the latest turns, for /api/performance."""
 
-    def __init__(self) -> None:
+    def __init__(self, speculation: HitRate | None = None) -> None:
         self.turns = 0
+        self.speculation = speculation or HitRate()
         self._latest = {name: Percentiles() for name in ("partial", "final", "tts_start")}
 
     def record(self, record: TurnRecord, now: float) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 from msgspec import Struct
 
-from providers.base import Fault, ProviderError, Slot
+from providers.base import Fault, Provider, ProviderError, Slot
 
 E = TypeVar("E")
 
@@ -73,3 +73,12 @@ async def in_time(
         async for event in events:
             begun = True
             yield event
+
+
+def timed(
+    provider: Provider, stream: AsyncGenerator[E, None], patience: Patience
+) -> AsyncGenerator[E, None]:
+    """`in_time`, except that a chain keeps the time of each of its links."""
+    if getattr(provider, "keeps_time", False):
+        return stream
+    return in_time(stream, patience, provider.info.provider)

@@ -22,8 +22,9 @@ class Questions:
 
     def __init__(self, new_turn: Callable[[], int]) -> None:
         self._new_turn = new_turn
-        self.replying = False
-        """An answer is being given: from StartReply until the caller has heard it."""
+        self.answering = 0
+        """The turn of the answer in hand, from StartReply until the caller has heard it;
+        0: none is."""
         self.waiting: list[Utterance] = []
         self.last_reply = 0
         self._wanted: int | None = None
@@ -49,7 +50,7 @@ class Questions:
         if self._wanted is None and not self._cut_unheard:
             return False
         free = self._asked or not (caller_speaks and _yields(rules))
-        return free and not self.waiting and not self.replying
+        return free and not self.waiting and not self.answering
 
     # --- what happens -----------------------------------------------------------------------------
 
@@ -79,7 +80,7 @@ class Questions:
     def speak_up(self, say: str) -> list[Command]:
         """The agent says something by itself; nothing is due meanwhile."""
         turn = self._new_turn()
-        self.replying, self.last_reply, self._reply_asked = True, turn, True
+        self.answering, self.last_reply, self._reply_asked = turn, turn, True
         return [StartReply(turn, say=say)]
 
     def cut_unheard(self, rules: TurnRules) -> None:
@@ -128,7 +129,7 @@ class Questions:
         if turn < self.last_reply:  # while this was being said, the client had another answered
             orders.append(SkipReply(turn, no_speech=False))
             turn = self._new_turn()
-        self.replying, self.last_reply = True, turn
+        self.answering = self.last_reply = turn
         return [*orders, StartReply(turn, lost=self._wanted_lost)]
 
     def _drop_wanted(self) -> list[Command]:

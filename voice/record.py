@@ -39,7 +39,7 @@ class Record:
         log_words: bool,
     ) -> None:
         self._session_id = session_id
-        self._figures, self._send, self._log_words = figures, send, log_words
+        self.figures, self._send, self._log_words = figures, send, log_words
         self._open: dict[int, Timeline] = {}
         self._log = structlog.get_logger().bind(session=session_id)
 
@@ -59,7 +59,7 @@ class Record:
         if timeline is None:
             return
         record = timeline.close(outcome, at, closing.cut_in_ms)
-        self._figures.record(record, at)
+        self.figures.record(record, at)
         fields = msgspec.to_builtins(record)
         fields["item_id"], fields["response_id"] = closing.item_id, closing.response_id
         words = {"asked": closing.asked, "answered": closing.answered} if self._log_words else {}

@@ -161,6 +161,7 @@ FACTS: dict[str, type] = {
         *(Opened, AudioIn, Complaint, HangUp, VadFrame, Hypothesis, SttFailure),
         *CLIENT_EVENT_TYPES.values(),
         *get_args(reply.Fact),
+        reply.Foreseen,
     )
 }
 _fact_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {

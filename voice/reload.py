@@ -40,6 +40,7 @@ HOLDS: dict[str, When] = {
     "rag.passages": "now",
     "rag.limit_ms": "new calls",
     "turn.*": "new calls",
+    "speculation.*": "new calls",
     "playout.*": "new calls",
     "agent.*": "new calls",
 }

@@ -28,6 +28,7 @@ from voice.playout import Frame
 from voice.recording import Out, Recording, SentEvent, Wake, parsed, unpacked
 from voice.session import Session
 from voice.silent import silent
+from voice.speculation import WINDOW, HitRate
 from voice.tape import Tape
 
 CREEP_S = 1e-6
@@ -192,7 +193,7 @@ class _Replica(Session):
             config=config,
             providers=silent(start.recogniser),
             outbox=_Nowhere(),
-            figures=metrics.Figures(),
+            figures=metrics.Figures(HitRate(few=WINDOW + 1)),
             now=clock,
             tape=tape,
         )

@@ -77,6 +77,10 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     tts_start_ms: float | None
     """All three None where nothing was spoken: a typed question has neither speech nor silence."""
     cut_in_ms: float | None
+    attempts: int = 0
+    """So often the answer was begun before it was asked for."""
+    lead_ms: float | None = None
+    """How much of its way it had behind it then; None: no such attempt was adopted."""
 
 
 class Timeline:
@@ -86,6 +90,8 @@ class Timeline:
         self.turn = turn
         self.request_id = request_id
         self._stamps: dict[Stage, float] = {}
+        self.attempts = 0
+        self.lead_ms: float | None = None
 
     def stamp(self, stage: Stage, at: float) -> None:
         """The first stamp of a stage is kept."""
@@ -112,6 +118,8 @@ class Timeline:
             final_ms=self._from(Stage.SPEECH_END, Stage.FINAL),
             tts_start_ms=self._from(Stage.SPEECH_END, Stage.TTS_START),
             cut_in_ms=cut_in_ms,
+            attempts=self.attempts,
+            lead_ms=None if self.lead_ms is None else round(self.lead_ms * GRID) / GRID,
         )
 
     def origin(self, closed_at: float) -> float:

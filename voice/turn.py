@@ -71,7 +71,12 @@ __all__ = ["MIN_COMMIT_MS", "Caller", "TurnRules", "TurnTaker", "join_words"]
 MIN_COMMIT_MS = 100
 """Less is no speech; also what the wire's `input_audio_buffer_commit_empty` stands for."""
 CUT_SHORT_MS = 1000
-"""Who goes on within this behind a turn's end, before an answer sounds, had not finished."""
+"""Who goes on within this behind a turn's end, before they can react to an answer, had not
+finished."""
+REACTION_S = 0.3
+"""From an answer's first frame: the way to the caller's ear, and what a listener needs to take the
+floor; their gaps are 200 ms in the median, of which the end was foreseen: Levinson and Torreira,
+"Timing in turn-taking", Frontiers in Psychology 2015."""
 
 
 class Caller(Enum):
@@ -201,12 +206,19 @@ class TurnTaker:
     @property
     def replying(self) -> bool:
         """An answer is being given: from StartReply until the caller has heard it."""
-        return self._questions.replying
+        return self.answering != 0
 
-    def reply_ended(self) -> None:
-        """The caller has heard it, or it was cut. If another is due, so is `tick`."""
-        self._questions.replying = False
-        self.sounding_at = None
+    @property
+    def answering(self) -> int:
+        """The turn of that answer."""
+        return self._questions.answering
+
+    def reply_ended(self, turn: int) -> None:
+        """The caller has heard it, or it was cut: then the next may have begun in the same step.
+        If another is due, so is `tick`."""
+        if turn != self.answering:
+            return
+        self._questions.answering, self.sounding_at = 0, None
         if self._doubt is not None:
             self._doubt.answer_ended(self.clock.position)
 
@@ -223,6 +235,22 @@ class TurnTaker:
     def open_turn(self) -> int | None:
         """The turn of the utterance that is being spoken."""
         return self._open.turn or None if self._open else None
+
+    @property
+    def open_is_asked(self) -> bool:
+        """Whether its final has been asked for, up to here."""
+        return self._open is not None and self._live is None
+
+    @property
+    def open_is_final(self) -> bool:
+        """Whether the finals of all that was heard of it are in."""
+        return self._open is not None and self._live is None and self._open.is_final
+
+    @property
+    def ends_at(self) -> float | None:
+        """Loop time at which the silence will end the open turn; None: nobody pauses."""
+        pauses = self.caller is Caller.PAUSING
+        return self._spoken_at(self._silence_ends()) if pauses else None
 
     def text_of(self, turn: int) -> str | None:
         """The words of an utterance that is not settled yet."""
@@ -331,10 +359,9 @@ class TurnTaker:
         if self.caller is Caller.SILENT:
             if self._is_over_answer(sample):
                 return self._begin_doubt(sample, start, now)
-            too_early = sample - self._committed_at < samples(CUT_SHORT_MS)
-            unheard = self._questions.unheard or (self.replying and self.sounding_at is None)
+            gap_ms = self._gap_before(sample)
             opened = self._open_utterance(sample, start)
-            self._gap_ms = _ms(sample - self._ended_at) if too_early and unheard else None
+            self._gap_ms = gap_ms
             return opened
         if self._doubt is not None:
             self._doubt.go_on(sample)
@@ -343,6 +370,14 @@ class TurnTaker:
                 self.words.went_on(_ms(sample - self._paused_at))
             self.caller = Caller.SPEAKING
         return [] if self._live is not None else [self._begin_segment(start)]
+
+    def _gap_before(self, sample: int) -> float | None:
+        """Since the last turn's words, if that one seems to have ended too early."""
+        if sample - self._committed_at >= samples(CUT_SHORT_MS):
+            return None
+        reacts_from = (self.sounding_at or inf) + REACTION_S
+        unheard = self.replying and self._spoken_at(sample) < reacts_from
+        return _ms(sample - self._ended_at) if unheard or self._questions.unheard else None
 
     def _open_at(self, sample: int, turn: int) -> Utterance:
         self._open, self.speech_sample = Utterance(turn, sample), sample
@@ -361,7 +396,7 @@ class TurnTaker:
         return [*orders, self._begin_segment(start)]
 
     def _interrupt(self) -> list[Command]:
-        self._questions.replying, self.sounding_at = False, None
+        self._questions.answering, self.sounding_at = 0, None
         return [Interrupt()]
 
     def _speech_paused(self, sample: int, now: float) -> list[Command]:
@@ -467,7 +502,7 @@ class TurnTaker:
         protected = self._spoken_at(sample) < self.sounding_at + protected_s
         holds = not (protected or self._own_voice.comes_back(self._questions.last_reply))
         self._doubt = Doubt(utterance, start, now, holds=holds)
-        self.caller = Caller.UNSURE
+        self.caller, self._gap_ms = Caller.UNSURE, self._gap_before(sample)
         return [*([Duck()] if holds else []), self._begin_segment(start)]
 
     def _claims(self, doubt: Doubt) -> bool:
@@ -514,7 +549,7 @@ class TurnTaker:
             self._own_voice.came_back(self._questions.last_reply)
         orders = [*self._abandon(), Dismiss(text, echo=echo), *self._let_go()]
         self._heard_to = max(self._heard_to, self.clock.judged)
-        self._doubt = self._open = None
+        self._doubt = self._open = self._gap_ms = None
         self.caller = Caller.SILENT
         return orders
 

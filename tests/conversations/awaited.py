@@ -27,6 +27,7 @@ DUCK_AND_CONFIRM = {
         """,
     Kind.EXTRA: """
         echo where nobody may interrupt
+        the last word comes back when the answer is over
         """,
 }
 """Any 64 ms of sound cut the answer; what is heard back of it becomes a turn."""

@@ -11,6 +11,8 @@ import pytest
 import voice.floor
 import voice.http
 import voice.reply
+import voice.speaker
+import voice.thinker
 from providers.base import ProviderError, SpeechEvent
 from tests.faults import deaths
 from tests.faults.cell import seen
@@ -33,7 +35,8 @@ def names(found: Iterable[str]) -> set[str]:
 
 
 def says_anything_for_an_apology(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(voice.reply, "apology", lambda language: "Well.")
+    for module in (voice.reply, voice.speaker, voice.thinker):
+        patch.setattr(module, "apology", lambda language: "Well.")
 
 
 def asks_nobody_to_say_it_again(patch: pytest.MonkeyPatch) -> None:
@@ -41,7 +44,7 @@ def asks_nobody_to_say_it_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def never_breaks_a_silence(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(voice.reply, "hold", lambda language, number: "")
+    patch.setattr(voice.speaker, "hold", lambda language, number: "")
 
 
 def waits_for_a_voice_that_is_gone(patch: pytest.MonkeyPatch) -> None:

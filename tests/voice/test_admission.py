@@ -76,7 +76,8 @@ def test_who_comes_too_late_already_takes_no_further_call_and_says_so(hosted: Ho
         assert health["status"] == "degraded"
         told = [warning for warning in health["warnings"] if warning.startswith("load: ")]
         assert told == [
-            "load: level 4: partials are fewer, frames are larger, further calls are refused"
+            "load: level 4: partials are fewer, no answer is begun early, frames are larger, "
+            "further calls are refused"
         ]
         assert get(hosted.url, "/ready").status == 200, "it serves those it has"
         caller.answers()

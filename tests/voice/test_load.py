@@ -106,7 +106,7 @@ def test_other_thresholds_hold_from_the_next_probe_on() -> None:
 def test_the_warning_names_the_level_and_all_that_is_left_out() -> None:
     load = Load(LIMITS)
     told(load, [(60, 25.0)])
-    assert load.warning == "level 2: partials are fewer"
+    assert load.warning == "level 2: partials are fewer, no answer is begun early"
 
 
 # --- admission ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from mocks.tts import ToneTTS
 from tests.driving import Call
 from tests.recorded_calls import Reel, asks_twice, cuts_in, recorded, writes_and_is_called_back
 from tests.served import Caller, Hosted, append, eventually, loud, silence
-from tests.voice.test_session_life import Life
+from tests.voice.test_session_life import EagerLife, Life
 from voice.config import Config, TurnConfig
 from voice.errors import KaiwaError
 from voice.recording import HungUp, Recording, Remembered, SentEvent, SentFrame, parsed, read
@@ -204,6 +204,10 @@ class RecordedLife(Life):
         assert identical(self.reel.recording)
 
 
+class RecordedEagerLife(EagerLife, RecordedLife):
+    """With answers that are begun before they are asked for."""
+
+
 TestRecordedLife = RecordedLife.TestCase
 TestRecordedLife.settings = settings(
     max_examples=25,
@@ -211,6 +215,10 @@ TestRecordedLife.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+TestRecordedEagerLife = RecordedEagerLife.TestCase
+TestRecordedEagerLife.settings = TestRecordedLife.settings
 
 
 def converse_over(url: str, disturb: Any) -> Caller:

@@ -23,15 +23,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_call_that_is_the_same_is_shown_and_called_identical() -> None:
     done = kaiwa("replay", CALL)
     assert done.returncode == 0, done.stderr
-    assert "barge_in.kaiwa.gz: identical (66 events, 83 frames)" in done.stdout
+    assert "barge_in.kaiwa.gz: identical (64 events, 83 frames)" in done.stdout
     lines = [" ".join(line.replace("│", "").split()) for line in done.stdout.splitlines()]
     for line in (
         "0.000 session.update",
         "0.040 input_audio_buffer.speech_started 0 ms",
         "1.220 final 'what are your opening hours'",
         "1.500 input_audio_buffer.speech_stopped 1480 ms",
-        "2.220 (what has not left is dropped)",
-        "2.220 kaiwa.turn.timeline 'interrupted'",
+        "2.220 kaiwa.speech.ducked",
+        "2.880 (what has not left is dropped)",
+        "2.880 kaiwa.turn.timeline 'interrupted'",
         "6.800 closed 1000",
     ):
         assert line in lines, line

@@ -585,7 +585,7 @@ def test_two_hundred_turns_leave_nothing_behind() -> None:
         assert session._floor.record._open == {}
         assert session._floor.utterances._items == {} == session._floor.utterances._began
         assert len(session._answers._recent) <= 4
-        assert len(session._answers._tasks) <= 1
+        assert len(session._answers._replies.tasks) <= 1
         assert len(session._turns._questions.waiting) == 0
         assert len(session._floor.ear._kept) < 200_000
         assert len(session._inbox) == 0

@@ -56,6 +56,10 @@ class Call:
         """The sample that arrives next."""
         return self.taker.clock.position
 
+    def heard(self) -> None:
+        """The answer in hand is over, for the caller's ear too."""
+        self.taker.reply_ended(self.taker.answering)
+
     def carry(self, commands: list[Command]) -> None:
         self.log += [(round(self.now, 4), command) for command in commands]
 
@@ -147,7 +151,7 @@ def test_speech_over_an_answer_interrupts_it_before_it_is_recognised() -> None:
 
 def test_speech_after_the_answer_was_heard_interrupts_nothing() -> None:
     call = answered()
-    call.taker.reply_ended()
+    call.heard()
     assert [type(command) for command in call.starts().take()] == [OpenUtterance, BeginSegment]
 
 
@@ -347,6 +351,38 @@ def test_the_callers_own_pauses_and_turns_cut_short_are_told() -> None:
     assert words.cuts == [pytest.approx(800, abs=40)]
 
 
+def gone_on(*, behind_ms: int) -> list[float]:
+    """What is told of a turn that was ended behind "on sunday", and whose caller went on so long
+    after the answer's first sound, which left with the end of the turn.
+    """
+    call = adaptive("on sunday").hear(200).final(1, "on sunday").hear(100)
+    assert call.take()[-1] == StartReply(1)
+    call.taker.sounding_at = call.now
+    call.hear(behind_ms).starts().hear(200).partial(2, "at").partial(2, "at nine")
+    assert Interrupt() in call.take()
+    call.pauses().hear(600)
+    words = call.taker.words
+    assert isinstance(words, Waits)
+    return words.cuts
+
+
+def test_who_goes_on_before_they_can_have_heard_the_answer_had_not_finished() -> None:
+    assert gone_on(behind_ms=200) == [pytest.approx(500, abs=40)]
+    assert gone_on(behind_ms=400) == [], "that answers what was heard"
+
+
+def test_a_cough_into_an_answers_beginning_says_nothing_of_the_turn_before() -> None:
+    call = adaptive("on sunday").hear(200).final(1, "on sunday").hear(100)
+    call.taker.sounding_at = call.now
+    call.hear(100).says(200).final(2, "").hear(100)
+    assert call.take()[-1] == Unduck()
+    call.heard()
+    call.starts().hear(300).final(3, "and now").pauses().hear(900)
+    assert call.take()[-1] == StartReply(2)
+    words = call.taker.words
+    assert isinstance(words, Waits) and words.cuts == []
+
+
 def test_where_the_client_set_the_silence_words_do_not_move_it() -> None:
     call = Call(TurnRules(silence_ms=700))
     call.taker.words = Waits()
@@ -445,7 +481,7 @@ def test_a_cough_before_the_first_sound_costs_the_answer_only_its_start() -> Non
 def test_words_before_the_first_sound_are_answered_instead() -> None:
     call = answered().says(500).hear(300).final(2, "on sunday").hear(300)
     assert [c for c in call.take() if isinstance(c, StartReply)] == [StartReply(2)]
-    call.taker.reply_ended()
+    call.heard()
     assert call.hear(1000).take() == []
 
 
@@ -517,7 +553,7 @@ def test_a_request_means_the_last_of_two_utterances_and_closes_the_first() -> No
         SkipReply(1, no_speech=False),
         StartReply(2),
     ]
-    call.taker.reply_ended()
+    call.heard()
     call.carry(call.taker.request_reply())
     assert call.take() == [StartReply(3)], "what was answered is not asked for again"
 
@@ -558,7 +594,7 @@ def test_without_interrupt_response_the_next_answer_waits_for_the_end_of_the_las
     call = answered(NO_INTERRUPT).says(500).hear(300).final(2, "and on sunday").hear(300)
     assert call.take()[-1] == Understood(2, "and on sunday")
     assert call.taker.reply_pending
-    call.taker.reply_ended()
+    call.heard()
     assert call.wait(0).take() == [StartReply(2)]
 
 
@@ -567,7 +603,7 @@ def test_of_what_was_said_during_one_answer_the_last_is_answered() -> None:
     call.says(500).hear(300).final(3, "three").hear(300).take()
     call.says(500).hear(300).final(4, "").hear(300)
     assert SkipReply(4, no_speech=True) in call.take()
-    call.taker.reply_ended()
+    call.heard()
     assert call.wait(0).take() == [StartReply(3)], "a cough takes no question's place"
 
 
@@ -575,7 +611,7 @@ def test_an_answer_that_waited_and_was_withdrawn_is_not_given() -> None:
     call = answered(NO_INTERRUPT).says(500).hear(300).final(2, "two").hear(300)
     call.take()
     call.carry(call.taker.withdraw_reply())
-    call.taker.reply_ended()
+    call.heard()
     assert call.wait(1).take() == [SkipReply(2, no_speech=False)]
 
 
@@ -583,7 +619,7 @@ def test_an_answer_asked_for_in_mid_utterance_never_makes_the_turns_go_back() ->
     """Clients drop the sound of older turns: an answer must never carry a lower number."""
     call = Call().hear(500).starts().hear(500)
     call.carry(call.taker.request_reply())
-    call.taker.reply_ended()
+    call.heard()
     call.pauses().hear(300).final(1, "hello").hear(300)
     starts = [command.turn for command in call.take() if isinstance(command, StartReply)]
     assert starts == [2, 3]
@@ -775,6 +811,15 @@ def test_a_final_behind_the_end_of_the_turn_ends_it_at_once() -> None:
     ]  # fmt: skip
 
 
+def test_the_end_of_a_cut_answer_says_nothing_of_the_one_that_begins_in_the_same_step() -> None:
+    call = sounding().says(300).hear(700).final(2, "stop")
+    assert call.take()[-1] == StartReply(2)
+    call.taker.reply_ended(1)
+    assert call.taker.replying
+    call.starts()
+    assert kinds(call) == [OpenUtterance, Interrupt, BeginSegment]
+
+
 @pytest.mark.parametrize("text", ["mm hm", "we are", ""], ids=["backchannel", "echo", "cough"])
 def test_what_is_no_turn_lets_the_answer_go_on_and_leaves_no_trace(text: str) -> None:
     call = sounding().says(300).hear(60).final(2, text)
@@ -857,7 +902,7 @@ def test_our_own_voice_that_came_back_once_does_not_make_the_answer_stutter() ->
 
 def test_a_yes_over_the_last_word_is_a_turn_once_the_answer_has_ended() -> None:
     call = sounding().starts().hear(100)
-    call.taker.reply_ended()
+    call.heard()
     call.hear(100).pauses()
     assert kinds(call) == [Duck, BeginSegment, Unduck, EndSegment]
     call.final(2, "mm").hear(600)
@@ -871,14 +916,14 @@ def test_a_yes_over_the_last_word_is_a_turn_once_the_answer_has_ended() -> None:
 
 def test_our_own_last_word_is_no_turn() -> None:
     call = sounding().starts().hear(100)
-    call.taker.reply_ended()
+    call.heard()
     call.pauses().final(2, "from nine").hear(600)
     assert kinds(call) == [Duck, BeginSegment, EndSegment, Unduck, Dismiss]
 
 
 def test_who_speaks_on_behind_the_end_of_the_answer_is_listened_to() -> None:
     call = sounding().starts().hear(300)
-    call.taker.reply_ended()
+    call.heard()
     assert kinds(call.hear(400)) == [Duck, BeginSegment, Unduck, OpenUtterance]
 
 
@@ -945,6 +990,10 @@ class Line(RuleBasedStateMachine):
         self.word = 0
 
     # --- what must hold ---
+
+    def heard(self) -> None:
+        """The answer in hand is over, for the caller's ear too."""
+        self.taker.reply_ended(self.taker.answering)
 
     def carry(self, commands: list[Command]) -> None:
         for command in commands:
@@ -1195,7 +1244,7 @@ class Line(RuleBasedStateMachine):
     def reply_ends(self) -> None:
         self.due()
         self.replying = False
-        self.taker.reply_ended()
+        self.taker.reply_ended(self.taker.answering)
 
     @rule(seconds=st.sampled_from([0.02, 0.1, 0.5, 1.6, 2.1]))
     def time_passes(self, seconds: float) -> None:

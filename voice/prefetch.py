@@ -1,0 +1,77 @@
+"""Passages looked for while the caller still speaks, kept for the question they were found for."""
+
+import asyncio
+
+from providers.base import Passage, Retriever
+from voice.speculation import normalised
+
+Passages = tuple[Passage, ...]
+
+
+class Prefetch:
+    """One call's; implements Retriever. Ahead of a question one search runs at a time, and of the
+    texts that come meanwhile the newest is next.
+    """
+
+    def __init__(self, retriever: Retriever, *, limit_s: float) -> None:
+        self._retriever, self._limit_s = retriever, limit_s
+        self._words = ""
+        """Normalised, of the search that runs or is done."""
+        self._search: asyncio.Task[Passages] | None = None
+        self._next = ""
+
+    def look(self, text: str) -> None:
+        """These may become the question."""
+        if normalised(text) == self._words and self._search is not None:
+            self._next = ""
+        elif self._search is None or self._search.done():
+            self._begin(text)
+        else:
+            self._next = text
+
+    async def search(self, query: str, *, limit_s: float) -> Passages:
+        known = self._search if normalised(query) == self._words else None
+        if known is not None and known.done() and _failed(known):
+            known = None
+        search = known or self._anew(query)
+        self._next = ""
+        try:
+            async with asyncio.timeout(limit_s):
+                await asyncio.wait({search})
+        except (TimeoutError, asyncio.CancelledError):
+            if search is self._search:
+                self.forget()
+            raise
+        if search.cancelled() or (known is not None and _failed(search)):
+            return await self._retriever.search(query, limit_s=limit_s)
+        return search.result()
+
+    def forget(self) -> None:
+        """Nothing that was found is wanted any more."""
+        search, self._search = self._search, None
+        self._words = self._next = ""
+        if search is not None:
+            search.cancel()
+
+    def _anew(self, text: str) -> asyncio.Task[Passages]:
+        self.forget()
+        return self._begin(text)
+
+    def _begin(self, text: str) -> asyncio.Task[Passages]:
+        self._words, self._next = normalised(text), ""
+        search = asyncio.create_task(
+            self._retriever.search(text, limit_s=self._limit_s), name="search-ahead"
+        )
+        self._search = search
+        search.add_done_callback(self._done)
+        return search
+
+    def _done(self, search: asyncio.Task[Passages]) -> None:
+        if not search.cancelled():
+            search.exception()  # whoever asks in earnest meets it again
+        if search is self._search and self._next:
+            self._begin(self._next)
+
+
+def _failed(search: asyncio.Task[Passages]) -> bool:
+    return search.cancelled() or search.exception() is not None
