@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from mocks.clock import now, run_virtual
 from tests.served import masked, upgrade
+from voice.transports.budget import READ_BURST_BYTES, READ_BYTES_S
 from voice.transports.line import (
     FRAME_BYTES,
     LINGER_S,
-    READ_BURST_BYTES,
-    READ_BYTES_S,
     SLICE_BYTES,
     UNSENT_BYTES,
     Line,
@@ -110,7 +111,12 @@ class Call:
         assert not self.line.writable.is_set()
 
 
-def on_the_line(work: Callable[[Call], Awaitable[None]], *, send_limit_s: float = NEVER_S) -> None:
+def on_the_line(
+    work: Callable[[Call], Awaitable[None]],
+    *,
+    send_limit_s: float = NEVER_S,
+    max_bytes: int = 2**24,
+) -> None:
     """Runs `work` with an open call."""
 
     async def scenario() -> None:
@@ -127,7 +133,13 @@ def on_the_line(work: Callable[[Call], Awaitable[None]], *, send_limit_s: float 
             opened.set_result(call)
             await gone
 
-        config = uvicorn.Config(app, ws=Line, ws_per_message_deflate=False, ws_ping_interval=None)
+        config = uvicorn.Config(
+            app,
+            ws=Line,
+            ws_max_size=max_bytes,
+            ws_per_message_deflate=False,
+            ws_ping_interval=None,
+        )
         config.load()
         wire.line = Line(config, ServerState(), {}, asyncio.get_running_loop())
         wire.line.connection_made(wire)
@@ -315,3 +327,78 @@ def test_while_the_call_holds_nothing_is_read_and_then_all_of_it() -> None:
         assert call.heard == [b"first", b"second"] and call.wire.reads
 
     on_the_line(work)
+
+
+MESSAGES = st.lists(
+    st.sampled_from(["text", "binary", "long", "parts", "ping", "empty"]), max_size=12
+)
+
+
+def frames_of(kind: str, number: int) -> tuple[bytes, list[bytes]]:
+    """What a client sends, and what of it the call is given."""
+    payload = b"%s %d" % (kind.encode(), number)
+    match kind:
+        case "ping":
+            return masked(9, payload), []
+        case "empty":
+            return masked(2), [b""]
+        case "parts":
+            return masked(1, payload, fin=False) + masked(9) + masked(0, b"."), [payload + b"."]
+        case "long":
+            payload *= 1000
+    return masked(1 if kind == "text" else 2, payload), [payload]
+
+
+@given(MESSAGES, st.lists(st.integers(1, 3000), max_size=20))
+def test_however_the_bytes_are_cut_every_message_comes_once_and_in_order(
+    kinds: list[str], cuts: list[int]
+) -> None:
+    sent, expected = b"", []
+    for number, kind in enumerate(kinds):
+        data, given = frames_of(kind, number)
+        sent += data
+        expected += given
+
+    async def work(call: Call) -> None:
+        at = 0
+        for size in [*cuts, len(sent)]:
+            call.feed(sent[at : at + size])
+            at += size
+            await turns(3)
+        assert call.heard == expected
+        assert call.wire.taken.count(b"ping ") == kinds.count("ping")
+
+    on_the_line(work)
+
+
+def test_live_audio_passes_the_protocol_by_also_after_something_else() -> None:
+    async def work(call: Call) -> None:
+        parsed: list[int] = []
+        receive = call.line.conn.receive_data
+
+        def parse(data: bytes | bytearray) -> None:
+            parsed.append(len(data))
+            receive(data)
+
+        call.line.conn.receive_data = parse  # type: ignore[method-assign]  # still the real one
+        ping, frame = masked(9, b"ping"), masked(1, bytes(1340))
+        for _ in range(3):
+            call.feed(frame)
+            call.feed(frame * 3)
+            call.feed(ping)
+            call.feed(frame[:700])
+            call.feed(frame[700:])
+        assert len(call.heard) == 15
+        assert parsed == [len(ping), 700, len(frame) - 700] * 3
+
+    on_the_line(work)
+
+
+def test_a_short_limit_holds_for_live_audio_too() -> None:
+    async def work(call: Call) -> None:
+        call.feed(masked(1, bytes(1024)))
+        call.feed(masked(1, bytes(1025)))
+        assert call.heard == [bytes(1024)]
+        assert b"\x03\xf1" in call.wire.taken  # 1009
+
+    on_the_line(work, max_bytes=1024)

@@ -2,7 +2,8 @@
 
 uvicorn's sans-I/O protocol does the handshake, framing and keepalive. Once a call is attached, its
 frames go straight to the session and the session's straight to the socket: no ASGI message, no
-queue, no task switch, fifty times a second for every caller.
+queue, no task switch, fifty times a second for every caller. Whole frames of live audio pass the
+protocol by.
 
     reads    a budget slows a flood down by not reading on; nobody is cut off for being quick
              small slices, so that one caller's flood of frames is no pause for the others
@@ -19,9 +20,9 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
-READ_BYTES_S = 2 * 1024 * 1024
-READ_BURST_BYTES = 16 * 1024 * 1024
-"""A minute of speech may come at once, as a file; then thirty times real time."""
+from voice.transports.budget import Budget
+from voice.transports.frames import TEXT, frame_of, is_between_frames, whole_frame
+
 FRAME_BYTES = 512
 """What a frame costs of the budget beside its bytes: the time it takes, however short it is."""
 PIECE_BYTES = 2048
@@ -29,6 +30,8 @@ PIECE_BYTES = 2048
 SLICE_BYTES = 65_536
 """Of the budget, spent before others have their turn."""
 LINGER_S = 1.0
+LIVE_BYTES, LIVE_FRAMES = 8192, 16
+"""What comes in one go and is taken as it stands; more goes by slices."""
 UNSENT_BYTES = 8 * 1024 * 1024
 """More than this waiting for a client is more than any client needs."""
 
@@ -44,10 +47,12 @@ class Line(WebSocketsSansIOProtocol):
         self._send_limit_s = 5.0
         self._stuck_timer: asyncio.TimerHandle | None = None
         self._sounds: deque[tuple[bool, bytes]] = deque()
-        self._budget = float(READ_BURST_BYTES)
-        self._budget_at = self.loop.time()
+        self._budget = Budget(self.loop.time())
         self._resting: asyncio.TimerHandle | None = None
         self._held = False
+        self._live_bytes = 0
+        self._between_frames = False
+        """Known to be; else the protocol is asked."""
         self._unread = bytearray()
         self._next_slice: asyncio.Handle | None = None
         self.dropped = False
@@ -68,6 +73,7 @@ class Line(WebSocketsSansIOProtocol):
             Done when the connection is over.
         """
         self._text, self._binary, self._send_limit_s = text, binary, send_limit_s
+        self._live_bytes = min(LIVE_BYTES, self.conn.max_message_size or LIVE_BYTES)
         self._gone = self.loop.create_future()
         while not self.queue.empty():
             message = self.queue.get_nowait()
@@ -112,11 +118,7 @@ class Line(WebSocketsSansIOProtocol):
         self._write(data, binary)
 
     def _write(self, data: bytes, binary: bool) -> None:
-        if binary:
-            self.conn.send_binary(data)
-        else:
-            self.conn.send_text(data)
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write(frame_of(data, binary=binary))
         self._check_unsent()
 
     def clear(self) -> None:
@@ -180,15 +182,37 @@ class Line(WebSocketsSansIOProtocol):
         if self._text is None:
             super().data_received(data)
             return
+        if not self._unread and len(data) <= self._live_bytes and not self._rests:
+            data = self._take_live(data)
+            if not data:
+                return
         self._unread += data
         if self._next_slice is None and not self._rests:
             self._take_slice()
 
+    def _take_live(self, data: bytes) -> bytes:
+        """Gives whole frames to the call; what is left is no such frame, or one too many."""
+        assert self._text is not None and self._binary is not None
+        if not self._between_frames and not is_between_frames(self.conn):
+            return data
+        self._between_frames = True
+        start = 0
+        for _ in range(LIVE_FRAMES):
+            if self._held or self._is_over or (found := whole_frame(data, start)) is None:
+                break
+            kind, payload, end = found
+            if not self._budget.affords(end - start + FRAME_BYTES, self.loop.time):
+                break
+            start = end
+            (self._text if kind == TEXT else self._binary)(payload)
+        return data[start:]
+
     def _take_slice(self) -> None:
         """Reads on, frame by frame, until others must have their turn."""
         self._next_slice = None
-        left = self._budget_now() - SLICE_BYTES
-        while self._unread and self._budget > left and not self._rests:
+        self._between_frames = False
+        left = self._budget.at(self.loop.time()) - SLICE_BYTES
+        while self._unread and self._budget.bytes > left and not self._rests:
             piece = bytes(self._unread[:PIECE_BYTES])
             del self._unread[:PIECE_BYTES]
             self._spend(len(piece))
@@ -207,14 +231,9 @@ class Line(WebSocketsSansIOProtocol):
         if self._text is None or self._binary is None:
             super().send_receive_event_to_app()
             return
-        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
-        self.frames = []
-        if self.close_sent:
-            return
-        if self.curr_msg_data_type == "text":
-            self._text(bytes(data))
-        else:
-            self._binary(bytes(data))
+        data, self.frames = b"".join(self.frames), []
+        if not self.close_sent:
+            (self._text if self.curr_msg_data_type == "text" else self._binary)(data)
 
     def hold(self, *, held: bool) -> None:
         """Stops reading while the call cannot take more."""
@@ -225,17 +244,10 @@ class Line(WebSocketsSansIOProtocol):
     def _rests(self) -> bool:
         return self._held or self._resting is not None
 
-    def _budget_now(self) -> float:
-        now = self.loop.time()
-        earned = (now - self._budget_at) * READ_BYTES_S
-        self._budget = min(READ_BURST_BYTES, self._budget + earned)
-        self._budget_at = now
-        return self._budget
-
     def _spend(self, count: int) -> None:
-        self._budget = self._budget_now() - count
-        if self._budget < 0 and self._resting is None:
-            self._resting = self.loop.call_later(-self._budget / READ_BYTES_S, self._rested)
+        rest_s = self._budget.spend(count, self.loop.time())
+        if rest_s and self._resting is None:
+            self._resting = self.loop.call_later(rest_s, self._rested)
 
     def _rested(self) -> None:
         self._resting = None
