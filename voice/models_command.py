@@ -32,6 +32,7 @@ SLOTS = {
     "embedding": "search in your documents",
     "llm": "answers",
     "vad": "whether somebody speaks",
+    "turn": "whether somebody has finished",
 }
 
 
