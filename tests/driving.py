@@ -22,7 +22,7 @@ from mocks.retriever import ScriptedRetriever
 from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
 from mocks.vad import LoudnessVAD
-from providers.base import ProviderError, SpeechAudio
+from providers.base import ProviderError, SpeechAudio, TurnModel
 from voice import metrics, wire
 from voice.config import Config, SpeculationConfig, TtsConfig
 from voice.playout import Frame
@@ -109,6 +109,7 @@ class Call:
         tts: ToneTTS | None = None,
         vad: Any = None,
         retriever: ScriptedRetriever | None = None,
+        turn: TurnModel | None = None,
         recitals: Recited | None = None,
         config: Config | None = None,
         load_level: Callable[[], int] = lambda: 0,
@@ -131,6 +132,7 @@ class Call:
                 self.llm,
                 self.tts,
                 retriever,
+                turn=turn,
                 recitals=recitals,
                 load_level=load_level,
             ),

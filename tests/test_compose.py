@@ -49,6 +49,7 @@ FIXED = {
     "STT_MODEL_DIR": "/models/stt",
     "STT_PROVIDER_RUNTIME": "cpu",
     "TTS_MODEL_DIR": "/models/tts",
+    "TURN_MODEL": "/models/turn",
 }
 """What Kaiwa's container has its own of: where folders are mounted, what its image can."""
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}

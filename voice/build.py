@@ -187,6 +187,9 @@ def build(config: Config) -> Built:
             most_passages=config.rag.passages,
             reranker=reranker,
         )
+    turn = make(config, "turn")
+    if turn is not None:
+        by_slot["turn"] = turn
     voice = config.tts.voice or DEFAULT_VOICE
     recitals = Recitals(by_slot["tts"], voice=voice, language=config.stt.language)
     providers = Providers(
@@ -195,6 +198,7 @@ def build(config: Config) -> Built:
         llm=by_slot["llm"],
         tts=by_slot["tts"],
         retriever=library,
+        turn=turn,
         recitals=recitals,
     )
     return Built(providers, by_slot, library, recitals, tuple(warnings(config)), config.strays)

@@ -116,6 +116,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "RERANKER_API_KEY": ("reranker", "api_key"),
     "RERANKER_KEEP": ("reranker", "keep"),
     "RERANKER_LIMIT_S": ("reranker", "limit_s"),
+    "TURN_MODEL": ("turn", "model"),
     "RAG_INDEX_PATH": ("rag", "index"),
     "AGENT_PROMPT": ("agent", "prompt"),
     "KAIWA_SPECULATION": ("speculation", "enabled"),

@@ -197,6 +197,11 @@ class RagConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TurnConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    provider: str = "auto"
+    """Who listens with semantic_vad whether a pause sounds like the end; auto: smart-turn where
+    there is a `model`, else none."""
+    model: str = "models/turn"
+    """An ONNX file of Smart Turn v3, or a folder that holds one."""
     silence_ms: Annotated[int, Meta(ge=50, le=10_000)] = 500
     """Silence that ends a turn, where the client sets none."""
     min_silence_ms: Annotated[int, Meta(ge=100, le=10_000)] = 200

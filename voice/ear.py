@@ -15,16 +15,20 @@ from msgspec import Struct
 from providers.base import (
     LISTEN_RATE_HZ,
     STT,
+    TURN_WINDOW_S,
     VAD,
     Hypothesis,
     SttFailure,
     SttStream,
+    TurnModel,
     VadFrame,
     VadStream,
 )
 from voice.audio import Listening
 from voice.endpoint import samples
 from voice.errors import ClientError
+from voice.events import JudgePause
+from voice.facts import PauseJudged
 from voice.settings import AudioFormat
 from voice.speech import SpeechDetector, SpeechPaused, SpeechStarted
 
@@ -33,6 +37,8 @@ KEEP_MS = 2600
 can ask for, and what VAD needs to be sure."""
 REPLAY_MS = 30_000
 """A segment up to this length is kept whole, for a recogniser that loses it. 1 MB."""
+LEAD_IN_MS = 500
+"""Of what sounded before the utterance, for the turn model: pipecat gives it as much."""
 TRIM_BYTES = 64_000
 VAD_AHEAD_MS = 10_000
 """Audio given to VAD and not judged yet; the rest of what came at once waits here."""
@@ -58,13 +64,16 @@ class Ear:
         *,
         vad: VAD,
         stt: STT,
-        post: Callable[[VadFrame | Hypothesis | SttFailure], None],
+        post: Callable[[VadFrame | Hypothesis | SttFailure | PauseJudged], None],
         form: AudioFormat,
         expected: Expected,
         threshold: float,
         min_speech_ms: int,
+        turn_model: TurnModel | None = None,
     ) -> None:
         self._vad, self._post = vad, post
+        self._turn_model = turn_model
+        self._keep_ms = KEEP_MS if turn_model is None else TURN_WINDOW_S * 1000
         self._listening = Listening(form)
         self._recogniser = stt
         self._expected = self._told = expected
@@ -201,10 +210,29 @@ class Ear:
             start, end = self._fed_to - self._kept_from, to_sample - self._kept_from
             self._stt.feed(bytes(self._kept[start * 2 : end * 2]))
             self._fed_to = to_sample
-        keep_from = to_sample - samples(KEEP_MS)
+        keep_from = to_sample - samples(self._keep_ms)
         if self._live and to_sample - self._segment_from <= samples(REPLAY_MS):
             keep_from = min(keep_from, self._segment_from)
         self._forget(keep_from - self._kept_from)
+
+    def judge_pause(self, pause: JudgePause) -> bool:
+        """Has the turn model listen to the utterance so far, with the silence behind it.
+
+        Returns:
+            Whether there is one.
+        """
+        if self._turn_model is None:
+            return False
+        start = max(
+            pause.start - samples(LEAD_IN_MS),
+            self.position - samples(TURN_WINDOW_S * 1000),
+            self._kept_from,
+        )
+        pcm = bytes(self._kept[(start - self._kept_from) * 2 :])
+        self._turn_model.judge(
+            pcm, lambda complete: self._post(PauseJudged(pause.sample, complete))
+        )
+        return True
 
     def _forget(self, spare: int) -> None:
         """The oldest `spare` samples, once they are worth moving the rest."""

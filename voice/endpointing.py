@@ -81,7 +81,10 @@ SURELY_OPEN, SURELY_DONE = 0.15, 0.85
 PARTIAL_TRUST = 0.75
 """A partial lacks its last word as likely as not: what looks done counts for so much less."""
 EDGE = 0.02
-"""Neither words nor sound are ever surer than this."""
+"""The words are never surer than this."""
+SOUND_EDGE = 0.1
+"""Nor the sound than this. Smart Turn's sigmoid says 0.01 or 0.99 nearly always, and is right in 92
+of 100 cases of its own test set (v3.0, 31,473 samples); unbounded it would overrule the words."""
 
 
 class Endpointing:
@@ -169,20 +172,22 @@ def complete_score(
     where they contradict, and neither can overrule the other alone: a falling tone behind the
     first group of a phone number is no end, nor is "i'd like a table" in a rising one.
 
-        words   sound   together
-        0.7     0.9     0.95
-        0.9     0.5     0.9
-        0.05    0.9     0.32
-        0.9     0.1     0.5
+        words          sound          together     with eagerness auto, instead of
+        0.7            0.9 and more   0.95         300 ms                   493
+        0.9            0.5            0.9          300                      300
+        0.5 (unknown)  0.9 and more   0.9          300                      750
+        0.5            0.1 and less   0.1          1200                     750
+        0.9            0.1 and less   0.5          750                      300
+        0.05 (open)    0.9 and more   0.32         979                      1200
     """
     words = 1.0 if is_short_answer(text, language) else completeness(text, language)
     if not is_final and words > 0.5:
         words = 0.5 + PARTIAL_TRUST * (words - 0.5)
     if audio_score is None:
         return words
-    return 1 / (1 + exp(-_log_odds(words) - _log_odds(audio_score)))
+    return 1 / (1 + exp(-_log_odds(words, EDGE) - _log_odds(audio_score, SOUND_EDGE)))
 
 
-def _log_odds(probability: float) -> float:
-    held = min(1 - EDGE, max(EDGE, probability))
+def _log_odds(probability: float, edge: float) -> float:
+    held = min(1 - edge, max(edge, probability))
     return log(held / (1 - held))

@@ -51,6 +51,14 @@ class EndSegment(Struct, frozen=True):
     segment: int
 
 
+class JudgePause(Struct, frozen=True):
+    """Ask whether the pause at `sample` sounds like the end; the answer may come, late or never."""
+
+    sample: int
+    start: int
+    """Where the utterance began, by its sound."""
+
+
 class AbandonSegment(Struct, frozen=True):
     """Nothing of it is wanted any more."""
 
@@ -105,6 +113,7 @@ Command = (
     | Dismiss
     | BeginSegment
     | EndSegment
+    | JudgePause
     | AbandonSegment
     | CommitUtterance
     | Understood

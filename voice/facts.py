@@ -16,6 +16,15 @@ class AudioIn(Struct, frozen=True):
     data: bytes
 
 
+class PauseJudged(Struct, frozen=True):
+    """How a pause of the caller's sounds to the turn model."""
+
+    sample: int
+    """Where the pause begins: its name."""
+    complete: float
+    """Probability that nothing will follow, 0..1."""
+
+
 class Complaint(Struct, frozen=True):
     """The client sent what is no event."""
 

@@ -25,9 +25,10 @@ from voice.chain import NobodyLeft
 from voice.config import Config
 from voice.conversation import Conversation, text_of
 from voice.ear import Ear, Expected
+from voice.facts import PauseJudged
 from voice.ids import Ids
 from voice.initiative import HangUp, Initiative, Say
-from voice.load import Pace
+from voice.load import Level, Pace
 from voice.phrases import misheard
 from voice.providers import Providers
 from voice.record import Closing, Record
@@ -86,6 +87,7 @@ class Floor:
             expected=self.expected(),
             threshold=config.vad.threshold,
             min_speech_ms=config.vad.min_speech_ms,
+            turn_model=providers.turn,
         )
         self.conversation = Conversation()
         self.record = Record(
@@ -108,6 +110,7 @@ class Floor:
         )
         self._backlog, self._unsettled = Backlog(), 0
         self._ducked = False
+        self._load_level = providers.load_level
         self._partials = Pace(providers.load_level)
         self.options: ReplyOptions | None = None
         """Of the answer that the client asked for and that has not begun."""
@@ -157,6 +160,16 @@ class Floor:
         self.carry_out(commands, at)
         self._look_ahead(at)
 
+    def _judge_pause(self, command: events.JudgePause) -> None:
+        if self._load_level() < Level.NO_SPECULATION and self.ear.judge_pause(command):
+            metrics.TURN_OPINIONS.labels("asked").inc()
+
+    def pause_judged(self, fact: PauseJudged, at: float) -> None:
+        in_time = self.turns.awaits_judgement_of(fact.sample)
+        was = "complete" if fact.complete >= 0.5 else "incomplete"
+        metrics.TURN_OPINIONS.labels(was if in_time else "late").inc()
+        self.carry_out(self.turns.receive(fact, at), at)
+
     def _tell_what_sounds(self, at: float) -> None:
         answer = self.answers.current
         if answer is not None:
@@ -187,6 +200,8 @@ class Floor:
                     self._dismiss(command)
                 case events.BeginSegment():
                     self._begin_segment(command)
+                case events.JudgePause():
+                    self._judge_pause(command)
                 case events.EndSegment():
                     self.ear.end()
                 case events.AbandonSegment():

@@ -9,6 +9,7 @@ would refuse is refused by `kaiwa config check` and by a reload, too.
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -64,6 +65,9 @@ def chosen(config: Config, slot: str) -> str:
             return "tei" if section.endpoint else "lexical"
         case "reranker":
             return "tei" if section.endpoint else "none"
+        case "turn":
+            named = section.model.endswith(".onnx") or holds_model(section.model)
+            return "smart-turn" if named or Path(section.model).is_file() else "none"
     return "auto"
 
 

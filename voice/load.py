@@ -3,7 +3,8 @@
     level  from `lag_ms` on, for RISE_S    is left out
     0      -                               nothing
     1      lag_ms[0]                       partials: each call shows one every 250 ms at most
-    2      lag_ms[1]                       speculation: no answer is begun before it is asked for
+    2      lag_ms[1]                       speculation: no answer is begun before it is asked for;
+                                           and the turn model: words alone end a turn
     3      lag_ms[2]                       small frames: new answers leave in pieces of 80 ms
     4      lag_ms[3], at least FEW calls   further calls: refused before the upgrade
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from providers.base import LLM, STT, TTS, VAD, Embedder, Reranker
+from providers.base import LLM, STT, TTS, VAD, Embedder, Reranker, TurnModel
 from voice import judging
 from voice.config import Config, Problem, TtsConfig
 from voice.errors import ConfigError
 from voice.judging import NEEDS, chosen, explained, links, places
-from voice.model_folders import model_folder
+from voice.model_folders import model_folder, turn_model_file
 
 __all__ = ["KNOWN", "NEEDS", "chosen", "links", "make_all", "problems"]
 
@@ -187,6 +187,15 @@ def _tei_reranker(config: Config) -> Reranker:
     )
 
 
+def _smart_turn(config: Config) -> TurnModel:
+    from providers.turn_smart import SmartTurn
+
+    file = turn_model_file(config.turn.model)
+    if file is None:
+        raise ValueError(f"model {config.turn.model} holds none; kaiwa models pull smart-turn")
+    return SmartTurn(file)
+
+
 def _mock_stt(config: Config) -> STT:
     from mocks.stt import EchoSTT
 
@@ -261,6 +270,7 @@ KNOWN: dict[str, dict[str, Make]] = {
         "mock": _mock_embedder,
     },
     "reranker": {"tei": _tei_reranker, "none": lambda config: None},
+    "turn": {"smart-turn": _smart_turn, "none": lambda config: None},
 }
 
 

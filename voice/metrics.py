@@ -64,6 +64,13 @@ BARGE_INS = Counter(
     ["was"],
     registry=REGISTRY,
 )
+TURN_OPINIONS = Counter(
+    "kaiwa_turn_opinions_total",
+    "Pauses that the turn model was asked about, and its opinions by what they were: complete, "
+    "incomplete, or late. What is asked and never answered was too much for it.",
+    ["was"],
+    registry=REGISTRY,
+)
 UNDERRUNS = Counter(
     "kaiwa_underruns_total",
     "Times an answer's sound ran dry before its end, by the server's estimate.",

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from providers.base import LLM, STT, TTS, VAD, Retriever
+from providers.base import LLM, STT, TTS, VAD, Retriever, TurnModel
 from voice.tuning import Tuned
 
 
@@ -24,6 +24,8 @@ class Providers(Struct, frozen=True):
     llm: LLM
     tts: TTS
     retriever: Retriever | None = None
+    turn: TurnModel | None = None
+    """None: the words alone say when a turn is over."""
     tuned: Callable[[], Tuned] | None = None
     """How the language model is asked now; None: as the settings say."""
     recitals: Recited | None = None

@@ -25,7 +25,7 @@ from providers.base import Fault, Hypothesis, Message, ProviderError, Slot, SttF
 from voice import reply
 from voice.client_events import CLIENT_EVENT_TYPES
 from voice.errors import KaiwaError
-from voice.facts import AudioIn, Complaint, HangUp, Opened
+from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged
 
 SUFFIX = ".kaiwa"
 MAGIC = b"kaiwa call 1\n"
@@ -158,7 +158,7 @@ _encoder = msgspec.msgpack.Encoder(enc_hook=_without_class)
 FACTS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        *(Opened, AudioIn, Complaint, HangUp, VadFrame, Hypothesis, SttFailure),
+        *(Opened, AudioIn, Complaint, HangUp, VadFrame, Hypothesis, SttFailure, PauseJudged),
         *CLIENT_EVENT_TYPES.values(),
         *get_args(reply.Fact),
         reply.Foreseen,

@@ -21,7 +21,7 @@ from voice import metrics, reply, wire
 from voice.answers import Outbox
 from voice.config import Config
 from voice.errors import ClientError
-from voice.facts import AudioIn, Complaint, HangUp, Opened
+from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged
 from voice.floor import Floor
 from voice.handlers import CLIENT_HANDLERS
 from voice.ids import Ids
@@ -172,6 +172,8 @@ class Session:
                 self._floor.judge(fact, at)
             case Hypothesis() | SttFailure():
                 self._floor.recognised(fact, at)
+            case PauseJudged():
+                self._floor.pause_judged(fact, at)
             case wire.ClientEvent():
                 self._client(fact, at)
             case Opened():

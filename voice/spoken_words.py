@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from voice.completeness import is_backchannel, is_echo
+from voice.completeness import is_backchannel, is_echo, is_short_answer
 from voice.endpointing import Delays, Endpointing
 
 
@@ -21,8 +21,13 @@ class SpokenWords:
         """What was learnt of the caller is kept."""
         self._endpointing.delays = delays
 
-    def delay_ms(self, text: str, *, is_final: bool) -> int:
-        return self._endpointing.delay_ms(text, self._language(), is_final=is_final)
+    def delay_ms(self, text: str, *, is_final: bool, sounds_complete: float | None = None) -> int:
+        return self._endpointing.delay_ms(
+            text, self._language(), is_final=is_final, audio_score=sounds_complete
+        )
+
+    def settles(self, text: str) -> bool:
+        return is_short_answer(text, self._language())
 
     def is_backchannel(self, text: str) -> bool:
         return is_backchannel(text, self._language())

@@ -22,7 +22,9 @@ The caller, where turns are detected (`rules.automatic`):
     SPEAKING   speech paused                    PAUSING   -
     SPEAKING   utterance longer than the limit  SPEAKING  commit, then a new utterance at once
     PAUSING    speech started                   SPEAKING  BeginSegment if the last one was ended
-    PAUSING    silence of `final_after_ms`      PAUSING   EndSegment: the final is made meanwhile
+    PAUSING    silence of `final_after_ms`      PAUSING   EndSegment: the final is made meanwhile;
+                                                          JudgePause, unless the words settle it
+    PAUSING    the pause was judged             PAUSING   - (or commit: the delay may be shorter)
     PAUSING    silence of `silence_ms`, or as   SILENT    EndSegment, CommitUtterance
                long as the words so far ask for
     any other  no audio for `stall_s`           SILENT    the same, forced; a doubt without words
@@ -57,9 +59,11 @@ from voice.events import (
     Duck,
     EndSegment,
     Interrupt,
+    JudgePause,
     OpenUtterance,
     Unduck,
 )
+from voice.facts import PauseJudged
 from voice.questions import Questions
 from voice.speech import SpeechPaused, SpeechStarted
 from voice.turn_rules import TurnRules
@@ -120,6 +124,10 @@ class TurnTaker:
         self._gap_ms: float | None = None
         """Between the last turn's words and these, where that one seems to have ended too early."""
         self._delay_ms = rules.silence_ms
+        self._asked = True
+        """Whether this pause was given to the turn model, or is not to be."""
+        self._sounds_complete: float | None = None
+        """What it says."""
         self._open: Utterance | None = None
         self._doubt: Doubt | None = None
 
@@ -144,7 +152,7 @@ class TurnTaker:
         return self.tick(now)
 
     def receive(
-        self, fact: SpeechStarted | SpeechPaused | Hypothesis | SttFailure, now: float
+        self, fact: SpeechStarted | SpeechPaused | Hypothesis | SttFailure | PauseJudged, now: float
     ) -> list[Command]:
         match fact:
             case SpeechStarted() if self.rules.automatic:
@@ -153,6 +161,10 @@ class TurnTaker:
                 return self._speech_paused(fact.sample, now)
             case Hypothesis() | SttFailure():
                 return self._recognised(fact, now)
+            case PauseJudged() if self.awaits_judgement_of(fact.sample):
+                self._sounds_complete = fact.complete
+                self._weigh_words()
+                return self._tick_caller(now)
             case _:  # late news from a VAD that no longer decides
                 return []
 
@@ -252,6 +264,11 @@ class TurnTaker:
         pauses = self.caller is Caller.PAUSING
         return self._spoken_at(self._silence_ends()) if pauses else None
 
+    def awaits_judgement_of(self, pause: int) -> bool:
+        """Whether the pause that began at this sample still lasts; else its judgement is late."""
+        lasts = self.caller is Caller.PAUSING and self._paused_at == pause
+        return lasts and self.rules.adaptive and self.rules.automatic
+
     def text_of(self, turn: int) -> str | None:
         """The words of an utterance that is not settled yet."""
         for utterance in self._unsettled():
@@ -278,7 +295,7 @@ class TurnTaker:
             due = self.clock.arrived_at + self.rules.stall_s
         if self.caller is Caller.PAUSING:
             due = min(due, self._when(self._silence_ends()))
-            if self._live is not None:
+            if self._live is not None or self._will_ask:
                 due = min(due, self._when(self._final_wanted_at()))
         if self._doubt is not None:
             due = min(due, self._doubt_ends(self._doubt))
@@ -329,8 +346,10 @@ class TurnTaker:
             ended = self._commit(sample, now, forced=True)
             return ended + self._open_utterance(sample, max(sample, self._heard_to))
         orders: list[Command] = []
-        if self._live is not None and self.clock.reached(self._final_wanted_at(), now):
-            orders += self._end_segment()
+        if (self._live is not None or self._will_ask) and self.clock.reached(
+            self._final_wanted_at(), now
+        ):
+            orders += self._judge_pause() + self._end_segment()
         if self.clock.reached(self._silence_ends(), now):
             orders += self._commit(self._paused_at, now)
         return orders
@@ -346,11 +365,26 @@ class TurnTaker:
         after_ms = self.rules.final_after_ms
         return min(self._paused_at + samples(after_ms), self._silence_ends())
 
+    @property
+    def _will_ask(self) -> bool:
+        return self.rules.adaptive and not self._asked
+
+    def _judge_pause(self) -> list[Command]:
+        """In front of EndSegment, behind which the ear need not keep the utterance's audio."""
+        if not self._will_ask or self._open is None:
+            return []
+        self._asked = True
+        if self.words.settles(self._open.text):
+            return []
+        return [JudgePause(self._paused_at, self._open.sample)]
+
     def _weigh_words(self) -> None:
-        """The words so far say how long a silence ends the turn."""
+        """The words so far, and how they sounded, say how long a silence ends the turn."""
         if self.rules.adaptive and self._open is not None:
             text, is_final = self._open.text, self._open.is_final
-            self._delay_ms = self.words.delay_ms(text, is_final=is_final)
+            self._delay_ms = self.words.delay_ms(
+                text, is_final=is_final, sounds_complete=self._sounds_complete
+            )
 
     # --- transitions -----------------------------------------------------------------------------
 
@@ -410,6 +444,7 @@ class TurnTaker:
             return []
         self.caller = Caller.PAUSING
         self._paused_at = sample
+        self._asked, self._sounds_complete = False, None
         self._weigh_words()
         return self._tick_caller(now)
 
@@ -533,6 +568,7 @@ class TurnTaker:
         doubt, self._doubt = self._doubt, None
         self._open.turn = self.new_turn()
         self.caller = Caller.PAUSING if doubt.paused else Caller.SPEAKING
+        self._asked, self._sounds_complete = False, None
         self._weigh_words()
         orders: list[Command] = [OpenUtterance(self._open.turn, doubt.start)]
         if self.rules.interrupt_response:

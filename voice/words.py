@@ -6,8 +6,15 @@ from typing import Protocol
 class Words(Protocol):
     """The words' rules, for one session: they know its language, and learn how it speaks."""
 
-    def delay_ms(self, text: str, *, is_final: bool) -> int:
-        """The silence that ends a turn which says `text` so far."""
+    def delay_ms(self, text: str, *, is_final: bool, sounds_complete: float | None = None) -> int:
+        """The silence that ends a turn which says `text` so far.
+
+        Args:
+            sounds_complete: What the turn model makes of this pause, where it was asked.
+        """
+
+    def settles(self, text: str) -> bool:
+        """Whether these words end a turn, however they sound."""
 
     def is_backchannel(self, text: str) -> bool:
         """Whether the caller only says that they listen."""
@@ -28,8 +35,11 @@ class NoWords:
     def __init__(self, silence_ms: int = 500) -> None:
         self._silence_ms = silence_ms
 
-    def delay_ms(self, text: str, *, is_final: bool) -> int:
+    def delay_ms(self, text: str, *, is_final: bool, sounds_complete: float | None = None) -> int:
         return self._silence_ms
+
+    def settles(self, text: str) -> bool:
+        return False
 
     def is_backchannel(self, text: str) -> bool:
         return False

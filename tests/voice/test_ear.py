@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from mocks.clock import run_virtual
+from mocks.turn import ScriptedTurnModel
 from mocks.vad import LoudnessVAD
 from providers.base import VadFrame
 from tests.driving import LOUD, RATE_HZ, SILENT
 from voice.ear import KEEP_MS, MOST_KEPT_MS, TRIM_BYTES, VAD_AHEAD_MS, Ear, Expected
 from voice.errors import ClientError
+from voice.events import JudgePause
+from voice.facts import PauseJudged
 from voice.settings import AudioFormat
 
 FORM = AudioFormat(rate=RATE_HZ)
@@ -65,16 +68,43 @@ class DeafVAD(LoudnessVAD):
         return super().open(lambda frame: None)
 
 
-def listening(vad: Any = None, form: AudioFormat = FORM) -> tuple[Ear, ListeningSTT, list[Any]]:
+def listening(
+    vad: Any = None, form: AudioFormat = FORM, turn_model: Any = None
+) -> tuple[Ear, ListeningSTT, list[Any]]:
     posted: list[Any] = []
     stt = ListeningSTT()
     parts: Any = {"vad": vad or LoudnessVAD(), "stt": stt, "post": posted.append}
+    parts["turn_model"] = turn_model
     ear = Ear(**parts, form=form, expected=Expected("en"), threshold=0.5, min_speech_ms=64)
     return ear, stt, posted
 
 
 def numbered(start: int, count: int) -> bytes:
     return b"".join((n % 30_000).to_bytes(2, "little") for n in range(start, start + count))
+
+
+def test_the_turn_model_hears_the_last_8_s_though_the_recogniser_had_them_in_pieces() -> None:
+    async def scenario() -> None:
+        model = ScriptedTurnModel(0.7)
+        ear, stt, posted = listening(turn_model=model)
+        for second in range(12):
+            ear.hear(numbered(second * RATE_HZ, RATE_HZ), judged=False)
+            ear.begin(second + 1, second * RATE_HZ)
+            ear.feed(ear.position)
+            ear.end()
+        assert ear.judge_pause(JudgePause(11 * RATE_HZ, 0))
+        assert model.heard == [numbered(4 * RATE_HZ, 8 * RATE_HZ)]
+        ear.judge_pause(JudgePause(11 * RATE_HZ, 9 * RATE_HZ))
+        assert model.heard[1] == numbered(9 * RATE_HZ - 8000, 3 * RATE_HZ + 8000)
+        await asyncio.sleep(0.1)
+        assert posted[-1] == PauseJudged(11 * RATE_HZ, 0.7)
+
+    run_virtual(scenario())
+
+
+def test_without_a_turn_model_nobody_is_asked() -> None:
+    ear, _, posted = listening()
+    assert not ear.judge_pause(JudgePause(0, 0)) and posted == []
 
 
 def test_the_recogniser_hears_from_where_it_was_told_up_to_what_was_judged() -> None:

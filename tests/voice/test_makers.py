@@ -14,7 +14,7 @@ from mocks.serve_embed import EmbedServer
 from providers.base import Passage, ProviderError
 from voice.build import make
 from voice.chain import Chain
-from voice.config import Config, LlmConfig, SttConfig, TtsConfig, load
+from voice.config import Config, LlmConfig, SttConfig, TtsConfig, TurnConfig, load
 from voice.errors import ConfigError
 from voice.makers import KNOWN, NEEDS, chosen, links, make_all, problems
 
@@ -271,3 +271,28 @@ def test_of_auto_what_needs_no_server_stands_in_for_one_unless_the_operator_want
 def test_whoever_is_named_alone_is_alone() -> None:
     config = Config(llm=LlmConfig(provider="openai", endpoint="http://llm:9000/v1"))
     assert [chosen(own, "llm") for own in links(config, "llm")] == ["openai"]
+
+
+def test_a_turn_model_is_used_where_its_file_lies_and_refused_where_it_is_not(
+    tmp_path: Path,
+) -> None:
+    def turn(model: str, provider: str = "auto") -> Config:
+        return Config(turn=TurnConfig(provider=provider, model=model))
+
+    folder, file = tmp_path / "turn", tmp_path / "turn" / "smart-turn" / "v3.onnx"
+    assert chosen(turn(str(folder)), "turn") == "none"
+    assert chosen(turn(""), "turn") == "none"
+    assert make(turn(str(folder)), "turn") is None
+    file.parent.mkdir(parents=True)
+    file.touch()
+    for model in (folder, file.parent, file):
+        made = make(turn(str(model)), "turn")
+        assert (made.info.provider, made.info.model) == ("smart-turn", "v3.onnx")
+    assert make(turn(str(folder), provider="none"), "turn") is None
+    (folder / "other.onnx").touch()
+    several = dict(problems(turn(str(folder))))["turn.model"]
+    assert "several models, other.onnx, smart-turn/v3.onnx; name one" in several
+    missing = dict(problems(turn(str(folder / "none.onnx"))))["turn.model"]
+    assert "none.onnx is not there" in missing
+    empty = dict(problems(turn(str(tmp_path / "empty"), provider="smart-turn")))
+    assert "kaiwa models pull smart-turn" in empty["turn.model"]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mocks.tts import ToneTTS
+from mocks.turn import ScriptedTurnModel
 from tests.driving import Call
 from tests.recorded_calls import Reel, asks_twice, cuts_in, recorded, writes_and_is_called_back
 from tests.served import Caller, Hosted, append, eventually, loud, silence
@@ -43,6 +44,17 @@ CASES = [
 @pytest.mark.parametrize(("scenario", "detection"), CASES)
 def test_a_call_replays_identically(scenario: Any, detection: dict[str, Any]) -> None:
     assert identical(recorded(scenario, detection=detection)[1].recording)
+
+
+def test_what_the_turn_model_said_is_replayed_without_it() -> None:
+    semantic = {"type": "semantic_vad"}
+    heard = ScriptedTurnModel(0.02, 0.02)
+    call, reel = recorded(asks_twice, detection=semantic, turn=heard)
+    assert identical(reel.recording)
+    without, _ = recorded(asks_twice, detection=semantic)
+    committed = "input_audio_buffer.committed"
+    waits = [[sent.at for sent in one.all(committed)] for one in (call, without)]
+    assert waits[0][0] > waits[1][0] + 0.2, "it was heard at all"
 
 
 def test_the_replay_of_a_replay_is_the_same_file() -> None:

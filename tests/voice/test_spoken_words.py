@@ -5,14 +5,23 @@ from typing import Any
 import pytest
 
 from mocks.stt import EchoSTT
-from tests.driving import Call, converse
+from mocks.turn import ScriptedTurnModel
+from tests.driving import RATE_HZ, Call, converse
 from voice.endpointing import Delays
+from voice.metrics import TURN_OPINIONS
 from voice.spoken_words import SpokenWords
 
 COMMITTED = "input_audio_buffer.committed"
 
 
-def waited_ms(text: str, *, final_delay_ms: float = 20.0, **detection: Any) -> float:
+def waited_ms(
+    text: str,
+    *,
+    final_delay_ms: float = 20.0,
+    turn: ScriptedTurnModel | None = None,
+    load_level: int = 0,
+    **detection: Any,
+) -> float:
     """From the last sound of an utterance to its commit."""
 
     async def scenario(call: Call) -> None:
@@ -20,7 +29,13 @@ def waited_ms(text: str, *, final_delay_ms: float = 20.0, **detection: Any) -> f
         await call.hush(5.0)
 
     stt = EchoSTT([text], word_ms=200, final_delay_ms=final_delay_ms)
-    call = converse(scenario, stt=stt, detection={"type": "semantic_vad", **detection})
+    call = converse(
+        scenario,
+        stt=stt,
+        turn=turn,
+        load_level=lambda: load_level,
+        detection={"type": "semantic_vad", **detection},
+    )
     return (call.one(COMMITTED).at - 2.0) * 1000
 
 
@@ -99,3 +114,53 @@ def test_a_caller_who_pauses_long_is_given_longer() -> None:
     assert sooner.delay_ms("we open at nine", is_final=True) > words.delay_ms(
         "we open at nine", is_final=True
     )
+
+
+# --- a turn model ---------------------------------------------------------------------------------
+
+UNCLEAR = "i'd like a table"
+
+
+def test_what_sounds_complete_is_waited_for_less_and_what_does_not_for_longer() -> None:
+    worded_ms = waited_ms(UNCLEAR)
+    assert waited_ms(UNCLEAR, turn=ScriptedTurnModel(0.99)) < worded_ms - 60
+    assert waited_ms(UNCLEAR, turn=ScriptedTurnModel(0.01)) > worded_ms + 200
+    assert waited_ms(UNCLEAR, turn=ScriptedTurnModel()) == worded_ms, "it never answered"
+
+
+def test_no_sound_makes_an_open_sentence_a_whole_one() -> None:
+    open_ms = waited_ms("i'd like to book a table for", turn=ScriptedTurnModel(1.0))
+    assert open_ms > waited_ms("what time do you close") + 400
+
+
+def test_an_opinion_that_comes_behind_the_end_of_the_turn_is_counted_as_late() -> None:
+    def late() -> float:
+        return float(TURN_OPINIONS.labels("late")._value.get())
+
+    before, worded_ms = late(), waited_ms("what time do you close")
+    slow = ScriptedTurnModel(0.01, delay_ms=400)
+    assert waited_ms("what time do you close", turn=slow) == worded_ms and late() == before + 1
+
+
+def test_it_hears_the_utterance_from_before_its_first_sound_to_the_silence_behind_it() -> None:
+    model = ScriptedTurnModel(0.9)
+    waited_ms(UNCLEAR, turn=model)
+    (pcm,) = model.heard
+    assert len(pcm) / 2 / RATE_HZ == pytest.approx(2.18, abs=0.04)
+    assert pcm[-2 * RATE_HZ // 10 :].count(0) == 2 * RATE_HZ // 10, "100 ms of it are silent"
+
+
+@pytest.mark.parametrize(
+    ("text", "load_level", "detection"),
+    [
+        ("yes", 0, {}),
+        (UNCLEAR, 2, {}),
+        (UNCLEAR, 0, {"type": "server_vad", "silence_duration_ms": 500}),
+    ],
+)
+def test_it_is_not_asked_about_short_answers_nor_under_load_nor_where_silence_is_set(
+    text: str, load_level: int, detection: dict[str, Any]
+) -> None:
+    model = ScriptedTurnModel(0.01)
+    waited = waited_ms(text, turn=model, load_level=load_level, **detection)
+    assert model.heard == [] and waited == waited_ms(text, **detection)

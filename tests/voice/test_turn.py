@@ -25,6 +25,7 @@ from voice.events import (
     Duck,
     EndSegment,
     Interrupt,
+    JudgePause,
     Misheard,
     OpenUtterance,
     SkipReply,
@@ -32,6 +33,7 @@ from voice.events import (
     Understood,
     Unduck,
 )
+from voice.facts import PauseJudged
 from voice.speech import SpeechPaused, SpeechStarted
 from voice.turn import Caller, TurnRules, TurnTaker, join_words
 from voice.words import NoWords
@@ -103,6 +105,14 @@ class Call:
 
     def final(self, segment: int, text: str) -> "Call":
         self.carry(self.taker.receive(Hypothesis(segment, text, True), self.now))
+        return self
+
+    def judged(self, complete: float, *, pause: int | None = None) -> "Call":
+        """Of the pause that the turn model was asked about last, or another."""
+        if pause is None:
+            asked = [c.sample for _, c in self.log if isinstance(c, JudgePause)]
+            pause = asked[-1]
+        self.carry(self.taker.receive(PauseJudged(pause, complete), self.now))
         return self
 
     def fails(self, segment: int) -> "Call":
@@ -291,14 +301,21 @@ ADAPTIVE = TurnRules(adaptive=True, final_after_ms=150)
 
 
 class Waits(NoWords):
-    """300 ms behind a final, 500 behind a partial, 1200 behind "and"."""
+    """300 ms behind a final, 500 behind a partial, 1200 behind "and"; half of it where it sounds
+    complete, twice as long where not. "yes" is settled."""
 
     def __init__(self) -> None:
         self.pauses: list[float] = []
         self.cuts: list[float] = []
 
-    def delay_ms(self, text: str, *, is_final: bool) -> int:
-        return 1200 if text.endswith("and") else 300 if is_final else 500
+    def delay_ms(self, text: str, *, is_final: bool, sounds_complete: float | None = None) -> int:
+        worded_ms = 1200 if text.endswith("and") else 300 if is_final else 500
+        if sounds_complete is None:
+            return worded_ms
+        return worded_ms // 2 if sounds_complete > 0.5 else worded_ms * 2
+
+    def settles(self, text: str) -> bool:
+        return text == "yes"
 
     def went_on(self, pause_ms: float) -> None:
         self.pauses.append(pause_ms)
@@ -338,6 +355,47 @@ def test_a_final_behind_its_own_end_ends_the_turn_at_once() -> None:
 def test_a_final_in_the_pause_lengthens_it_too() -> None:
     call = adaptive("on sunday").hear(200).final(1, "on sunday and").hear(1500)
     assert committed_at(call) == [2.7]
+
+
+def test_the_turn_model_is_asked_once_in_each_pause_before_the_final_is() -> None:
+    call = adaptive("on sunday and").hear(600)
+    assert call.times() == [
+        (1.65, JudgePause(samples(1500), samples(500))),
+        (1.65, EndSegment(1)),
+    ]
+    call.starts().hear(500).pauses().hear(200)
+    assert JudgePause(samples(2600), samples(500)) in call.take()
+
+
+def test_it_is_not_asked_where_the_words_settle_it_or_the_client_set_the_silence() -> None:
+    asked = [command for command in adaptive("yes").hear(1000).take()]
+    call = Call(TurnRules(silence_ms=700)).hear(500).says().hear(1000)
+    asked += call.take()
+    assert [command for command in asked if isinstance(command, JudgePause)] == []
+    assert any(isinstance(command, CommitUtterance) for command in asked)
+
+
+def test_its_opinion_shortens_or_lengthens_the_silence() -> None:
+    assert committed_at(adaptive("on sunday and").hear(300).judged(0.9).hear(1500)) == [2.1]
+    assert committed_at(adaptive("on sunday").hear(300).judged(0.1).hear(1500)) == [2.5]
+    ends_at_once = adaptive("on sunday").hear(300).judged(0.9)
+    assert committed_at(ends_at_once) == [1.8], "the silence has lasted longer already"
+
+
+def test_a_final_behind_the_opinion_is_weighed_with_it() -> None:
+    call = adaptive("on sunday").hear(200).judged(0.1).hear(100).final(1, "on sunday").hear(900)
+    assert committed_at(call) == [2.1]
+
+
+def test_a_late_opinion_changes_nothing() -> None:
+    call = adaptive("on sunday and").hear(600).starts().hear(300)
+    call.take()
+    assert call.judged(0.9, pause=samples(1500)).take() == [], "the caller went on"
+    call.partial(2, "monday and").pauses().hear(300)
+    call.judged(0.9, pause=samples(1500)).hear(1500)
+    assert committed_at(call) == [3.6], "it was about another pause"
+    call.take()
+    assert call.judged(0.1, pause=samples(2400)).take() == [], "the turn is over"
 
 
 def test_the_callers_own_pauses_and_turns_cut_short_are_told() -> None:
