@@ -6,8 +6,11 @@
                             ^paused: the final is asked for at once
 
 What speaks for a turn: words that are neither backchannel nor echo, in a final or in some
-hypotheses in a row; or speech that lasts, as long as its words say nothing else.
+hypotheses in a row; or speech that lasts, as long as its words say nothing else. What speaks
+against it, whatever the words: that it sounds like what is being played, see echo_energy.py.
 """
+
+from typing import Protocol
 
 from voice.endpoint import samples
 from voice.turn_rules import TurnRules
@@ -18,6 +21,18 @@ ECHOES = 2
 """So often our own voice came back in a call, until only words make the agent stop."""
 LONGEST_DOUBT_MS = 8000
 """Of sound without an end and without words that count; then it is listened to afresh."""
+
+
+class OwnSound(Protocol):
+    """What is played, against what comes in."""
+
+    def likeness(self, from_sample: int) -> float:
+        """Of what came in since `from_sample`: 1 an echo, 0 somebody else, or too little to say."""
+
+
+class NothingPlayed:
+    def likeness(self, from_sample: int) -> float:
+        return 0.0
 
 
 class OwnVoice:
@@ -49,14 +64,22 @@ class Doubt:
         self._run_from = utterance.sample
         self.resume_at: float | None = None
         """Loop time at which a pause without words has lasted long enough."""
+        self._likeness = 0.0
+        """What it sounded like when it paused: by its silence, nobody can be told."""
         self._claims = 0
 
     @property
     def paused(self) -> bool:
         return self.resume_at is not None
 
-    def pause(self, resume_at: float) -> None:
+    def pause(self, resume_at: float, sound: OwnSound) -> None:
+        self._likeness = sound.likeness(self._run_from)
         self.resume_at = resume_at
+
+    def is_own(self, sound: OwnSound, rules: TurnRules) -> bool:
+        """Whether it sounds like our own voice."""
+        likeness = self._likeness if self.paused else sound.likeness(self._run_from)
+        return likeness >= rules.echo_likeness
 
     def go_on(self, sample: int) -> None:
         self.resume_at, self._run_from = None, sample

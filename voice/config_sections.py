@@ -224,6 +224,9 @@ class BargeInConfig(Struct, frozen=True, forbid_unknown_fields=True):
     confirm_hypotheses: Annotated[int, Meta(ge=1, le=10)] = 2
     """So many partials in a row with words that take the floor cut it sooner; a final does alone.
     A recogniser's first guess at a cough is often a word."""
+    echo_likeness: Annotated[float, Meta(ge=0.1, le=1)] = 0.5
+    """Sound that is so much like what is being played, from 0 to 1, is our own voice, whatever its
+    words; 1: only words tell."""
     resume_ms: Annotated[int, Meta(ge=100, le=10_000)] = 1000
     """So long after the caller fell silent the answer goes on, if no final came by then."""
 

@@ -25,6 +25,7 @@ from voice.chain import NobodyLeft
 from voice.config import Config
 from voice.conversation import Conversation, text_of
 from voice.ear import Ear, Expected
+from voice.echo_energy import EchoEnergy
 from voice.facts import PauseJudged
 from voice.ids import Ids
 from voice.initiative import HangUp, Initiative, Say
@@ -75,7 +76,8 @@ class Floor:
         self.effective = settings.initial(session_id, self.defaults)
         self.settings = settings.typed(self.effective)
         self._words = SpokenWords(self.language, delays(config, self.settings))
-        self.turns = TurnTaker(turn_rules(config, self.settings), self._words)
+        self._echo = EchoEnergy()
+        self.turns = TurnTaker(turn_rules(config, self.settings), self._words, self._echo)
         self.initiative = Initiative(initiative_rules(config, self.settings, self.language()))
         self.over = ""
         """Why the call ends; empty while it goes on."""
@@ -135,6 +137,10 @@ class Floor:
             self.ear.feed(self.ear.position)
 
     def judge(self, frame: VadFrame, at: float) -> None:
+        answer = self.answers.current
+        if answer is not None or self.turns.caller is Caller.UNSURE:
+            playout = None if answer is None else answer.playout
+            self._echo.hear(frame, self._when(frame.end_sample), playout)
         for fact in self.ear.judge(frame):
             self._tell_what_sounds(at)
             self.carry_out(self.turns.receive(fact, at), at)

@@ -20,6 +20,8 @@ EXTRAPOLATE_MS = 250
 SILENT_CLIENT_S = 1.0
 """A client that stopped acknowledging is believed to have played all this long after it could."""
 AUDIBLE_GAP_S = 0.001
+RECENT_MS = 3000
+"""What was sent so long ago, or is still to be heard, can be asked for again."""
 ROUNDING_MS = 0.001
 """What the lengths of many pieces may lack when they are added up."""
 
@@ -58,6 +60,8 @@ class Playout:
         self._pieces: deque[memoryview] = deque()
         self._queued = 0
         self._sent = 0
+        self._recent: deque[bytes] = deque()
+        self._recent_bytes = 0
         self._finished = self._held = False
         self.sounding_at: float | None = None
         """When the first frame was due, and taken."""
@@ -179,7 +183,22 @@ class Playout:
             missing -= len(piece)
         self._queued -= size
         self._sent += size
-        return b"".join(parts)
+        frame = b"".join(parts)
+        self._recent.append(frame)
+        self._recent_bytes += size
+        if self._ms(self._recent_bytes) > RECENT_MS:
+            self._recent_bytes -= len(self._recent.popleft())
+        return frame
+
+    def sent_since(self, from_ms: float) -> tuple[bytes, float, int]:
+        """What was sent from that position of this reply's audio on, of the last 3 s.
+
+        Returns:
+            The samples, the position of the first, and their rate.
+        """
+        start = self._sent - self._recent_bytes
+        skipped = int(max(0.0, from_ms - self._ms(start)) * self._rate_hz / 1000) * BYTES_PER_SAMPLE
+        return b"".join(self._recent)[skipped:], self._ms(start + skipped), self._rate_hz
 
     # --- heard ---------------------------------------------------------------------------------
 

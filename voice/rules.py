@@ -73,6 +73,7 @@ def turn_rules(config: Config, chosen: Settings) -> TurnRules:
         stall_s=turn.stall_s,
         confirm_ms=barge_in.confirm_ms,
         confirm_hypotheses=barge_in.confirm_hypotheses,
+        echo_likeness=barge_in.echo_likeness,
         resume_ms=barge_in.resume_ms,
         protected_ms=config.agent.protected_ms,
     )

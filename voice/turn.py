@@ -47,7 +47,7 @@ from enum import Enum
 from math import inf
 
 from providers.base import LISTEN_RATE_HZ, Hypothesis, SttFailure
-from voice.barge_in import Doubt, OwnVoice, claims_floor
+from voice.barge_in import Doubt, NothingPlayed, OwnSound, OwnVoice, claims_floor
 from voice.endpoint import AudioClock, samples
 from voice.errors import ClientError
 from voice.events import (
@@ -99,11 +99,15 @@ class TurnTaker:
 
     Args:
         words: What the words' rules are; without any, every word is a turn's.
+        sound: What is played against what comes in; without it, only words tell an echo.
     """
 
-    def __init__(self, rules: TurnRules, words: Words | None = None) -> None:
+    def __init__(
+        self, rules: TurnRules, words: Words | None = None, sound: OwnSound | None = None
+    ) -> None:
         self.rules = rules
         self.words = words or NoWords(rules.silence_ms)
+        self.sound = sound or NothingPlayed()
         self.clock = AudioClock()
         self.caller = Caller.SILENT
         self.sounding_at: float | None = None
@@ -438,7 +442,7 @@ class TurnTaker:
             if self._doubt.paused:
                 return []
             self._paused_at = sample
-            self._doubt.pause(now + self.rules.resume_ms / 1000)
+            self._doubt.pause(now + self.rules.resume_ms / 1000, self.sound)
             return self._end_segment() + self._tick_doubt(self._doubt, now)
         if self.caller is not Caller.SPEAKING:
             return []
@@ -542,14 +546,19 @@ class TurnTaker:
 
     def _claims(self, doubt: Doubt) -> bool:
         text = doubt.utterance.text
-        return claims_floor(text, self.spoken, self.words, replying=self.replying)
+        claims = claims_floor(text, self.spoken, self.words, replying=self.replying)
+        return claims and not self._is_own(doubt)
+
+    def _is_own(self, doubt: Doubt) -> bool:
+        return doubt.is_own(self.sound, self.rules)
 
     def _tick_doubt(self, doubt: Doubt, now: float) -> list[Command]:
         rules, judged = self.rules, self.clock.judged
         claims = self._claims(doubt)
         stalls = self._stalls(now)
         silent = not doubt.utterance.text
-        if doubt.is_said(rules) or ((claims or silent) and doubt.lasts(judged, rules)):
+        lasts = doubt.lasts(judged, rules)
+        if doubt.is_said(rules) or (lasts and (claims or (silent and not self._is_own(doubt)))):
             return self._confirm() + self._tick_caller(now)
         decided = doubt.paused and doubt.utterance.is_final
         over = doubt.resume_at is not None and now >= doubt.resume_at - 1e-6
@@ -580,7 +589,7 @@ class TurnTaker:
     def _dismiss(self, doubt: Doubt) -> list[Command]:
         """It was nothing: the segment is forgotten, and the answer goes on."""
         text = doubt.utterance.text
-        echo = bool(text) and self.words.is_echo(text, self.spoken)
+        echo = self._is_own(doubt) or (bool(text) and self.words.is_echo(text, self.spoken))
         if echo:
             self._own_voice.came_back(self._questions.last_reply)
         orders = [*self._abandon(), Dismiss(text, echo=echo), *self._let_go()]

@@ -23,5 +23,7 @@ class TurnRules(Struct, frozen=True, kw_only=True):
     """So many in a row with words that take the floor cut it sooner. A final needs no second."""
     resume_ms: int = 1000
     """So long after a pause the answer goes on, where no word came by then."""
+    echo_likeness: float = 0.5
+    """Sound over an answer that is so much like what is played is our own voice."""
     protected_ms: int = 0
     """From an answer's first sound: speech in there needs words to cut it."""

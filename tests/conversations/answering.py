@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
+import numpy as np
 
 from mocks.llm import EchoLLM, ReasoningDelta
 from providers.base import LLMEvent, LLMRequest
@@ -54,6 +55,7 @@ class Sounding(msgspec.Struct, frozen=True):
 
     item_id: str
     at_ms: float
+    rms: float = 0.0
 
 
 class Spoken(msgspec.Struct):
@@ -145,7 +147,11 @@ class Loudspeaker:
         if not self._queue:
             return None
         head = self._queue[0]
-        at = Sounding(head.item_id, head.frame.at_ms + self._offset_ms)
+        first = int(self._offset_ms * head.form.rate_hz / 1000)
+        count = FRAME_MS * head.form.rate_hz // 1000
+        pcm = np.frombuffer(head.frame.pcm, "<i2")[first : first + count].astype(np.float64)
+        rms = float(np.sqrt(np.mean(pcm * pcm))) if len(pcm) else 0.0
+        at = Sounding(head.item_id, head.frame.at_ms + self._offset_ms, rms)
         self._offset_ms += FRAME_MS
         if self._offset_ms >= head.ms:
             self._queue.popleft()

@@ -22,7 +22,6 @@ DUCK_AND_CONFIRM = {
         agreement with a slow recogniser
         ja: sou desu ne, and no language was set
         ko: agreement while the model thinks
-        misheard echo
         echo and agreement
         """,
     Kind.EXTRA: """

@@ -17,7 +17,8 @@ who      caller   words that are meant for the agent; (1.2) behind them: how lon
          click    40 ms, too short to be speech
          nobody   nothing, but the call lasts at least until here
          mute     the client sends no audio for so many seconds
-         echo     from here on the agent's voice comes back: loud|quiet|off, path in ms, word=heard
+         echo     from here on the agent's voice comes back: path in ms, word=heard; loud and
+                  quiet are even, shaped swells as what is played does; or off
 hears    +0.3 WORDS   what the recogniser believes at that moment of the line above
 final    +0.9 WORDS   its final comes so much later; words left out: as spoken; `never`: it is lost
 turn     <1.2 WORDS   if other than those of the lines above; several ways, parted by " / ";

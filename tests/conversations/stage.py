@@ -52,6 +52,8 @@ class Placed:
 class Echo:
     delay_ms: int = 0
     quiet: bool = False
+    shaped: bool = False
+    """It swells and fades as what is played does."""
     misheard: dict[str, str] = field(default_factory=dict)
     is_on: bool = False
 
@@ -60,11 +62,11 @@ class Echo:
         how, *rest = text.split()
         if how == "off":
             return cls()
-        if how not in ("loud", "quiet"):
-            raise ScriptError(f"echo must be loud, quiet or off, not {how}")
+        if how not in ("loud", "quiet", "shaped"):
+            raise ScriptError(f"echo must be loud, quiet, shaped or off, not {how}")
         delay_ms, *errors = rest
         misheard = dict(error.split("=", 1) for error in errors)
-        return cls(int(delay_ms), how == "quiet", misheard, True)
+        return cls(int(delay_ms), how == "quiet", how == "shaped", misheard, True)
 
 
 class Performance(msgspec.Struct, kw_only=True):
@@ -226,12 +228,16 @@ class Stage:
             words += [word for end, word in placed.words if since + _SLACK_S < end <= until]
         echoed = self._echoed()
         if echoed is not None:
+            said, rms = echoed
+            if not levels and self._echo.shaped:
+                return self._tape.echo(said, rms)
             levels.add(self._echo.quiet)
-            words += echoed
+            words += said
         return self._tape.frame(words, quiet=all(levels)) if levels else SILENT
 
-    def _echoed(self) -> list[Word] | None:
-        """The words of the agent's that end in this frame, or None where nothing comes back."""
+    def _echoed(self) -> tuple[list[Word], float] | None:
+        """The words of the agent's that end in this frame, and how loud it is; None where nothing
+        comes back."""
         back = 1 + self._echo.delay_ms // FRAME_MS
         past = self.loudspeaker.past
         sounding = past[-back] if self._echo.is_on and back <= len(past) else None
@@ -242,7 +248,7 @@ class Stage:
         from_ms, to_ms = sounding.at_ms, sounding.at_ms + FRAME_MS
         ending = words_ending(spoken.text, from_ms, to_ms, self._scenario.language)
         source = ECHO_SOURCE + self.loudspeaker.answers.index(spoken)
-        return [Word(source, self._misheard(word)) for word in ending]
+        return [Word(source, self._misheard(word)) for word in ending], sounding.rms
 
     def _misheard(self, word: str) -> str:
         bare = word.strip(".,?!。、？！").casefold()

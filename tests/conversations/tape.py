@@ -2,7 +2,7 @@
 
 Every loud frame has a number for its amplitude, every sample of it alike:
 
-    silence 0      quiet 620…1019      loud 9000…11999
+    silence 0      quiet 620…1019      loud 9000…11999      an echo: 40 to 8800, as what is played
 
 so that the recogniser knows what is spoken in the audio it is fed, wherever a segment begins and
 however the audio was cut, as a real one does; and what is not fed it does not hear.
@@ -23,6 +23,8 @@ from voice.turn import join_words
 SAMPLES = RATE_HZ * FRAME_MS // 1000
 _SIGNS = np.where(np.arange(SAMPLES) % 2, -1, 1)
 LOUD, LOUD_COUNT = 9000, 3000
+ECHO_LEAST, ECHO_MOST = 40, 8300
+"""Neighbouring frames differ, by 5 % and by one, so that each is known from the next."""
 QUIET, QUIET_COUNT = 620, 400
 """Twice and half again the threshold of LoudnessVAD: speech to it, but not at a glance."""
 
@@ -50,12 +52,23 @@ class Tape:
         self.sources: dict[int, Source] = {}
         self._said: dict[int, tuple[Word, ...]] = {}
         self._counts = [0, 0]
+        self._echoes = 0
 
     def frame(self, words: Sequence[Word], *, quiet: bool) -> bytes:
         """20 ms of sound in which `words` end."""
         first, size = (QUIET, QUIET_COUNT) if quiet else (LOUD, LOUD_COUNT)
         code = first + self._counts[quiet] % size
         self._counts[quiet] += 1
+        return self._sound(code, words)
+
+    def echo(self, words: Sequence[Word], rms: float) -> bytes:
+        """20 ms of what is played, as loud as it comes back."""
+        code = max(ECHO_LEAST, min(round(rms), ECHO_MOST))
+        code += code // 20 * (self._echoes % 2) + self._echoes // 2 % 2
+        self._echoes += 1
+        return self._sound(code, words)
+
+    def _sound(self, code: int, words: Sequence[Word]) -> bytes:
         self._said[code] = tuple(words)
         return (_SIGNS * code).astype("<i2").tobytes()
 
@@ -106,19 +119,20 @@ class TapeStream:
         self._sink = sink
         self._utterance: int | None = None
         self._heard: dict[int, list[str]] = {}
-        self._samples: dict[int, int] = {}
+        self._run = (0, 0)
+        """The last code that was read, and how many samples of it in a row."""
         self._is_open = True
         provider.open_streams += 1
 
     def begin(self, utterance: int) -> None:
-        self._utterance, self._heard, self._samples = utterance, {}, {}
+        self._utterance, self._heard, self._run = utterance, {}, (0, 0)
 
     def feed(self, pcm: bytes) -> None:
         if self._utterance is None:
             return
         for code, count in self._provider.tape.read(pcm):
-            before = self._samples.get(code, 0)
-            self._samples[code] = before + count
+            before = self._run[1] if code == self._run[0] else 0
+            self._run = (code, before + count)
             if before < SAMPLES // 2 <= before + count:
                 self._hear(self._provider.tape.said(code))
 

@@ -295,6 +295,53 @@ def test_a_short_silence_asks_for_the_final_no_later_than_the_end() -> None:
     ]
 
 
+# --- sound like our own ---------------------------------------------------------------------------
+
+
+class Sounds:
+    def __init__(self, likeness: float) -> None:
+        self.likeness_now = likeness
+
+    def likeness(self, from_sample: int) -> float:
+        return self.likeness_now
+
+
+def over_the_answer(likeness: float) -> Call:
+    """Somebody sounds while the answer is heard."""
+    call = answered()
+    call.taker.sound = Sounds(likeness)
+    call.taker.sounding_at = call.now - 0.1
+    call.starts()
+    assert Duck() in call.take()
+    return call
+
+
+def test_long_sound_that_is_ours_cuts_nothing_and_sound_that_is_not_does() -> None:
+    assert Interrupt() in over_the_answer(0.2).hear(700).take()
+    assert Interrupt() not in over_the_answer(0.8).hear(700).take()
+
+
+def test_misheard_words_in_our_own_sound_cut_nothing() -> None:
+    call = over_the_answer(0.8).hear(300).partial(2, "parking").partial(2, "parking for bicycles")
+    call.pauses().final(2, "parking for bicycles")
+    orders = call.take()
+    assert Interrupt() not in orders and Dismiss("parking for bicycles", echo=True) in orders
+    assert Interrupt() in over_the_answer(0.2).hear(300).pauses().final(2, "parking").take()
+
+
+def test_who_talks_over_our_own_sound_is_heard_as_soon_as_it_is_more_than_ours() -> None:
+    call = over_the_answer(0.8).hear(300).partial(2, "wait")
+    assert Interrupt() not in call.take()
+    call.taker.sound = Sounds(0.1)
+    assert Interrupt() in call.partial(2, "wait please").partial(2, "wait please stop").take()
+
+
+def test_what_it_sounded_like_is_told_by_its_sound_not_by_the_silence_behind_it() -> None:
+    call = over_the_answer(0.8).hear(300).pauses()
+    call.taker.sound = Sounds(0.0)
+    assert Interrupt() not in call.hear(100).final(2, "parking").take()
+
+
 # --- a silence as long as the words ask for ------------------------------------------------------
 
 ADAPTIVE = TurnRules(adaptive=True, final_after_ms=150)
