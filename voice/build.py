@@ -24,8 +24,8 @@ from voice.providers import Providers
 from voice.recitals import Recitals
 from voice.settings import DEFAULT_VOICE
 
-ALONE = ("embedder", "reranker")
-"""A search knows itself how to go on without one (rag/dispensable.py)."""
+ALONE = ("embedder", "reranker", "turn")
+"""A search knows itself how to go on without one (rag/dispensable.py), and so does a pause."""
 
 log = structlog.get_logger()
 

@@ -59,7 +59,7 @@ SURE = 0.7
 STRANGE_LAG = 0.15
 """Less likeness where the lag is not the one known, give or take two steps."""
 
-_FADING: Floats = 10.0 ** (-6 * STEP_MS / 1000 / REVERB_S * np.arange(8))
+_FADING: Floats = np.power(10.0, -6 * STEP_MS / 1000 / REVERB_S * np.arange(8), dtype=np.float64)
 
 
 class EchoEnergy:
