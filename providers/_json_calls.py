@@ -58,14 +58,17 @@ class JsonCalls:
         }
         self._session: aiohttp.ClientSession | None = None
 
-    async def get(self, path: str) -> Answer:
-        return await self._call("GET", path, None)
+    async def get(self, path: str, limit_s: float | None = None) -> Answer:
+        """Args:
+        limit_s: Instead of the provider's own, where nobody waits for the answer.
+        """
+        return await self._call("GET", path, None, limit_s or self._limit_s)
 
     async def post(self, path: str, body: object) -> Answer:
         """Raises:
         HttpFailure: There is no answer, or only a part of one.
         """
-        return await self._call("POST", path, msgspec.json.encode(body))
+        return await self._call("POST", path, msgspec.json.encode(body), self._limit_s)
 
     async def ping(self, url: str, limit_s: float) -> Answer:
         """`GET url`, whatever our requests are waiting for.
@@ -94,15 +97,15 @@ class JsonCalls:
                 async with asyncio.timeout(_CLOSE_S):
                     await session.close()
 
-    async def _call(self, method: str, path: str, body: bytes | None) -> Answer:
+    async def _call(self, method: str, path: str, body: bytes | None, limit_s: float) -> Answer:
         self.running += 1
         try:
-            async with asyncio.timeout(self._limit_s):
+            async with asyncio.timeout(limit_s):
                 return await self._whole(method, self._root + path, body)
         except TimeoutError:
             raise self._failures.make(
                 Fault.TIMEOUT,
-                f"no answer from {self._root}{path} in {self._limit_s:g} s: is it overloaded, or "
+                f"no answer from {self._root}{path} in {limit_s:g} s: is it overloaded, or "
                 "still loading the model?",
             ) from None
         finally:

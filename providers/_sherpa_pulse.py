@@ -27,6 +27,7 @@ class Pulse:
         self._sockets = sockets
         self._shown = shown
         self._connection: ClientConnection | None = None
+        self._closed = False
 
     async def ping(self) -> None:
         """Raises ProviderError where the server is dead."""
@@ -34,7 +35,7 @@ class Pulse:
         try:
             async with asyncio.timeout(PING_S):
                 if not await self._answers():
-                    self._connection = await self._sockets.connect()
+                    await self._connect()
         except TimeoutError:
             if self._connection is not None:
                 await abort(self._connection)
@@ -49,6 +50,13 @@ class Pulse:
             if error.fault is not Fault.OVERLOADED:  # it lives, all its places are taken
                 raise
 
+    async def _connect(self) -> None:
+        connection = await self._sockets.connect()
+        if self._closed:  # meanwhile
+            await abort(connection)
+        else:
+            self._connection = connection
+
     async def _answers(self) -> bool:
         """Whether there still is a connection, and the server answers on it."""
         if self._connection is None or self._connection.protocol.state is not State.OPEN:
@@ -60,6 +68,7 @@ class Pulse:
         return True
 
     async def aclose(self) -> None:
+        self._closed = True
         connection, self._connection = self._connection, None
         if connection is not None:
             await close(connection)

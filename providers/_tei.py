@@ -14,6 +14,9 @@ from providers.base import Fault, Slot
 
 T = TypeVar("T")
 
+INFO_S = 2.0
+"""For /info; no caller waits for it."""
+
 OTHERS = ", or choose the provider openai for servers of /v1/embeddings"
 
 
@@ -48,7 +51,7 @@ def root_of(endpoint: str, variable: str, *known_paths: str) -> str:
 
 
 async def info_of(calls: JsonCalls, failures: Failures, endpoint: str, variable: str) -> Info:
-    answer = await calls.get("/info")
+    answer = await calls.get("/info", INFO_S)
     if answer.status in (404, 405):
         raise failures.make(
             Fault.REFUSED,

@@ -3,6 +3,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from mocks.clock import Sockets, run_virtual
 from mocks.serve_embed import EmbedServer, Spoilt
@@ -101,6 +102,15 @@ def test_a_fault_is_told_and_the_next_ranking_works(kind: Any, fault: Fault) -> 
 
     server = ranker()
     with_server(server, work, limit_s=0.3)
+
+
+def test_what_server_it_is_may_take_longer_than_a_ranking() -> None:
+    class Slow(EmbedServer):
+        async def _info(self, request: web.Request) -> web.Response:
+            await asyncio.sleep(1.0)
+            return await super()._info(request)
+
+    with_server(Slow(kind="reranker"), TEIReranker.check, limit_s=0.3)
 
 
 def test_a_score_that_is_none_is_refused() -> None:

@@ -125,3 +125,16 @@ def test_a_closed_provider_is_not_asked() -> None:
                 await stt.ping()
 
     run(main)
+
+
+def test_a_connection_that_opens_while_the_provider_is_closed_is_not_kept() -> None:
+    async def main() -> None:
+        async with freezable() as (pulse, _, connections):
+            pinging = asyncio.create_task(pulse.ping())
+            await asyncio.sleep(0)
+            await pulse.aclose()
+            await pinging
+            await asyncio.sleep(0.5)
+            assert connections == []
+
+    run(main)
