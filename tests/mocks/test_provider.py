@@ -9,8 +9,9 @@ from mocks.llm import EchoLLM
 from mocks.rerank import IdentityReranker
 from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
+from mocks.turn import ScriptedTurnModel
 from mocks.vad import LoudnessVAD, ScriptedVAD
-from providers.base import LLM, STT, TTS, VAD, Embedder, Provider, Reranker, Slot
+from providers.base import LLM, STT, TTS, VAD, Embedder, Provider, Reranker, Slot, TurnModel
 
 
 def test_every_mock_stands_in_its_slot_and_says_what_it_is() -> None:
@@ -21,7 +22,17 @@ def test_every_mock_stands_in_its_slot_and_says_what_it_is() -> None:
     tts: TTS = ToneTTS()
     embedder: Embedder = HashEmbedder()
     reranker: Reranker = IdentityReranker()
-    mocks: list[Provider] = [scripted_vad, loudness_vad, stt, llm, tts, embedder, reranker]
+    turn: TurnModel = ScriptedTurnModel()
+    mocks: list[Provider] = [
+        scripted_vad,
+        loudness_vad,
+        stt,
+        llm,
+        tts,
+        embedder,
+        reranker,
+        turn,
+    ]
 
     async def main() -> None:
         for mock in mocks:

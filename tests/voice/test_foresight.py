@@ -527,8 +527,8 @@ def test_behind_a_chain_another_serves_the_attempt(attempts: Attempts) -> None:
 
 
 def test_a_silence_is_counted_from_the_callers_last_word_not_from_the_attempt() -> None:
-    config = msgspec.structs.replace(AHEAD, agent=AgentConfig(hold_after_ms=2000))
-    plain = msgspec.structs.replace(PLAIN, agent=AgentConfig(hold_after_ms=2000))
+    config = msgspec.structs.replace(AHEAD, agent=AgentConfig(hold_after_ms=3000))
+    plain = msgspec.structs.replace(PLAIN, agent=AgentConfig(hold_after_ms=3000))
     slow = {"llm": EchoLLM(["Nine to eight."], first_token_ms=6000)}
     early = ask(config, **slow)
     late = ask(plain, llm=EchoLLM(["Nine to eight."], first_token_ms=6000))
@@ -536,12 +536,12 @@ def test_a_silence_is_counted_from_the_callers_last_word_not_from_the_attempt() 
 
 
 def test_no_word_breaks_a_silence_in_which_nothing_was_asked() -> None:
-    """A long endpoint, and a model that is slower still."""
-    config = msgspec.structs.replace(AHEAD, agent=AgentConfig(hold_after_ms=1000))
+    """A long endpoint, in which the model takes longer than callers like to wait."""
+    config = msgspec.structs.replace(AHEAD, agent=AgentConfig(hold_after_ms=300))
     call = ask(
         config,
         detection={"type": "server_vad", "silence_duration_ms": 3000},
-        llm=EchoLLM([ANSWER], first_token_ms=2500),
+        llm=EchoLLM([ANSWER], first_token_ms=400),
     )
     assert call.history()[1] == ("assistant", ANSWER)
 
