@@ -541,7 +541,7 @@ def test_no_word_breaks_a_silence_in_which_nothing_was_asked() -> None:
     call = ask(
         config,
         detection={"type": "server_vad", "silence_duration_ms": 3000},
-        llm=EchoLLM([ANSWER], first_token_ms=400),
+        llm=EchoLLM([ANSWER], first_token_ms=500),
     )
     assert call.history()[1] == ("assistant", ANSWER)
 
