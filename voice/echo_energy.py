@@ -42,8 +42,6 @@ BEFORE = 10
 """Steps in front of the sound in question: an echo begins when what is played does."""
 JUDGE_EVERY = 8
 """Steps; a judgement takes as long as four VAD chunks."""
-EVERY_NTH = 8
-"""Sample of what is played: they tell its power as well."""
 REVERB_S = 0.25
 """Of a furnished room: in so long sound falls by 60 dB."""
 GAIN_SHARE = 0.35
@@ -119,11 +117,11 @@ class EchoEnergy:
         before the answer began."""
         assert self._playout is not None
         edges_ms = np.array(self._played_ms)
-        pcm, from_ms, rate_hz = self._playout.sent_since(edges_ms[0])
-        samples = np.frombuffer(pcm, "<i2")[::EVERY_NTH].astype(np.float64)
+        pcm, from_ms, rate_hz = self._playout.trace()
+        samples = np.frombuffer(pcm, "<i2").astype(np.float64)
         total = np.zeros(len(samples) + 1)
         np.cumsum(samples * samples, out=total[1:])
-        places = np.clip((edges_ms - from_ms) * rate_hz / 1000 / EVERY_NTH, 0, len(samples))
+        places = np.clip((edges_ms - from_ms) * rate_hz / 1000, 0, len(samples))
         # A client's report may set the position back: then nothing is played for a step.
         power = np.maximum(np.diff(total[places.astype(np.intp)]), 0)
         played: Floats = np.zeros(WINDOW + MOST_LAG)

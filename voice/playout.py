@@ -20,8 +20,10 @@ EXTRAPOLATE_MS = 250
 SILENT_CLIENT_S = 1.0
 """A client that stopped acknowledging is believed to have played all this long after it could."""
 AUDIBLE_GAP_S = 0.001
-RECENT_MS = 3000
-"""What was sent so long ago, or is still to be heard, can be asked for again."""
+TRACE_MS = 3000
+"""Of what was sent so long ago, or is still to be heard, a trace is kept."""
+TRACE_NTH = 8
+"""Sample of it: they tell its power as well, and a call's trace is 18 kB."""
 ROUNDING_MS = 0.001
 """What the lengths of many pieces may lack when they are added up."""
 
@@ -60,8 +62,8 @@ class Playout:
         self._pieces: deque[memoryview] = deque()
         self._queued = 0
         self._sent = 0
-        self._recent: deque[bytes] = deque()
-        self._recent_bytes = 0
+        self._trace: deque[bytes] = deque()
+        self._traced = 0
         self._finished = self._held = False
         self.sounding_at: float | None = None
         """When the first frame was due, and taken."""
@@ -184,21 +186,23 @@ class Playout:
         self._queued -= size
         self._sent += size
         frame = b"".join(parts)
-        self._recent.append(frame)
-        self._recent_bytes += size
-        if self._ms(self._recent_bytes) > RECENT_MS:
-            self._recent_bytes -= len(self._recent.popleft())
+        kept = memoryview(frame).cast("h")[::TRACE_NTH].tobytes()
+        self._trace.append(kept)
+        self._traced += len(kept)
+        if self._trace_ms() > TRACE_MS:
+            self._traced -= len(self._trace.popleft())
         return frame
 
-    def sent_since(self, from_ms: float) -> tuple[bytes, float, int]:
-        """What was sent from that position of this reply's audio on, of the last 3 s.
+    def trace(self) -> tuple[bytes, float, float]:
+        """Every TRACE_NTH sample of what was sent of this reply's audio in the last 3 s.
 
         Returns:
-            The samples, the position of the first, and their rate.
+            s16le, the position of the first in ms, and the rate in Hz.
         """
-        start = self._sent - self._recent_bytes
-        skipped = int(max(0.0, from_ms - self._ms(start)) * self._rate_hz / 1000) * BYTES_PER_SAMPLE
-        return b"".join(self._recent)[skipped:], self._ms(start + skipped), self._rate_hz
+        return b"".join(self._trace), self.sent_ms - self._trace_ms(), self._rate_hz / TRACE_NTH
+
+    def _trace_ms(self) -> float:
+        return self._ms(self._traced * TRACE_NTH)
 
     # --- heard ---------------------------------------------------------------------------------
 
