@@ -12,6 +12,7 @@ import numpy as np
 import sherpa_onnx
 
 from providers._onnx_metadata import ModelError
+from providers._sherpa_graph import nemo_ctc_with_graph
 from providers._sherpa_models import Kind, SherpaModel
 from providers._sherpa_symbols import PIECE, read_symbols
 from providers._worker_batch import RefusedError, serve
@@ -221,6 +222,11 @@ def _make(settings: Settings) -> Any:
         common |= {"sample_rate": model.rate_hz}
     if model.kind is Kind.TRANSDUCER:
         return _make_transducer(settings, {**model.files, **common})
+    if model.graph and model.kind is Kind.ZIPFORMER2_CTC:
+        common |= {"ctc_graph": model.graph, "ctc_max_active": model.max_active}
+    elif model.graph:
+        common |= {"graph": model.graph, "max_active": model.max_active}
+        makers[Kind.NEMO_CTC] = nemo_ctc_with_graph
     return makers[model.kind](**model.files, **common)
 
 

@@ -49,6 +49,8 @@ def command(model: SherpaModel, environment: Mapping[str, str]) -> list[str]:
     }
     if model.model_type:
         options["model-type"] = model.model_type
+    if model.graph:
+        options |= {"ctc-graph": model.graph, "ctc-max-active": str(model.max_active)}
     return [PROGRAM, *(f"--{name}={value}" for name, value in options.items())]
 
 

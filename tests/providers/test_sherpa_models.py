@@ -10,6 +10,7 @@ from providers._onnx_metadata import read_metadata
 from providers._sherpa_models import Kind, ModelError, find_model
 from providers._sherpa_symbols import read_symbols
 from tests.providers import tiny_models
+from tests.providers.tiny_graph import write_graph
 
 
 @pytest.mark.parametrize("kind", list(tiny_models.MAKERS))
@@ -204,3 +205,29 @@ def test_units_and_capitals_are_told_from_the_symbols(
     tiny_models.transducer(tmp_path, words=symbols)
     model = find_model(tmp_path)
     assert (model.modeling_unit, model.is_upper) == (unit, is_upper)
+
+
+@pytest.mark.parametrize("kind", list(tiny_models.MAKERS))
+def test_a_graph_beside_the_model_is_taken_by_the_kinds_that_can_use_it(
+    tmp_path: Path, kind: str
+) -> None:
+    tiny_models.MAKERS[kind](tmp_path)
+    assert find_model(tmp_path).graph == ""
+    write_graph(tmp_path / "HLG.fst", [0, 1])
+    takes = kind in ("nemo_ctc", "zipformer2_ctc")
+    assert find_model(tmp_path).graph == (str(tmp_path / "HLG.fst") if takes else "")
+
+
+def test_more_paths_are_kept_of_a_large_graph_than_of_a_small_one(tmp_path: Path) -> None:
+    tiny_models.nemo_ctc(tmp_path)
+    write_graph(tmp_path / "HLG.fst", [0, 1])
+    assert find_model(tmp_path).max_active == 100
+    write_graph(tmp_path / "HLG.fst", range(200_000))
+    assert find_model(tmp_path).max_active == 3000
+
+
+def test_a_graph_that_is_none_is_named_with_the_way_out(tmp_path: Path) -> None:
+    tiny_models.nemo_ctc(tmp_path)
+    (tmp_path / "HLG.fst").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ModelError, match=r"HLG.fst is no graph of OpenFst; .* take it away"):
+        find_model(tmp_path)
