@@ -211,6 +211,7 @@ def test_every_kind_of_model_is_told_to_the_server_by_options_that_it_has() -> N
     words = serve.command(model, {"STT_MODEL": "/elsewhere.onnx", "STT_THREADS": "7"})
     assert {word.partition("=")[0].removeprefix("--") for word in words[1:]} <= known
     assert "--nemo-ctc-model=/elsewhere.onnx" in words and "--num-work-threads=7" in words
+    assert f"--ctc-graph={TINY / 'HLG.fst'}" in words and "--ctc-max-active=100" in words
 
 
 # --- tts ------------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ def test_the_wheel_carries_every_file_that_the_program_reads() -> None:
         "voice/prompts/agent/current",
         "providers/tiny_en/model.int8.onnx",
         "providers/tiny_en/tokens.txt",
+        "providers/tiny_en/HLG.fst",
         "rag/samples",
         "web/index.html",
     ):

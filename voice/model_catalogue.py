@@ -86,7 +86,7 @@ CATALOGUE: tuple[Model, ...] = (
         title="English, everyday sentences; Kaiwa's own small model, for a first run and for tests",
         licence="Apache-2.0",
         page="providers/tiny_en",
-        packaged=("tiny_en/model.int8.onnx", "tiny_en/tokens.txt"),
+        packaged=("tiny_en/model.int8.onnx", "tiny_en/tokens.txt", "tiny_en/HLG.fst"),
     ),
     _stt(
         "en", "English", 310, "Apache-2.0", "sherpa-onnx-streaming-zipformer-en-2023-06-26",

@@ -3,4 +3,5 @@
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-"""Holds `model.int8.onnx` and `tokens.txt`, as `OnlineRecognizer.from_nemo_ctc` takes them."""
+"""Holds `model.int8.onnx` and `tokens.txt`, as `OnlineRecognizer.from_nemo_ctc` takes them, and the
+graph to decode with, `HLG.fst`."""

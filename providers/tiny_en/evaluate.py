@@ -10,16 +10,7 @@ import numpy as np
 
 from providers.tiny_en.corpus import coloured, level, trimmed, with_mark
 from providers.tiny_en.features import Frames
-from providers.tiny_en.sentences import hand_written, sentences
-from providers.tiny_en.voices import (
-    RATE_HZ,
-    Voice,
-    Wave,
-    held_out_voice,
-    plain_known_voice,
-    resampled,
-    say,
-)
+from providers.tiny_en.voices import RATE_HZ, Voice, Wave, resampled, say
 
 BLOCK = RATE_HZ // 10
 LEAD_S, TAIL_S = 0.3, 0.6
@@ -32,11 +23,19 @@ class Spoken(msgspec.Struct, frozen=True):
     samples: Wave
 
 
-def recogniser(folder: Path) -> Any:
+def recogniser(folder: Path, *, greedy: bool = False) -> Any:
+    """Decodes with the folder's HLG.fst, as the server does; or without."""
     import sherpa_onnx
 
-    return sherpa_onnx.OnlineRecognizer.from_nemo_ctc(
-        tokens=str(folder / "tokens.txt"), model=str(folder / "model.int8.onnx"), num_threads=1
+    from providers._sherpa_graph import nemo_ctc_with_graph
+    from providers._sherpa_models import find_model
+
+    model = find_model(folder)
+    file, tokens = model.files["model"], model.tokens
+    if greedy:
+        return sherpa_onnx.OnlineRecognizer.from_nemo_ctc(tokens, file, num_threads=1)
+    return nemo_ctc_with_graph(
+        model=file, tokens=tokens, graph=model.graph, max_active=model.max_active
     )
 
 
@@ -109,30 +108,6 @@ def measure(recogniser: Any, tests: Sequence[Spoken], change: Callable[..., Wave
                 show -= 1
                 print(f"  {one.voice}: {one.text}\n  {' ' * len(str(one.voice))}> {heard}")
     return wrong / total
-
-
-def report(folder: Path, count: int = 300) -> dict[str, float]:
-    """Word error rates by kind of test."""
-    model = recogniser(folder)
-    new = sentences(count, 99, held_out=True)
-    known = spoken(new, plain_known_voice, 5)
-    by_hand = hand_written()
-    voices = [Voice("flite", "rms"), Voice("flite", "slt"), Voice("espeak", "en-us")]
-    rates = {"held-out sentences, known voices": measure(model, known, show=12)}
-    rates["the same at 15 dB of noise"] = measure(
-        model, known, lambda samples, at: noisy(samples, 15, at)
-    )
-    rates["the same by telephone"] = measure(model, known, by_telephone)
-    rates["held-out sentences, held-out voices"] = measure(model, spoken(new, held_out_voice, 6))
-    for voice in voices:
-        tests = [spoken_by(voice, text) for text in by_hand]
-        rates[f"hand-written sentences, {voice}"] = measure(model, tests, show=3)
-    return rates
-
-
-def table(rates: dict[str, float]) -> str:
-    rows = [f"| {name} | {100 * rate:.1f} % |" for name, rate in rates.items()]
-    return "\n".join(["| heard | word errors |", "| --- | --- |", *rows])
 
 
 def whole_utterance_text(folder: Path, frames: Frames) -> str:

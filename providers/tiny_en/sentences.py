@@ -10,11 +10,13 @@ from zlib import crc32
 
 GRAMMAR = Path(__file__).with_name("grammar.txt")
 SPOKEN_BY_HAND = Path(__file__).with_name("held_out.txt")
+OF_OTHER_WORDS = Path(__file__).with_name("other_words.txt")
 HELD_OUT_OF = 20
 """One sentence in so many is never trained on, whoever speaks it; chosen by its letters."""
 LONGEST_WORDS = 14
 
 _SLOT = re.compile(r"\{(\w+)\}")
+_SLOT_AND_ENDING = re.compile(_SLOT.pattern + r"\w*")
 _INNERMOST = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")
 _WEIGHT = re.compile(r"(\d+)\*")
 
@@ -60,9 +62,9 @@ def expand(grammar: Grammar, name: str, rng: random.Random) -> str:
 
 
 def words_of(grammar: Grammar) -> list[str]:
-    """Every word that a sentence may have, sorted."""
+    """Every word that is written in it, sorted; not those that an ending makes, as of {noun}s."""
     text = " ".join(" ".join(choices) for choices, _ in grammar.values())
-    return sorted(set(re.findall(r"[a-z][a-z']*", _SLOT.sub(" ", text))))
+    return sorted(set(re.findall(r"[a-z][a-z']*", _SLOT_AND_ENDING.sub(" ", text))))
 
 
 def is_held_out(sentence: str) -> bool:
@@ -71,7 +73,16 @@ def is_held_out(sentence: str) -> bool:
 
 def hand_written() -> list[str]:
     """Sentences no template made, never trained on."""
-    lines = SPOKEN_BY_HAND.read_text("utf-8").splitlines()
+    return _lines(SPOKEN_BY_HAND)
+
+
+def of_other_words() -> list[str]:
+    """Sentences with a word or more that no training had."""
+    return _lines(OF_OTHER_WORDS)
+
+
+def _lines(path: Path) -> list[str]:
+    lines = path.read_text("utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -19,7 +19,8 @@ def main() -> None:
     fit.add_argument("--peak-rate", type=float, default=1.5e-3, help="lower when going on")
     fit.add_argument("--clean-share", type=float, default=0.0, help="of batches without noise")
     for name, does in (("export", "write model.int8.onnx and tokens.txt"),
-                       ("evaluate", "print word error rates")):  # fmt: skip
+                       ("graph", "write HLG.fst for tokens.txt; needs kaldifst"),
+                       ("evaluate", "print the tables of README.md")):  # fmt: skip
         one = steps.add_parser(name, help=does)
         one.add_argument("--to", type=Path, default=HERE)
     arguments = parser.parse_args()
@@ -43,10 +44,14 @@ def run(arguments: argparse.Namespace) -> None:
 
         export(load(work / "weights" / "weights.npz"), arguments.to / "model.int8.onnx")
         shutil.copy(work / "weights" / "tokens.txt", arguments.to / "tokens.txt")
-    else:
-        from providers.tiny_en.evaluate import report, table
+    elif arguments.step == "graph":
+        from providers.tiny_en.graph import write
 
-        print(table(report(arguments.to)))
+        write(arguments.to)
+    else:
+        from providers.tiny_en.report import report
+
+        print(report(arguments.to))
 
 
 if __name__ == "__main__":
