@@ -192,7 +192,7 @@ def test_tokens_of_an_answer_that_was_complete_are_counted_not_estimated(
     assert counted["prompt counted"] > 0
 
 
-def test_after_two_attempts_the_answer_waits_for_the_commit(attempts: Attempts) -> None:
+def test_after_the_most_attempts_the_answer_waits_for_the_commit(attempts: Attempts) -> None:
     call = ask(
         ahead(attempts=1),
         stt=RevisingSTT("what are your towers", "what are your hours"),
@@ -200,7 +200,7 @@ def test_after_two_attempts_the_answer_waits_for_the_commit(attempts: Attempts) 
     )
     counted = attempts()
     assert counted["changed"] == 1 and "adopted" not in counted
-    assert [round(request_at, 2) for request_at in [first_sound(call)]] > [COMMIT + 0.1]
+    assert first_sound(call) > COMMIT + 0.1
     assert call.one("kaiwa.turn.timeline").event["lead_ms"] is None
 
 
@@ -493,9 +493,11 @@ def test_one_that_fails_again_is_told_once() -> None:
 
 
 def test_one_that_fails_after_it_was_adopted_is_told() -> None:
-    call = ask(llm=EchoLLM([ANSWER], faults=[fault(item=LAST)]), tts=ToneTTS(rtf=0.9))
-    assert len(call.failures) <= 1
-    assert call.done()[0][0] in ("completed", "failed")
+    """The model breaks off at 1.9, 0.4 s behind the commit."""
+    call = ask(llm=EchoLLM([ANSWER], token_ms=50, faults=[fault(item=LAST)]))
+    assert [error.fault for error in call.failures] == [Fault.BROKEN]
+    assert call.done() == [("failed", "llm_broken")]
+    assert len(call.llm.requests) == 1
 
 
 def test_behind_a_chain_another_serves_the_attempt(attempts: Attempts) -> None:
