@@ -175,6 +175,7 @@ class Floor:
         was = "complete" if fact.complete >= 0.5 else "incomplete"
         metrics.TURN_OPINIONS.labels(was if in_time else "late").inc()
         self.carry_out(self.turns.receive(fact, at), at)
+        self._look_ahead(at)
 
     def _tell_what_sounds(self, at: float) -> None:
         answer = self.answers.current

@@ -19,6 +19,7 @@ from mocks.llm import EchoLLM, Reply
 from mocks.retriever import ScriptedRetriever
 from mocks.stt import EchoSTT, EchoSttStream
 from mocks.tts import ToneTTS
+from mocks.turn import ScriptedTurnModel
 from providers.base import Fault, Hypothesis, Passage, Slot, SttSink, ToolCall
 from tests.driving import PLAIN, Call, converse
 from voice import metrics
@@ -279,6 +280,20 @@ def test_who_goes_on_in_a_sentence_left_open_is_answered_once_and_whole(
     assert [content for _, content in call.history()] == [words, f"You said: {words}."]
     assert call.one("kaiwa.turn.timeline").event["attempts"] == tried + 1
     assert call.outcomes() == ["completed"]
+
+
+def test_a_pause_that_sounds_like_the_end_is_time_enough(attempts: Attempts) -> None:
+    """Behind "well" 2.4 s would pass, and the answer be begun 1.8 s into them; the turn model says
+    after 0.25 s that 1.5 are enough."""
+    call = ask(
+        detection={"type": "semantic_vad", "eagerness": "low"},
+        stt=EchoSTT(text="well", word_ms=50.0),
+        turn=ScriptedTurnModel(0.98),
+    )
+    committed = call.one("input_audio_buffer.committed").at
+    assert committed == pytest.approx(2.5, abs=0.03)
+    assert attempts() == {"adopted": 1}
+    assert first_sound(call) - committed <= 0.015
 
 
 # --- over an answer ------------------------------------------------------------------------------
