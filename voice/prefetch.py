@@ -30,21 +30,23 @@ class Prefetch:
             self._next = text
 
     async def search(self, query: str, *, limit_s: float) -> Passages:
-        known = self._search if normalised(query) == self._words else None
-        if known is not None and known.done() and _failed(known):
-            known = None
-        search = known or self._anew(query)
+        """What was found for other words than these is given up."""
+        until = asyncio.get_running_loop().time() + limit_s
+        ahead = self._search if normalised(query) == self._words else None
         self._next = ""
-        try:
-            async with asyncio.timeout(limit_s):
-                await asyncio.wait({search})
-        except (TimeoutError, asyncio.CancelledError):
-            if search is self._search:
-                self.forget()
-            raise
-        if search.cancelled() or (known is not None and _failed(search)):
-            return await self._retriever.search(query, limit_s=limit_s)
-        return search.result()
+        if ahead is not None:
+            try:
+                async with asyncio.timeout_at(until):
+                    await asyncio.wait({ahead})
+            except (TimeoutError, asyncio.CancelledError):
+                if ahead is self._search:
+                    self.forget()
+                raise
+            if not _failed(ahead):
+                return ahead.result()
+        self.forget()
+        left_s = until - asyncio.get_running_loop().time()
+        return await self._retriever.search(query, limit_s=left_s)
 
     def forget(self) -> None:
         """Nothing that was found is wanted any more."""
@@ -53,18 +55,13 @@ class Prefetch:
         if search is not None:
             search.cancel()
 
-    def _anew(self, text: str) -> asyncio.Task[Passages]:
-        self.forget()
-        return self._begin(text)
-
-    def _begin(self, text: str) -> asyncio.Task[Passages]:
+    def _begin(self, text: str) -> None:
         self._words, self._next = normalised(text), ""
         search = asyncio.create_task(
             self._retriever.search(text, limit_s=self._limit_s), name="search-ahead"
         )
         self._search = search
         search.add_done_callback(self._done)
-        return search
 
     def _done(self, search: asyncio.Task[Passages]) -> None:
         if not search.cancelled():

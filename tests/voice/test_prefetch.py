@@ -106,6 +106,33 @@ def test_a_search_ahead_that_failed_is_made_again_for_the_question() -> None:
     assert len(play(scenario, broken).asked) == 2
 
 
+def test_a_search_ahead_that_takes_too_long_leaves_the_question_the_rest_of_its_time() -> None:
+    """
+    ahead      |------ 0.3 s ------x
+    question         0.2 |---------|---- 0.2 ----x
+    """
+
+    async def scenario(ahead: Prefetch, asked: Asked) -> None:
+        ahead.look("hours")
+        await asyncio.sleep(0.2)
+        with pytest.raises(TimeoutError):
+            await ahead.search("hours", limit_s=0.3)
+        assert asyncio.get_running_loop().time() == pytest.approx(0.5)
+
+    assert play(scenario, Asked(delay_ms=1000)).asked == [(0.0, "hours"), (0.3, "hours")]
+
+
+def test_what_was_found_for_a_question_is_looked_for_again_when_it_is_asked_again() -> None:
+    """The documents may be others by then."""
+
+    async def scenario(ahead: Prefetch, asked: Asked) -> None:
+        assert await ahead.search("hours", limit_s=0.3) == (HOURS,)
+        asked.passages = ()
+        assert await ahead.search("hours", limit_s=0.3) == ()
+
+    assert len(play(scenario).asked) == 2
+
+
 def test_failures_of_the_questions_own_search_are_told() -> None:
     async def fails(ahead: Prefetch, asked: Asked) -> None:
         with pytest.raises(ProviderError):
