@@ -82,6 +82,7 @@ class Answers:
             config.speculation,
             providers=providers,
             replies=self._replies,
+            hang_up_phrases=config.agent.hang_up_phrases,
             hits=record.figures.speculation,
             retrieval_limit_s=config.rag.limit_ms / 1000,
             post=post,

@@ -14,6 +14,7 @@ from voice import metrics
 from voice.attempt import Attempt, alike
 from voice.chain import Chain
 from voice.config_sections import SpeculationConfig
+from voice.hang_up import is_hang_up
 from voice.load import Level
 from voice.prefetch import Prefetch
 from voice.providers import Providers
@@ -48,6 +49,7 @@ class Noted(Struct, frozen=True):
 
 class Foresight:
     """Args:
+    hang_up_phrases: Whoever says one is not answered: nothing is begun for them.
     hits: Of all calls.
     post: Takes facts into the session's inbox.
     room: Waits until the session wants more sound of the answer in hand.
@@ -59,12 +61,14 @@ class Foresight:
         *,
         providers: Providers,
         replies: Replies,
+        hang_up_phrases: tuple[str, ...],
         hits: HitRate,
         retrieval_limit_s: float,
         post: Callable[[object], None],
         room: Callable[[], Awaitable[None]],
     ) -> None:
         self._config, self._providers, self._replies = config, providers, replies
+        self._hang_up_phrases = hang_up_phrases
         self._hits, self._post, self._room = hits, post, room
         retriever = providers.retriever
         searches = config.enabled and config.retrieval and retriever is not None
@@ -112,7 +116,7 @@ class Foresight:
             return None
         turn = turns.open_turn or self._policy.trying
         text = turns.text_of(turn) if turn else None
-        if text is None:
+        if text is None or is_hang_up(text, self._hang_up_phrases):
             return None
         stage = Stage.PAUSED if turns.caller is Caller.PAUSING else Stage.SPEAKING
         return Hearing(
@@ -152,14 +156,16 @@ class Foresight:
         own."""
         attempt = self._attempt
         self._policy.taken()
+        if task.say:  # which is no answer
+            self._end(Verdict.UNASKED)
+            return None
+        asked = normalised(task.request.question)
         if isinstance(attempt, Noted):
-            same = attempt.words == normalised(task.request.question) and not task.say
-            self._end(Verdict.ADOPTED if same else Verdict.CHANGED)
+            self._end(Verdict.ADOPTED if attempt.words == asked else Verdict.CHANGED)
         if not isinstance(attempt, Attempt):
             return None
         if not alike(attempt.task, task):
-            asked, foreseen = task.request.question, attempt.task.request.question
-            same = normalised(asked) == normalised(foreseen)
+            same = normalised(attempt.task.request.question) == asked
             self._end(Verdict.REQUEST if same else Verdict.CHANGED)
             return None
         self._attempt = None

@@ -364,6 +364,37 @@ def test_not_where_no_answer_comes_by_itself() -> None:
     converse(scenario, detection=detection, config=AHEAD)
 
 
+def farewell(**agent: Any) -> Config:
+    return msgspec.structs.replace(AHEAD, agent=AgentConfig(**agent))
+
+
+def test_not_for_a_goodbye_which_gets_no_answer(attempts: Attempts) -> None:
+    stt = RevisingSTT("goodbye", "Goodbye!", final_delay_ms=290)
+    call = ask(farewell(hang_up_phrases=("goodbye",)), stt=stt)
+    assert not call.llm.requests and attempts() == {}
+    assert call.history()[1] == ("assistant", "Goodbye.")
+
+
+def test_the_sentence_that_only_begins_with_a_goodbye_is_answered_early(
+    attempts: Attempts,
+) -> None:
+    stt = RevisingSTT("goodbye", "goodbye is what he said", final_delay_ms=100)
+    ask(farewell(hang_up_phrases=("goodbye",)), stt=stt)
+    assert attempts() == {"adopted": 1}
+
+
+def test_an_answer_that_was_not_to_be_given_is_no_miss(attempts: Attempts) -> None:
+    """The call's time is over while the caller speaks: that is said, and no answer."""
+
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(7.0)
+
+    call = converse(scenario, config=farewell(max_call_s=0.5), llm=EchoLLM([ANSWER]))
+    assert attempts()["unasked"] == 1
+    assert call.figures.speculation.rate is None
+
+
 def test_not_while_an_answer_is_being_given() -> None:
     async def scenario(call: Call) -> None:
         await call.say(1.0)
