@@ -86,6 +86,8 @@ class Foresight:
         )
         self._attempt: Attempt | Noted | None = None
         self._number = 0
+        self._made_for, self._made = 0, 0
+        """A turn, and the attempts that were really made in it."""
         self._options: ReplyOptions | None = None
         self._language = ""
 
@@ -135,6 +137,7 @@ class Foresight:
         if isinstance(attempt, Attempt) and attempt.number == foreseen.number:
             if isinstance(foreseen.fact, LeftOut):  # where it was recorded, nothing was begun
                 attempt.cancel()
+                self._made -= 1
                 self._attempt = Noted(normalised(attempt.task.request.question))
             elif not attempt.hold(foreseen.fact, at):
                 self._policy.failed()
@@ -175,8 +178,8 @@ class Foresight:
         return attempt
 
     def attempts_for(self, turn: int) -> int:
-        """Made or noted, of the turn that was heard last."""
-        return self._policy.attempts if turn == self._policy.turn else 0
+        """Of the turn that was heard last."""
+        return self._made if turn == self._made_for else 0
 
     def close(self) -> None:
         """The call is over."""
@@ -206,6 +209,8 @@ class Foresight:
             self._attempt = Noted(normalised(order.text))
             self._post(Foreseen(self._number, LeftOut(order.turn)))
             return
+        self._made = 1 + self.attempts_for(order.turn)
+        self._made_for = order.turn
         task = self._replies.foresee(order.turn, self._options, order.text, self._language)
         attempt = Attempt(self._number, task, at, post=self._post, room=self._room)
         attempt.working = self._replies.start(

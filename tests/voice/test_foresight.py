@@ -443,6 +443,7 @@ def test_what_speaks_against_it_leaves_it_out(
     assert len(call.llm.requests) == 1
     assert first_sound(call) - COMMIT > 0.1
     assert call.figures.speculation.rate == 1.0, "it would have been a hit"
+    assert call.one("kaiwa.turn.timeline").event["attempts"] == 0
 
 
 def test_a_paid_model_is_asked_early_where_the_operator_says_so(attempts: Attempts) -> None:

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 
 from mocks.tts import ToneTTS
 from mocks.turn import ScriptedTurnModel
-from tests.driving import Call
+from tests.driving import PLAIN, Call
 from tests.recorded_calls import Reel, asks_twice, cuts_in, recorded, writes_and_is_called_back
 from tests.served import Caller, Hosted, append, eventually, loud, silence
 from tests.voice.test_session_life import EagerLife, Life
-from voice.config import Config, TurnConfig
+from voice.config import Config, SpeculationConfig, TurnConfig
 from voice.errors import KaiwaError
 from voice.recording import HungUp, Recording, Remembered, SentEvent, SentFrame, parsed, read
 from voice.replay import Sent, replay, sent
@@ -55,6 +55,14 @@ def test_what_the_turn_model_said_is_replayed_without_it() -> None:
     committed = "input_audio_buffer.committed"
     waits = [[sent.at for sent in one.all(committed)] for one in (call, without)]
     assert waits[0][0] > waits[1][0] + 0.2, "it was heard at all"
+
+
+def test_an_answer_that_load_kept_from_being_begun_early_is_not_begun_in_the_replay() -> None:
+    config = msgspec.structs.replace(PLAIN, speculation=SpeculationConfig())
+    call, reel = recorded(asks_twice, config=config, load_level=lambda: 2)
+    records = [sent.event for sent in call.all("kaiwa.turn.timeline")]
+    assert [record["attempts"] for record in records] == [0, 0]
+    assert identical(reel.recording)
 
 
 def test_the_replay_of_a_replay_is_the_same_file() -> None:
