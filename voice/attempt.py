@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from providers.base import LLMRequest, Message
 from voice.audio import duration_ms
-from voice.prompt import CHARACTERS_PER_TOKEN
+from voice.prompt import CHARACTERS_PER_TOKEN, tokens_of
 from voice.replies import Working
-from voice.reply_facts import Broke, Ended, Fact, Failed, Foreseen, Said, Sounded, Task
+from voice.reply_facts import Broke, Fact, Failed, Foreseen, Said, Sounded, Task
 from voice.speculation import normalised
 
 MOST_HELD_MS = 3000
@@ -101,17 +101,14 @@ class Attempt:
             self.working.task.cancel()
 
     def cost(self) -> Cost:
-        for _, fact in self._held:
-            if isinstance(fact, Ended) and fact.finish.usage.input_tokens:
-                usage = fact.finish.usage
-                return Cost(usage.input_tokens, usage.output_tokens, counted=True)
         thinker = self.working.reply.thinker if self.working is not None else None
-        shown, written = (thinker.shown_chars, thinker.written_chars) if thinker else (0, 0)
-        return Cost(
-            round(shown / CHARACTERS_PER_TOKEN),
-            round(written / CHARACTERS_PER_TOKEN),
-            counted=False,
-        )
+        if thinker is None or thinker.asked is None:
+            return Cost(0, 0, counted=False)
+        usage = thinker.finish.usage
+        if usage.input_tokens:
+            return Cost(usage.input_tokens, usage.output_tokens, counted=True)
+        written = round(thinker.written_chars / CHARACTERS_PER_TOKEN)
+        return Cost(tokens_of(thinker.asked), written, counted=False)
 
 
 def alike(one: Task, other: Task) -> bool:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from providers.base import Message, Passage
+import msgspec
+
+from providers.base import LLMRequest, Message, Passage
 
 CHARACTERS_PER_TOKEN = 3.2
-"""A cautious mean over English and Japanese, for the budget only."""
+"""A cautious mean over English and Japanese: for budgets, and for what no server has counted."""
 
 TURNS_AT_ONCE = 8
 """So many leave together."""
@@ -84,6 +86,13 @@ def _in_steps(history: Sequence[Message], start: int) -> int:
 def _characters(message: Message) -> int:
     calls = sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
     return len(message.content) + calls + 16
+
+
+def tokens_of(request: LLMRequest) -> int:
+    """What the model reads: messages and tools. Estimated."""
+    messages = sum(_characters(message) for message in request.messages)
+    tools = len(msgspec.json.encode(request.tools)) if request.tools else 0
+    return round((messages + tools) / CHARACTERS_PER_TOKEN)
 
 
 def with_passages(question: str, passages: Sequence[Passage]) -> str:

@@ -32,14 +32,13 @@ class Thinker:
         self.clauses: asyncio.Queue[str | None] = asyncio.Queue()
         """None behind the last."""
         self.finish = Finish()
-        self.shown_chars = 0
-        """Of the prompt, once the model was asked."""
+        self.asked: LLMRequest | None = None
         self.written_chars = 0
 
     async def tokens(self, request: LLMRequest) -> AsyncGenerator[str, None]:
         """The words as the model gives them; whatever else it gives is posted or kept."""
         thought = False
-        self.shown_chars = sum(len(message.content) for message in request.messages)
+        self.asked = request
         stream = timed(self._llm, self._llm.stream(request), self._task.tokens)
         async with contextlib.aclosing(stream) as events:
             async for event in events:

@@ -183,12 +183,14 @@ def test_other_words_waste_one_attempt_and_are_answered(attempts: Attempts) -> N
     assert first_sound(call) - COMMIT <= 0.2
 
 
-def test_tokens_of_an_answer_that_was_complete_are_counted_not_estimated(
+def test_tokens_of_an_answer_that_was_written_are_counted_not_estimated(
     attempts: Attempts,
 ) -> None:
+    """It is thrown away before its first sound."""
     stt = RevisingSTT("what are your towers", "what are your hours", final_delay_ms=290)
-    ask(stt=stt, llm=EchoLLM(["Yes."] * 3, first_token_ms=10), tts=ToneTTS(rtf=0.01))
+    ask(stt=stt, llm=EchoLLM(["Yes."] * 3, first_token_ms=10), tts=ToneTTS(first_audio_ms=400))
     counted = attempts()
+    assert "prompt estimated" not in counted
     assert counted["completion counted"] == 2
     assert counted["prompt counted"] > 0
 

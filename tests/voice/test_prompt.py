@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.base import Message, Passage, ToolCall
+from providers.base import LLMRequest, Message, Passage, Tool, ToolCall
 from voice.prompt import (
     CHARACTERS_PER_TOKEN,
     ECHO_WORDS,
@@ -13,6 +13,7 @@ from voice.prompt import (
     Seam,
     continued,
     messages,
+    tokens_of,
     with_passages,
 )
 
@@ -37,6 +38,15 @@ def test_instructions_come_first_and_passages_into_the_last_question() -> None:
         f'{FENCE}\n<passage source="hours.md" heading="Weekdays">\nOpen from nine.\n</passage>'
         "\n\nHours?"
     )
+
+
+def test_tools_and_calls_count_as_what_the_model_reads() -> None:
+    question = Message(role="user", content="Hi")
+    call = Message(role="assistant", tool_calls=(ToolCall("c", "look_up", "x" * 320),))
+    tool = Tool(name="look_up", description="y" * 320, parameters={"type": "object"})
+    bare = tokens_of(LLMRequest(messages=(question,)))
+    assert tokens_of(LLMRequest(messages=(question, call))) >= bare + 100
+    assert tokens_of(LLMRequest(messages=(question,), tools=(tool,))) >= bare + 100
 
 
 def test_without_instructions_there_is_no_system_message() -> None:
