@@ -77,6 +77,14 @@ def test_what_is_not_listed_needs_a_restart() -> None:
     assert holds("embedder.model") == "restart"
 
 
+def test_what_a_call_reads_holds_for_new_calls_and_its_model_after_a_restart() -> None:
+    assert holds("barge_in.confirm_ms") == "new calls"
+    read = Config(turn=TurnConfig(model="other.onnx", provider="none", silence_ms=700))
+    found = merged(Config(), read)
+    assert [one.setting for one in found.changed] == ["turn.silence_ms"]
+    assert [one.setting for one in found.waiting] == ["turn.provider", "turn.model"]
+
+
 # --- a server -------------------------------------------------------------------------------------
 
 
