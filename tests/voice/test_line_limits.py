@@ -170,6 +170,22 @@ def test_sound_that_was_cleared_before_it_left_never_leaves() -> None:
     on_the_line(work)
 
 
+@pytest.mark.parametrize("who", ["server", "client"])
+def test_behind_a_goodbye_no_sound_leaves(who: str) -> None:
+    async def work(call: Call) -> None:
+        call.stall()
+        call.line.put(b"a sound", binary=True, sound=True)
+        if who == "server":
+            call.line.end(1000, "over")
+        else:
+            call.feed(masked(8, b"\x03\xe8"))
+        call.wire.take()
+        assert b"\x03\xe8" in call.wire.taken
+        assert b"a sound" not in call.wire.taken
+
+    on_the_line(work)
+
+
 def test_only_sound_is_cleared_and_only_sound_waits() -> None:
     async def work(call: Call) -> None:
         call.stall()

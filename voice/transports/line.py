@@ -144,7 +144,7 @@ class Line(WebSocketsSansIOProtocol):
         if self._stuck_timer is not None:
             self._stuck_timer.cancel()
             self._stuck_timer = None
-        while self._sounds and self.writable.is_set():
+        while self._sounds and self.writable.is_set() and not self._is_over:
             binary, data = self._sounds.popleft()
             self._write(data, binary)
 
