@@ -49,7 +49,7 @@ LAYERS = {
         providers.* providers.tiny_en.* mocks.*
         voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
         voice.logs voice.model_folders voice.model_store voice.models_api voice.recorder
-        voice.system_api voice.transports.* voice.unpack
+        voice.retention voice.system_api voice.transports.* voice.unpack
         """,
     "root": """
         voice.build voice.judging voice.makers voice.server voice.cli voice.ask_command

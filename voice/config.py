@@ -121,6 +121,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "AGENT_PROMPT": ("agent", "prompt"),
     "KAIWA_SPECULATION": ("speculation", "enabled"),
     "KAIWA_RECORD_FOLDER": ("record", "folder"),
+    "KAIWA_RECORD_DAYS": ("record", "keep_days"),
 }
 """Variable → where it goes. Lists are separated by commas."""
 

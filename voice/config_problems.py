@@ -153,6 +153,18 @@ def contradictions(config: Config) -> Iterator[Problem]:
         yield from address_problems(slot, getattr(config, slot))
     if playout.lead_ms < playout.frame_ms:
         yield "playout.lead_ms", f"must be at least playout.frame_ms, got {playout.lead_ms}"
+    turn, record = config.turn, config.record
+    if turn.max_silence_ms < turn.min_silence_ms:
+        least_ms = turn.min_silence_ms
+        yield (
+            "turn.max_silence_ms",
+            f"must be at least turn.min_silence_ms ({least_ms}), got {turn.max_silence_ms}",
+        )
+    if 0 < record.keep_mb < record.most_mb:
+        yield (
+            "record.keep_mb",
+            f"must hold one call, record.most_mb ({record.most_mb}), or be 0; got {record.keep_mb}",
+        )
     if sorted(config.load.lag_ms) != list(config.load.lag_ms):
         yield "load.lag_ms", f"must grow from level to level, got {list(config.load.lag_ms)}"
 

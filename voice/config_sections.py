@@ -302,6 +302,10 @@ class RecordConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Where they are written; empty: nothing is recorded."""
     most_mb: Count = 200
     """Of one call, about half an hour; what comes after is not in its file."""
+    keep_days: Annotated[float, Meta(ge=0, le=36_500)] = 30
+    """What is older is deleted; 0: nothing is for its age."""
+    keep_mb: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 20_000
+    """Of all calls together: beyond it the oldest are deleted; 0: none are."""
 
 
 class MockConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,7 @@
 """Recordings on their way to disk: one thread for all calls, and no call ever waits for it.
 
     Tape ──put──▶ Spool ──thread, every 0.25 s──▶ folder/TIME-SESSION.kaiwa
+                                                  oldest ones deleted: retention.py
 
 Where the disk is full, slow or gone, that recording stops, and the log says so; the call goes on.
 A file on disk ends with a whole record, but for a server that dies in the middle of writing one.
@@ -21,6 +22,7 @@ import structlog
 from voice.config import RecordConfig
 from voice.errors import ConfigError
 from voice.recording import SUFFIX
+from voice.retention import ALL, BEGUN, Keeping, Retention
 from voice.tape import Tape
 
 log = structlog.get_logger()
@@ -110,13 +112,20 @@ class Spool:
 class Recorder:
     """Args:
         folder: Made if it is not there; for the owner only.
+        most_mb: Of one call.
+        keeping: Of all of them.
         opened: Makes a file.
     Raises:
         ConfigError: The folder cannot be written to.
     """
 
     def __init__(
-        self, folder: Path, *, most_mb: int, opened: Callable[[Path], int] = create
+        self,
+        folder: Path,
+        *,
+        most_mb: int,
+        keeping: Keeping = ALL,
+        opened: Callable[[Path], int] = create,
     ) -> None:
         self._folder, self._most_bytes, self._opened = folder, most_mb * 1_000_000, opened
         try:
@@ -126,16 +135,22 @@ class Recorder:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise _unusable(folder, "no permission to write there")
         self._traffic = Traffic()
+        self._retention = Retention(folder, keeping)
         self._new: SimpleQueue[tuple[Spool, Tape] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
         atexit.register(self.close)
-        log.warning("calls_are_recorded", folder=str(folder.resolve()))
+        log.warning(
+            "calls_are_recorded",
+            folder=str(folder.resolve()),
+            keep_days=keeping.days,
+            keep_mb=keeping.megabytes,
+        )
 
     def tape(self, session_id: str) -> Tape:
         """For the call that begins now."""
         begun = datetime.now(UTC)
-        path = self._folder / f"{begun:%Y%m%dT%H%M%SZ}-{session_id}{SUFFIX}"
+        path = self._folder / f"{begun:{BEGUN}}-{session_id}{SUFFIX}"
         spool = Spool(path, session_id, self._traffic, self._opened)
         tape = Tape(
             spool.put, most_bytes=self._most_bytes, begun=begun.isoformat(timespec="seconds")
@@ -156,10 +171,12 @@ class Recorder:
         closing = False
         while not closing:
             with contextlib.suppress(Empty):
-                new = self._new.get(timeout=FLUSH_S if running else None)
+                new = self._new.get(timeout=FLUSH_S if running else self._retention.wait_s)
                 closing = new is None
                 running += [] if new is None else [new]
             running = [one for one in running if not _written(*one)]
+            if not closing:
+                self._retention.tick()
         for spool, _ in running:
             spool.close()
 
@@ -186,4 +203,7 @@ def recorder_of(config: RecordConfig) -> Recorder | None:
     Raises:
         ConfigError: The folder cannot be used.
     """
-    return Recorder(Path(config.folder), most_mb=config.most_mb) if config.folder else None
+    if not config.folder:
+        return None
+    keeping = Keeping(days=config.keep_days, megabytes=config.keep_mb)
+    return Recorder(Path(config.folder), most_mb=config.most_mb, keeping=keeping)
