@@ -16,8 +16,9 @@ OURS = ("voice", "rag", "providers", "mocks")
 LAYERS = {
     "leaf": """
         providers.base rag.types
-        voice.addresses voice.client_events voice.config voice.config_problems voice.config_secrets
-        voice.config_sections voice.config_strays voice.env_file voice.errors voice.events
+        voice.addresses voice.client_events voice.config voice.config_kinds voice.config_problems
+        voice.config_providers voice.config_secrets voice.config_sections voice.config_server
+        voice.config_strays voice.config_talk voice.env_file voice.errors voice.events
         voice.facts voice.ids voice.items voice.model_catalogue voice.phrases voice.providers
         voice.server_events voice.settings voice.settings_fields voice.tuning voice.wire
         voice.wording

@@ -18,30 +18,29 @@ from typing import Any
 import msgspec
 import yaml
 
+from voice.config_kinds import Count
 from voice.config_problems import LOOPBACK, SECTION, Problem, contradictions, converted
-from voice.config_secrets import shown
-from voice.config_sections import (
-    AgentConfig,
-    BargeInConfig,
-    Config,
-    Count,
+from voice.config_providers import (
     EmbedderConfig,
     LlmConfig,
-    LoadConfig,
-    LogConfig,
     MockConfig,
-    PlayoutConfig,
     RagConfig,
-    RecordConfig,
     RerankerConfig,
-    ServerConfig,
-    SpeculationConfig,
     SttConfig,
     TtsConfig,
-    TurnConfig,
     VadConfig,
 )
+from voice.config_secrets import shown
+from voice.config_sections import Config
+from voice.config_server import LoadConfig, LogConfig, RecordConfig, ServerConfig
 from voice.config_strays import strays
+from voice.config_talk import (
+    AgentConfig,
+    BargeInConfig,
+    PlayoutConfig,
+    SpeculationConfig,
+    TurnConfig,
+)
 from voice.errors import ConfigError
 
 __all__ = [

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Struct
 
 from voice import addresses
+from voice.config_providers import SttConfig
 from voice.config_secrets import SECRET
-from voice.config_sections import Config, SttConfig
+from voice.config_sections import Config
 
 S = TypeVar("S", bound=Struct)
 

@@ -13,7 +13,7 @@ from providers.base import LISTEN_RATE_HZ, Retriever
 from voice import metrics
 from voice.attempt import Attempt, alike
 from voice.chain import Chain
-from voice.config_sections import SpeculationConfig
+from voice.config_talk import SpeculationConfig
 from voice.hang_up import is_hang_up
 from voice.load import Level
 from voice.prefetch import Prefetch

@@ -1,0 +1,12 @@
+"""Kinds of settings that several sections have: what they may be."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+Share = Annotated[float, Meta(gt=0, lt=1)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+"""A time limit, where zero would mean that nothing ever works."""
+Delay = Annotated[float, Meta(ge=0, le=60_000)]
