@@ -129,6 +129,11 @@ def ranges(settings: Settings) -> list[tuple[str, bool, str]]:
             f"must be 0..2000 ms, got {detection.prefix_padding_ms}",
         ),
         (
+            "audio.input.turn_detection.idle_timeout_ms",
+            0 <= (detection.idle_timeout_ms or 0) <= 3_600_000,
+            f"must be 0 (never)..3600000 ms, got {detection.idle_timeout_ms}",
+        ),
+        (
             "output_modalities",
             settings.output_modalities in (("audio",), ("text",)),
             'must be ["audio"] (which carries its transcript) or ["text"]',

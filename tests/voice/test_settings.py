@@ -311,6 +311,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "session.audio.input.turn_detection.silence_duration_ms",
     ),
     (detection(prefix_padding_ms=-1), "session.audio.input.turn_detection.prefix_padding_ms"),
+    (detection(idle_timeout_ms=-1), "session.audio.input.turn_detection.idle_timeout_ms"),
+    (detection(idle_timeout_ms=3_600_001), "session.audio.input.turn_detection.idle_timeout_ms"),
     (detection(prefix_padding_ms=2001), "session.audio.input.turn_detection.prefix_padding_ms"),
     (detection(type="magic"), "session.audio.input.turn_detection.type"),
     (detection(type=["server_vad"]), "session.audio.input.turn_detection.type"),
@@ -352,7 +354,7 @@ def test_what_cannot_be_is_refused_by_its_path(update: dict[str, Any], param: st
     [
         {"audio": {"output": {"speed": 0.25}}},
         {"audio": {"output": {"speed": 1.5}}},
-        detection(silence_duration_ms=50, prefix_padding_ms=0),
+        detection(silence_duration_ms=50, prefix_padding_ms=0, idle_timeout_ms=0),
         detection(silence_duration_ms=10_000, prefix_padding_ms=2000),
         {"max_output_tokens": 1},
         {"max_output_tokens": 4096},
