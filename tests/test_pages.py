@@ -1,4 +1,4 @@
-"""README and docs/: what they link to, which requests and settings they name. Commands and
+"""README and docs/: what they link to, which requests, settings and metrics they name. Commands and
 variables: test_compose.py."""
 
 import re
@@ -11,7 +11,9 @@ import pytest
 
 from voice.config import Config
 from voice.http import application
+from voice.metrics import REGISTRY
 from voice.reload import HOLDS
+from voice.settings_fields import EXTENSIONS, TurnDetection
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -81,3 +83,56 @@ def test_every_setting_that_the_pages_name_is_one() -> None:
         for section, key in re.findall(r"`([a-z]+)\.([a-z_]+)`", page.read_text("utf-8")):
             if section in sections:
                 assert key in sections[section].__struct_fields__, f"{page.name}: {section}.{key}"
+
+
+TOLD_IN_FULL = ("turn", "barge_in", "speculation", "playout", "agent", "record")
+"""Sections whose every setting stands in a table of docs/deploy.md."""
+ROW = re.compile(r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]*) \| ([^|]*)\|", re.MULTILINE)
+
+
+def shown(value: Any) -> str:
+    """A setting's value, as the page writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:,g}" if value < 1000 else f"{value:,.0f}"
+    if isinstance(value, str):
+        return value or "empty"
+    return "none" if not value else str(value)
+
+
+def bounds(kind: Any) -> str:
+    if isinstance(kind, msgspec.inspect.IntType | msgspec.inspect.FloatType):
+        least = f"over {shown(kind.gt)}," if kind.gt is not None else shown(kind.ge)
+        return f"{least} to {shown(kind.le)}"
+    return ""
+
+
+def test_the_tables_tell_every_setting_of_a_call_with_its_default_and_its_bounds() -> None:
+    rows = ROW.findall((ROOT / "docs" / "deploy.md").read_text("utf-8"))
+    told = {path: (default.strip(), limits.strip()) for path, default, limits in rows}
+    assert len(told) == len(rows), "twice"
+    for section in TOLD_IN_FULL:
+        kind = type(getattr(Config(), section))
+        info = msgspec.inspect.type_info(kind)
+        assert isinstance(info, msgspec.inspect.StructType)
+        expected = {
+            f"{section}.{field.name}": (shown(getattr(kind(), field.name)), bounds(field.type))
+            for field in info.fields
+        }
+        assert {path: told.get(path) for path in expected} == expected
+
+
+def test_every_event_of_our_own_and_every_field_of_turn_detection_is_told() -> None:
+    wire = (ROOT / "docs" / "wire.md").read_text("utf-8")
+    for name in EXTENSIONS:
+        assert f"### `{name}`" in wire
+    for name in TurnDetection.__struct_fields__:
+        assert name == "type" or f"| `{name}` |" in wire, name
+
+
+def test_every_metric_that_the_pages_name_is_one() -> None:
+    known = {family.name for family in REGISTRY.collect()}
+    for page in PAGES:
+        for name in re.findall(r"`(kaiwa_[a-z_]+)", page.read_text("utf-8")):
+            assert name.removesuffix("_total") in known, f"{page.name}: {name}"
