@@ -11,6 +11,7 @@ import subprocess
 import sys
 import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ expect.set_options(timeout=60_000)
 ROOT = Path(__file__).parent.parent.parent
 RATE_HZ = 16_000
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+KAIWA = (sys.executable, "-m", "voice.cli")
+NEVER_LATE = "load: {lag_ms: [60000, 60000, 60000, 60000]}\n"
 PICTURE = os.environ.get("KAIWA_PICTURE", "")
 """Where the screenshot goes that README shows; by default nowhere."""
 
@@ -64,18 +67,13 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a server with the embedded profile and the sample documents, however busy the machine."""
-    index = tmp_path_factory.mktemp("index")
-    config = tmp_path_factory.mktemp("config") / "kaiwa.yaml"
-    config.write_text("profile: embedded\nload: {lag_ms: [60000, 60000, 60000, 60000]}\n")
-    kaiwa = [sys.executable, "-m", "voice.cli"]
-    subprocess.run([*kaiwa, "ingest", "rag/samples", "--index", str(index)], cwd=ROOT, check=True)
+@contextmanager
+def _serving(config: Path, **environment: str) -> Iterator[str]:
+    """A server's address."""
     server = subprocess.Popen(
-        [*kaiwa, "serve", "--config", str(config), "--port", "0"],
+        [*KAIWA, "serve", "--config", str(config), "--port", "0"],
         cwd=ROOT,
-        env={**os.environ, "RAG_INDEX_PATH": str(index)},
+        env={**os.environ, **environment},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -90,6 +88,18 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.terminate()
         server.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a server with the embedded profile and the sample documents, however busy the machine."""
+    index = tmp_path_factory.mktemp("index")
+    config = tmp_path_factory.mktemp("config") / "kaiwa.yaml"
+    config.write_text(f"profile: embedded\n{NEVER_LATE}")
+    ingest = [*KAIWA, "ingest", "rag/samples", "--index", str(index)]
+    subprocess.run(ingest, cwd=ROOT, check=True)
+    with _serving(config, RAG_INDEX_PATH=str(index)) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +269,42 @@ def test_a_connection_that_breaks_is_said_and_made_again(page: Page) -> None:
     expect(page.locator("[data-code=call-broke]")).to_contain_text("A new call is being opened")
     expect(page.locator("#connection")).to_have_attribute("data-state", "open")
     expect(page.locator(".divider")).to_contain_text("New conversation")
+
+
+def test_speech_over_the_greeting_ducks_it_and_a_call_whose_time_is_over_ends_on_the_page(
+    page: Page, tmp_path: Path
+) -> None:
+    """
+    microphone        --question--
+    speaker     ##greeting##ducked|         answer  ##goodbye##|  closed, the microphone too
+    """
+    config = tmp_path / "kaiwa.yaml"
+    greeting = "Good morning, and welcome to the library. " * 4
+    agent = {"greeting": greeting, "max_call_s": 12, "time_over_phrase": "Bye."}
+    config.write_text(f"profile: mock\nagent: {json.dumps(agent)}\n{NEVER_LATE}", encoding="utf-8")
+    with _serving(config) as url:
+        page.goto(url)
+        page.evaluate("""() => {
+            window.ducked = [];
+            window.WebSocket = class extends WebSocket {
+                constructor(...args) {
+                    super(...args);
+                    this.addEventListener("message", ({ data }) => {
+                        if (typeof data !== "string") return;
+                        const event = JSON.parse(data);
+                        if (event.type === "kaiwa.speech.ducked") window.ducked.push(event.ducked);
+                    });
+                }
+            };
+        }""")
+        page.click("#talk")
+        greeted, answered = _turns(page, 2)[:2]
+        assert (greeted["outcome"], answered["outcome"]) == ("interrupted", "completed")
+        assert greeted["cut_in_ms"] > 500
+        assert page.evaluate("window.ducked")[:2] == [True, False]
+        expect(page.locator("[data-code=call-ended]")).to_contain_text("The call is over")
+        expect(page.locator("#connection")).to_have_attribute("data-state", "closed")
+        assert page.evaluate("window.kaiwa.state.phase") == "idle"
+        goodbye = page.evaluate("window.kaiwa.turns")[-1]
+        assert goodbye["outcome"] == "completed" and goodbye["cut_in_ms"] is None
+        assert page.evaluate("window.kaiwa.transcript").pop()["text"].strip() == "Bye."
