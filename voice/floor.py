@@ -301,13 +301,14 @@ class Floor:
         if self.ear.speaking and self.turns.caller is Caller.SILENT:
             self.ear.reset(self.threshold())
 
-    def apply_rules(self) -> None:
+    def apply_rules(self, at: float) -> None:
         """The settings have changed. How long finals are waited for now has not."""
         rules = turn_rules(self.config, self.settings)
         limit_s = self.turns.rules.final_limit_s
         self.turns.rules = msgspec.structs.replace(rules, final_limit_s=limit_s)
         self._words.set_delays(delays(self.config, self.settings))
         self.initiative.rules = initiative_rules(self.config, self.settings, self.language())
+        self._look_ahead(at)
 
     def threshold(self) -> float:
         detection = self.settings.audio.input.turn_detection

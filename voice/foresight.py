@@ -104,10 +104,14 @@ class Foresight:
             settings: As they are now, with `language`: of an answer that would begin now.
         """
         if self._config.enabled:
-            if self._options is None or self._options.settings is not settings:
+            orders: list[Order] = []
+            before = self._options
+            if before is None or before.settings is not settings:
                 self._options = ReplyOptions(settings)
+                if before is not None and before.settings != settings:
+                    orders += self._policy.outdated()
             self._language, turn = language, self._policy.turn
-            orders = self._policy.hear(self._hearing(turns), at)
+            orders += self._policy.hear(self._hearing(turns), at)
             if self._prefetch is not None and self._policy.turn != turn:
                 self._prefetch.forget()
             self._carry_out(orders, at)

@@ -24,7 +24,7 @@ def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
     changed = before.audio.input.turn_detection != detection
     if changed and floor.turns.caller is Caller.SILENT:
         floor.ear.reset(floor.threshold())
-    floor.apply_rules()
+    floor.apply_rules(at)
     floor.initiative.client_is_ready(at)
     floor.send(wire.SessionUpdated(session=floor.effective))
 

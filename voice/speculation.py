@@ -157,6 +157,10 @@ class Speculation:
             orders += self._cancel(Verdict.CHANGED)
         return orders + self.tick(now)
 
+    def outdated(self) -> list[Order]:
+        """It would be asked otherwise now."""
+        return self._cancel(Verdict.REQUEST)
+
     def _heard(self, hearing: Hearing, now: float) -> list[Order]:
         words = normalised(hearing.text)
         if words != self._words:

@@ -231,18 +231,50 @@ def test_the_caller_who_goes_on_ends_it_at_once_and_nothing_of_it_is_seen(
     assert len(call.all("response.created")) == 1
 
 
-def test_a_request_that_differs_in_anything_else_is_made_anew(attempts: Attempts) -> None:
+def test_settings_that_change_in_the_silence_begin_it_anew(attempts: Attempts) -> None:
     async def scenario(call: Call) -> None:
         await call.say(1.0)
-        await call.hush_until(1.42)
+        await call.hush_until(1.34)
+        call.update(instructions="Be brief.")
+        assert attempts()["request"] == 1
         call.update(instructions="Be brief.")
         await call.hush(7.0)
 
     call = converse(scenario, llm=EchoLLM([ANSWER] * 3), config=AHEAD)
-    assert attempts()["request"] == 1
-    assert call.llm.requests[-1].messages[0].content == "Be brief."
+    assert (attempts()["request"], attempts()["adopted"]) == (1, 1)
+    assert [one.messages[0].content for one in call.llm.requests][1:] == ["Be brief."]
     assert call.done() == [("completed", "")]
 
+
+def test_an_answer_is_begun_with_the_settings_of_that_moment(attempts: Attempts) -> None:
+    """They come in a long silence, 0.2 s before it is begun."""
+
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush_until(2.2)
+        call.update(instructions="Be brief.")
+        await call.hush(7.0)
+
+    detection = {"type": "server_vad", "silence_duration_ms": 2000}
+    call = converse(scenario, llm=EchoLLM([ANSWER] * 3), config=AHEAD, detection=detection)
+    assert attempts() == {"adopted": 1}
+    assert [one.messages[0].content for one in call.llm.requests] == ["Be brief."]
+
+
+def test_nothing_is_begun_once_no_answer_is_wanted(attempts: Attempts) -> None:
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush_until(2.2)
+        call.update(audio={"input": {"turn_detection": {"create_response": False}}})
+        await call.hush(3.0)
+        assert not call.llm.requests
+
+    detection = {"type": "server_vad", "silence_duration_ms": 2000}
+    converse(scenario, config=AHEAD, detection=detection)
+    assert attempts() == {}
+
+
+def test_a_request_that_differs_in_anything_else_is_made_anew(attempts: Attempts) -> None:
     async def typed(call: Call) -> None:
         await call.say(1.0)
         await call.hush_until(1.42)
@@ -250,7 +282,7 @@ def test_a_request_that_differs_in_anything_else_is_made_anew(attempts: Attempts
         await call.hush(7.0)
 
     call = converse(typed, llm=EchoLLM([ANSWER] * 3), config=AHEAD)
-    assert attempts()["request"] == 2
+    assert attempts()["request"] == 1
     assert len(call.llm.requests[-1].messages) > len(call.llm.requests[0].messages)
 
 
