@@ -259,8 +259,7 @@ class Answers:
             if self.current.active:
                 self.current.outcome = Outcome.CANCELLED
             self.end(at)
-        self.foresight.close()
-        await self._replies.aclose()
+        await self._replies.aclose(self.foresight.close())
 
     def _send_all(self, events: list[wire.ServerEvent]) -> None:
         for event in events:

@@ -4,6 +4,7 @@ Where nothing may be begun (too few hits lately, load, a queue, a bill), it is o
 have been: so the hit rate goes on being measured, at no cost.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -185,12 +186,15 @@ class Foresight:
         """Of the turn that was heard last."""
         return self._made if turn == self._made_for else 0
 
-    def close(self) -> None:
-        """The call is over."""
+    def close(self) -> set[asyncio.Task[Any]]:
+        """The call is over.
+
+        Returns:
+            What has been given up and not ended yet, but for replies.
+        """
         self._policy.taken()
         self._end(Verdict.UNASKED)
-        if self._prefetch is not None:
-            self._prefetch.forget()
+        return self._prefetch.forget() if self._prefetch is not None else set()
 
     # --- orders -----------------------------------------------------------------------------------
 

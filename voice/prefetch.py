@@ -1,6 +1,7 @@
 """Passages looked for while the caller still speaks, kept for the question they were found for."""
 
 import asyncio
+from typing import Any
 
 from providers.base import Passage, Retriever
 from voice.speculation import normalised
@@ -48,12 +49,15 @@ class Prefetch:
         left_s = until - asyncio.get_running_loop().time()
         return await self._retriever.search(query, limit_s=left_s)
 
-    def forget(self) -> None:
-        """Nothing that was found is wanted any more."""
+    def forget(self) -> set[asyncio.Task[Any]]:
+        """Nothing that was found is wanted any more.
+
+        Returns:
+            The search that is given up and has not ended yet, if there is one.
+        """
         search, self._search = self._search, None
         self._words = self._next = ""
-        if search is not None:
-            search.cancel()
+        return {search} if search is not None and search.cancel() else set()
 
     def _begin(self, text: str) -> None:
         self._words, self._next = normalised(text), ""

@@ -1,8 +1,9 @@
 """Replies are composed and set to work here, whether they were asked for or not yet."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from math import inf
+from typing import Any
 
 import structlog
 from msgspec import Struct
@@ -132,9 +133,13 @@ class Replies:
             self._log.exception("reply_broke", turn=turn)
             post(Broke(turn, type(error).__name__))
 
-    async def aclose(self) -> None:
-        """Within 2 s."""
-        for task in list(self.tasks):
+    async def aclose(self, others: Set[asyncio.Task[Any]] = frozenset()) -> None:
+        """Within 2 s.
+
+        Args:
+            others: Waited for, too.
+        """
+        for task in self.tasks:
             task.cancel()
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=2.0)
+        if ending := self.tasks | others:
+            await asyncio.wait(ending, timeout=2.0)

@@ -651,6 +651,26 @@ def test_a_call_that_ends_in_the_silence_leaves_no_stream() -> None:
     converse(scenario, llm=EchoLLM([ANSWER]), config=AHEAD)
 
 
+def test_a_call_that_ends_is_over_when_its_search_is() -> None:
+    """One that takes a moment to be given up, as a request does whose connection is closed."""
+
+    class Slow(ScriptedRetriever):
+        async def search(self, query: str, *, limit_s: float) -> tuple[Passage, ...]:
+            try:
+                return await super().search(query, limit_s=limit_s)
+            finally:
+                self.running += 1
+                await asyncio.sleep(0.1)
+                self.running -= 1
+
+    async def scenario(call: Call) -> None:
+        await call.say(0.8)
+        assert call.retriever is not None and call.retriever.running == 1
+
+    stt = EchoSTT(text="what are your hours", word_ms=100.0)
+    converse(scenario, config=AHEAD, retriever=Slow(delay_ms=5000), stt=stt)
+
+
 # --- any conversation -----------------------------------------------------------------------------
 
 
