@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from providers.base import Fault, Hypothesis, Message, ProviderError, Slot, SttFailure, VadFrame
-from voice import reply
+from voice import reply_facts
 from voice.client_events import CLIENT_EVENT_TYPES
 from voice.errors import KaiwaError
 from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged
@@ -160,8 +160,8 @@ FACTS: dict[str, type] = {
     for kind in (
         *(Opened, AudioIn, Complaint, HangUp, VadFrame, Hypothesis, SttFailure, PauseJudged),
         *CLIENT_EVENT_TYPES.values(),
-        *get_args(reply.Fact),
-        reply.Foreseen,
+        *get_args(reply_facts.Fact),
+        reply_facts.Foreseen,
     )
 }
 _fact_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from providers.base import Hypothesis, VadFrame
-from voice import reply, wire
+from voice import reply_facts, wire
 from voice.config import LogConfig
 from voice.errors import KaiwaError
 from voice.facts import AudioIn
@@ -32,7 +32,7 @@ from voice.recording import (
 from voice.replay import Difference, Replayed, Sent, replay, sent
 
 IDENTICAL, DIFFERENT, UNUSABLE = 0, 1, 2
-UNTOLD = (AudioIn, VadFrame, wire.AudioAppend, reply.Sounded, reply.Marked)
+UNTOLD = (AudioIn, VadFrame, wire.AudioAppend, reply_facts.Sounded, reply_facts.Marked)
 """Facts that come many times a second."""
 WIDTH = 100
 
@@ -144,14 +144,14 @@ def _time(at: float) -> str:
 def _fact(fact: Any) -> str:
     name = type(fact).__name__
     match fact:
-        case AudioIn() | reply.Sounded():
+        case AudioIn() | reply_facts.Sounded():
             data = fact.data if isinstance(fact, AudioIn) else fact.pcm
             return f"{name} {len(data)} bytes"
         case Hypothesis():
             return f"{'final' if fact.is_final else 'partial'} {fact.text!r}"
         case VadFrame():
             return f"{name} {fact.end_sample} {fact.probability:.2f}"
-        case reply.Failed():
+        case reply_facts.Failed():
             return f"{name} {fact.error}"
         case wire.AudioAppend():
             return f"{fact.__struct_config__.tag} {len(fact.audio)} characters"

@@ -18,40 +18,9 @@ from providers.base import LLM, TTS, Finish, LLMRequest, Passage, ProviderError,
 from voice import prompt
 from voice.phrases import apology
 from voice.providers import Recited
-from voice.reply_facts import (
-    Broke,
-    Called,
-    Ended,
-    Fact,
-    Failed,
-    Foreseen,
-    Marked,
-    Phrased,
-    Retrieved,
-    Said,
-    Sounded,
-    Task,
-    Thought,
-)
+from voice.reply_facts import Ended, Fact, Failed, Retrieved, Task
 from voice.speaker import Speaker, Spoken
 from voice.thinker import Thinker
-
-__all__ = [
-    "Broke",
-    "Called",
-    "Ended",
-    "Fact",
-    "Failed",
-    "Foreseen",
-    "Marked",
-    "Phrased",
-    "Reply",
-    "Retrieved",
-    "Said",
-    "Sounded",
-    "Task",
-    "Thought",
-]
 
 
 class Reply:

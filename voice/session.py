@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from providers.base import Hypothesis, Message, ProviderError, SttFailure, VadFrame
-from voice import metrics, reply, wire
+from voice import metrics, reply_facts, wire
 from voice.answers import Outbox
 from voice.config import Config
 from voice.errors import ClientError
@@ -187,7 +187,7 @@ class Session:
             case HangUp():
                 self._outbox.end(fact.code, fact.reason)
             case _:
-                if isinstance(fact, reply.Failed):
+                if isinstance(fact, reply_facts.Failed):
                     self._provider_failed(fact.error)
                 self._answers.receive(fact, at)
 

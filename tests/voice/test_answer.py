@@ -3,7 +3,7 @@
 import pytest
 
 from providers.base import Fault, Finish, Passage, ProviderError, Slot, ToolCallDelta
-from voice import reply, settings, wire
+from voice import reply_facts, settings, wire
 from voice.answer import Answer
 from voice.conversation import Conversation
 from voice.ids import Ids
@@ -34,10 +34,10 @@ def answering(**session: object) -> tuple[Answer, Conversation]:
 
 
 def said(answer: Answer, text: str, ms: int, marks: list[tuple[int, float]]) -> None:
-    answer.receive(reply.Said(1, text), 0.0)
+    answer.receive(reply_facts.Said(1, text), 0.0)
     for chars, at_ms in marks:
-        answer.receive(reply.Marked(1, chars, at_ms), 0.0)
-    answer.receive(reply.Sounded(1, bytes(MS * ms)), 0.0)
+        answer.receive(reply_facts.Marked(1, chars, at_ms), 0.0)
+    answer.receive(reply_facts.Sounded(1, bytes(MS * ms)), 0.0)
     answer.frames(0.0)
 
 
@@ -82,7 +82,7 @@ def test_a_cut_before_a_word_was_heard_keeps_nothing() -> None:
 def test_an_answer_that_failed_stays_failed_when_its_apology_is_cut() -> None:
     answer, _ = answering()
     error = ProviderError(Slot.LLM, "echo", Fault.TIMEOUT, "no token")
-    answer.receive(reply.Failed(1, error), 0.0)
+    answer.receive(reply_facts.Failed(1, error), 0.0)
     said(answer, "Sorry.", 400, [(0, 0), (6, 400)])
     answer.cut(0.1, CUT, Outcome.INTERRUPTED)
     assert answer.outcome is Outcome.FAILED
@@ -98,8 +98,8 @@ def test_function_calls_are_told_behind_the_last_frame_and_not_of_a_broken_answe
             ToolCallDelta(index=1, arguments="{}", call_id="d", name="g"),
             ToolCallDelta(index=0, arguments="1}"),
         ):
-            assert answer.receive(reply.Called(1, delta), 0.0) == []
-        answer.receive(reply.Ended(1, Finish(reason)), 0.0)  # type: ignore[arg-type]
+            assert answer.receive(reply_facts.Called(1, delta), 0.0) == []
+        answer.receive(reply_facts.Ended(1, Finish(reason)), 0.0)  # type: ignore[arg-type]
         assert answer.finish() == [], "its last frame has not been sent"
         answer.frames(1.0)
         events = answer.finish()
@@ -119,10 +119,10 @@ def test_sources_and_marks_are_told_only_to_who_asked() -> None:
     passage = Passage(text="Nine to eight.", source="hours.md", score=0.61237)
     for include in ([], ["kaiwa.turn.sources", "kaiwa.speech.marks"]):
         answer, _ = answering(include=include)
-        events = answer.receive(reply.Retrieved(1, (passage,)), 0.0)
-        answer.receive(reply.Said(1, "Hi."), 0.0)
-        answer.receive(reply.Marked(1, 3, 100.4), 0.0)
-        events += answer.receive(reply.Sounded(1, bytes(MS * 100)), 0.0)
+        events = answer.receive(reply_facts.Retrieved(1, (passage,)), 0.0)
+        answer.receive(reply_facts.Said(1, "Hi."), 0.0)
+        answer.receive(reply_facts.Marked(1, 3, 100.4), 0.0)
+        events += answer.receive(reply_facts.Sounded(1, bytes(MS * 100)), 0.0)
         assert len(events) == len(include)
         for event in events:
             if isinstance(event, wire.TurnSources):
@@ -134,7 +134,7 @@ def test_sources_and_marks_are_told_only_to_who_asked() -> None:
 def test_a_truncation_is_clamped_to_what_was_sent() -> None:
     answer, conversation = answering()
     said(answer, "We are open.", 200, [(0, 0), (12, 200)])
-    answer.receive(reply.Ended(1, Finish()), 0.0)
+    answer.receive(reply_facts.Ended(1, Finish()), 0.0)
     answer.frames(0.0)
     answer.finish()
     assert answer.truncate(99_999, 5.0) == 200

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from providers.base import Fault, ProviderError, Slot, SttFailure
 from tests.driving import Call
 from tests.recorded_calls import cuts_in, recorded
-from voice import recording, reply, wire
+from voice import recording, reply_facts, wire
 from voice.config import Config
 from voice.config_secrets import SECRET
 from voice.facts import AudioIn
@@ -61,7 +61,7 @@ def test_a_file_may_be_compressed(tmp_path: Path) -> None:
 
 def test_every_fact_that_a_session_is_told_has_its_place() -> None:
     known = set(recording.FACTS.values())
-    assert known >= {*get_args(reply.Fact), *get_args(wire.AnyClientEvent)}
+    assert known >= {*get_args(reply_facts.Fact), *get_args(wire.AnyClientEvent)}
 
 
 def test_a_providers_failure_comes_back_as_it_was() -> None:

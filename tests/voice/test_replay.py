@@ -19,7 +19,7 @@ from voice.config import Config, SpeculationConfig, TurnConfig
 from voice.errors import KaiwaError
 from voice.recording import HungUp, Recording, Remembered, SentEvent, SentFrame, parsed, read
 from voice.replay import Sent, replay, sent
-from voice.reply import Marked
+from voice.reply_facts import Marked
 
 
 def identical(recording: Recording) -> bool:
