@@ -152,7 +152,7 @@ class Session:
             self._floor.take_initiative(begun)
             if self._floor.over and not self._ending:
                 self._ending = True
-                self.hang_up(1000, self._floor.over)
+                self._outbox.end(1000, self._floor.over)
             self._set_timer()
         except Exception:  # our bug: it ends the call, never the process
             self._broken = True

@@ -130,6 +130,17 @@ def test_a_call_that_has_lasted_too_long_is_announced_to_end_and_ends() -> None:
     assert at == pytest.approx(10.0 + heard_s, abs=0.2), "when it was heard"
 
 
+def test_a_call_without_a_sound_from_its_caller_ends_when_the_announcement_was_heard() -> None:
+    """A muted microphone: nothing comes in that would wake the session."""
+
+    async def scenario(call: Call) -> None:
+        await pass_time(30.0)
+
+    call = converse(scenario, config=agent(max_call_s=10.0))
+    ((at, code, _),) = call.client.ended
+    assert code == 1000 and at == pytest.approx(10.0 + call.sound_ms() / 1000, abs=0.2)
+
+
 def test_the_end_waits_for_a_pause_but_not_for_ever() -> None:
     async def scenario(call: Call) -> None:
         await call.say(14.0)

@@ -15,7 +15,7 @@ from tests.driving import PLAIN, Call
 from tests.recorded_calls import Reel, asks_twice, cuts_in, recorded, writes_and_is_called_back
 from tests.served import Caller, Hosted, append, eventually, loud, silence
 from tests.voice.test_session_life import EagerLife, Life
-from voice.config import Config, SpeculationConfig, TurnConfig
+from voice.config import AgentConfig, Config, SpeculationConfig, TurnConfig
 from voice.errors import KaiwaError
 from voice.recording import HungUp, Recording, Remembered, SentEvent, SentFrame, parsed, read
 from voice.replay import Sent, replay, sent
@@ -55,6 +55,18 @@ def test_what_the_turn_model_said_is_replayed_without_it() -> None:
     committed = "input_audio_buffer.committed"
     waits = [[sent.at for sent in one.all(committed)] for one in (call, without)]
     assert waits[0][0] > waits[1][0] + 0.2, "it was heard at all"
+
+
+def test_a_call_that_the_agent_ends_is_ended_in_the_replay_at_the_same_time() -> None:
+    agent = AgentConfig(greeting="Hello.", idle_after_s=2.0, max_call_s=8.0)
+
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(15.0)
+
+    call, reel = recorded(scenario, config=msgspec.structs.replace(PLAIN, agent=agent))
+    assert [code for _, code, _ in call.client.ended] == [1000]
+    assert identical(reel.recording)
 
 
 def test_an_answer_that_load_kept_from_being_begun_early_is_not_begun_in_the_replay() -> None:
