@@ -89,6 +89,8 @@ class Foresight:
         self._number = 0
         self._made_for, self._made = 0, 0
         """A turn, and the attempts that were really made in it."""
+        self._left_out: set[int] = set()
+        """In a replay: attempts that were not made where the call was recorded."""
         self._options: ReplyOptions | None = None
         self._language = ""
 
@@ -139,12 +141,11 @@ class Foresight:
     def receive(self, foreseen: Foreseen, at: float) -> None:
         """What an attempt tells."""
         attempt = self._attempt
-        if isinstance(attempt, Attempt) and attempt.number == foreseen.number:
-            if isinstance(foreseen.fact, LeftOut):  # where it was recorded, nothing was begun
-                attempt.cancel()
-                self._made -= 1
-                self._attempt = Noted(normalised(attempt.task.request.question))
-            elif not attempt.hold(foreseen.fact, at):
+        if isinstance(foreseen.fact, LeftOut):
+            if foreseen.number > self._number:
+                self._left_out.add(foreseen.number)
+        elif isinstance(attempt, Attempt) and attempt.number == foreseen.number:
+            if not attempt.hold(foreseen.fact, at):
                 self._policy.failed()
                 self._end(Verdict.FAILED)
 
@@ -212,7 +213,8 @@ class Foresight:
     def _begin(self, order: Begin, at: float) -> None:
         assert self._options is not None
         self._number += 1
-        if why := self._hindrance():
+        why = "replay" if self._number in self._left_out else self._hindrance()
+        if why:
             metrics.SPECULATIONS_LEFT_OUT.labels(why).inc()
             self._attempt = Noted(normalised(order.text))
             self._post(Foreseen(self._number, LeftOut(order.turn)))

@@ -105,6 +105,8 @@ class Wake(Struct, frozen=True, array_like=True, tag="wake"):
     """What the clock said, each time it was asked."""
     told: tuple[Told, ...]
     out: tuple[Out, ...]
+    level: int = 0
+    """What the server left out meanwhile: voice/load.py."""
 
     @property
     def at(self) -> float:

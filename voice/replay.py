@@ -26,6 +26,7 @@ from voice.config_problems import UNKNOWN, converted
 from voice.errors import KaiwaError
 from voice.playout import Frame
 from voice.recording import Out, Recording, SentEvent, Wake, parsed, unpacked
+from voice.reply_facts import Foreseen, LeftOut
 from voice.session import Session
 from voice.silent import silent
 from voice.speculation import WINDOW, HitRate
@@ -188,10 +189,12 @@ class _Replica(Session):
     def __init__(self, recording: Recording, config: Config, tape: Tape, clock: _Clock) -> None:
         start = recording.start
         self._recorder, self._clock = tape, clock
+        self._level = 0
+        providers = silent(start.recogniser)
         super().__init__(
             start.session,
             config=config,
-            providers=silent(start.recogniser),
+            providers=msgspec.structs.replace(providers, load_level=lambda: self._level),
             outbox=_Nowhere(),
             figures=metrics.Figures(HitRate(few=WINDOW + 1)),
             now=clock,
@@ -206,9 +209,13 @@ class _Replica(Session):
         return None if self._timer is None else self._timer_at
 
     def live(self, wake: Wake) -> None:
+        self._level = wake.level
         for told in wake.told:
             fact = unpacked(told)
-            self._inbox.append((told.at, fact))
+            if isinstance(fact, Foreseen) and isinstance(fact.fact, LeftOut):
+                self._answers.receive(fact, told.at)  # known before it would be begun
+            else:
+                self._inbox.append((told.at, fact))
             self._recorder.told(told.at, fact)
         if self.closed or self._broken:
             return

@@ -83,7 +83,8 @@ Fact = Retrieved | Thought | Phrased | Said | Sounded | Marked | Called | Failed
 
 
 class LeftOut(Struct, frozen=True, tag=True):
-    """The reply was not begun after all: too much else is to be done."""
+    """The reply was not begun: something spoke against it. Told for the tape, as a replay does not
+    know what."""
 
     turn: int
 

@@ -49,12 +49,13 @@ class Tape(Protocol):
     def told(self, at: float, fact: Any) -> None:
         """A fact has come in, and waits for its turn."""
 
-    def woke(self, due: float, wakes_at: float | None) -> None:
+    def woke(self, due: float, wakes_at: float | None, level: int) -> None:
         """All that waited is dealt with.
 
         Args:
             due: What the timer was set for that began it, 0 if a fact did.
             wakes_at: What the timer is set for now.
+            level: The load's, which does not change meanwhile.
         """
 
     def closed(self, code: int, reason: str, history: list[Message]) -> None:
@@ -90,6 +91,7 @@ class Session:
         if tape is not None:
             outbox, now = tape.between(outbox), tape.watch(now)
         self._outbox, self._now = outbox, now
+        self._load_level = providers.load_level
         self._on_closed, self._on_failed = closed, failed
         self._log = structlog.get_logger().bind(session=session_id)
         self._ids = Ids(session_id.removeprefix("sess_")[-10:])
@@ -162,7 +164,8 @@ class Session:
         finally:
             self._pumping = False
             if self._tape is not None:
-                self._tape.woke(due, None if self._timer is None else self._timer_at)
+                wakes_at = None if self._timer is None else self._timer_at
+                self._tape.woke(due, wakes_at, self._load_level())
 
     def _receive(self, fact: Any, at: float) -> None:
         match fact:

@@ -106,10 +106,10 @@ class Tape:
         except Exception as error:  # what cannot be recorded must not end the call
             self._stop(f"{type(error).__name__}: {error}")
 
-    def woke(self, due: float, wakes_at: float | None) -> None:
+    def woke(self, due: float, wakes_at: float | None, level: int) -> None:
         if not self.stopped:
             clock, told, out = tuple(self._clock), tuple(self._told), tuple(self._out)
-            self._write(Wake(due, wakes_at, clock, told, out))
+            self._write(Wake(due, wakes_at, clock, told, out, level))
         self._forget()
 
     def closed(self, code: int, reason: str, history: list[Message]) -> None:

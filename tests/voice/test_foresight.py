@@ -7,7 +7,7 @@ commit                  |   1.5: the first frame leaves
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -22,11 +22,13 @@ from mocks.tts import ToneTTS
 from mocks.turn import ScriptedTurnModel
 from providers.base import Fault, Hypothesis, Passage, Slot, SttSink, ToolCall
 from tests.driving import PLAIN, Call, converse
+from tests.recorded_calls import recorded
 from voice import metrics
 from voice.chain_llm import ChainLLM
 from voice.chain_tts import ChainTTS
 from voice.config import AgentConfig, Config, RagConfig, SpeculationConfig
 from voice.patience import Patience
+from voice.replay import replay
 
 ANSWER = "We are open from nine until eight. On Sundays we are closed."
 AHEAD = msgspec.structs.replace(PLAIN, speculation=SpeculationConfig())
@@ -675,19 +677,30 @@ def test_a_call_that_ends_is_over_when_its_search_is() -> None:
 
 
 @pytest.mark.parametrize("batch", range(4))
-def test_random_conversations_leave_nothing_behind(batch: int) -> None:
-    """A hundred in each batch; `converse` looks at the streams and the events' order. Two thousand
-    were run once."""
-    for seed in range(batch * 100, batch * 100 + 100):
-        _random_conversation(random.Random(seed))
+def test_random_conversations_leave_nothing_behind_and_replay_identically(batch: int) -> None:
+    """Sixty in each batch; `converse` looks at the streams and the events' order. A thousand were
+    run once."""
+    for seed in range(batch * 60, batch * 60 + 60):
+        dice = random.Random(seed)
+        _, reel = recorded(_anything(dice), **_any_parts(dice))
+        assert replay(reel.recording).difference is None, seed
 
 
-def _random_conversation(dice: random.Random) -> None:
+DETECTIONS: list[dict[str, Any] | None] = [
+    None,
+    {"type": "server_vad"},
+    {"type": "server_vad", "interrupt_response": False},
+    {"type": "semantic_vad"},
+    {"type": "semantic_vad", "eagerness": "low"},
+]
+
+
+def _anything(dice: random.Random) -> Callable[[Call], Awaitable[None]]:
     async def scenario(call: Call) -> None:
-        for _ in range(dice.randint(1, 4)):
-            await call.say(dice.uniform(0.1, 0.7))
-            await call.hush(dice.choice([0.1, 0.3, 0.42, 0.46, 0.6, 1.5]))
-            match dice.randrange(12):
+        for _ in range(dice.randint(1, 5)):
+            await call.say(dice.uniform(0.06, 0.9))
+            await call.hush(dice.choice([0.1, 0.3, 0.42, 0.46, 0.6, 1.5, 2.5]))
+            match dice.randrange(14):
                 case 0:
                     call.tell("response.cancel")
                 case 1:
@@ -699,26 +712,57 @@ def _random_conversation(dice: random.Random) -> None:
                 case 4:
                     call.update(instructions=f"Number {dice.random()}")
                 case 5:
-                    off = dice.random() < 0.5
-                    detection = None if off else {"type": "server_vad"}
-                    call.update(audio={"input": {"turn_detection": detection}})
+                    call.update(audio={"input": {"turn_detection": dice.choice(DETECTIONS)}})
+                case 6:
+                    call.tell("input_audio_buffer.commit")
+                case 7:
+                    call.update(output_modalities=dice.choice([["text"], ["audio"]]))
         await call.hush(dice.choice([0.0, 0.25, 0.48, 3.0]))
         await call.session.close()
-        await asyncio.sleep(0)
         running = {task.get_name() for task in asyncio.all_tasks()}
         assert not [
             name for name in running if "reply" in name or "think" in name or "search" in name
         ]
         assert call.session._answers.foresight._attempt is None
+        records = [sent.event for sent in call.all("kaiwa.turn.timeline")]
+        assert all(record["attempts"] <= 2 for record in records)
 
-    words = ["what are your hours", "on saturday", "", "and sunday please"]
-    texts = [dice.choice(words) for _ in range(8)]
+    return scenario
+
+
+def _any_parts(dice: random.Random) -> dict[str, Any]:
+    words = ["what are your hours", "on saturday and", "", "well", "goodbye", "mm-hm"]
+    call = Reply(tool_calls=(ToolCall("c1", "look_up", "{}"),))
+    replies = [dice.choice(["Yes.", ANSWER, call]) for _ in range(12)]
     faults = [fault(request=dice.randint(1, 5), item=dice.choice([0, 2, LAST]))]
-    converse(
-        scenario,
-        config=msgspec.structs.replace(AHEAD, rag=RagConfig()),
-        stt=EchoSTT(texts, final_delay_ms=dice.choice([20, 150, 400]), word_ms=100.0),
-        llm=EchoLLM(first_token_ms=dice.choice([5, 50, 300]), faults=faults * dice.randint(0, 1)),
-        tts=ToneTTS(first_audio_ms=dice.choice([5, 30, 200]), faults=faults * dice.randint(0, 1)),
-        retriever=ScriptedRetriever([HOURS], delay_ms=dice.choice([1, 50, 200])),
+    levels = dice.choice([1, 1, 4])
+    agent = AgentConfig(
+        hang_up_phrases=("goodbye",),
+        greeting=dice.choice(["", "Hello there."]),
+        idle_after_s=dice.choice([0, 2.0]),
+        hold_after_ms=dice.choice([0, 400, 2500]),
+        max_call_s=dice.choice([0, 0, 6.0]),
     )
+    return {
+        "config": msgspec.structs.replace(AHEAD, rag=RagConfig(), agent=agent),
+        "detection": dice.choice(DETECTIONS[1:]),
+        "stt": EchoSTT(
+            [dice.choice(words) for _ in range(12)],
+            final_delay_ms=dice.choice([20, 150, 400]),
+            word_ms=100.0,
+        ),
+        "llm": dice.choice([EchoLLM, EchoLLM, PaidLLM])(
+            replies,
+            first_token_ms=dice.choice([5, 50, 300]),
+            faults=faults * dice.randint(0, 1),
+        ),
+        "tts": ToneTTS(
+            first_audio_ms=dice.choice([5, 30, 200]), faults=faults * dice.randint(0, 1)
+        ),
+        "turn": ScriptedTurnModel(
+            *(dice.choice([0.02, 0.5, 0.98, None]) for _ in range(20)),
+            delay_ms=dice.choice([30, 80, 300]),
+        ),
+        "retriever": ScriptedRetriever([HOURS], delay_ms=dice.choice([1, 50, 200, 400])),
+        "load_level": lambda: int(now() // 0.7) % levels,
+    }

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mocks.clock import now
 from mocks.tts import ToneTTS
 from mocks.turn import ScriptedTurnModel
 from tests.driving import PLAIN, Call
@@ -66,6 +67,14 @@ def test_a_call_that_the_agent_ends_is_ended_in_the_replay_at_the_same_time() ->
 
     call, reel = recorded(scenario, config=msgspec.structs.replace(PLAIN, agent=agent))
     assert [code for _, code, _ in call.client.ended] == [1000]
+    assert identical(reel.recording)
+
+
+def test_what_load_left_out_is_left_out_in_the_replay() -> None:
+    """Partials, early answers and small frames, for 0.7 s each."""
+    config = msgspec.structs.replace(PLAIN, speculation=SpeculationConfig())
+    call, reel = recorded(asks_twice, config=config, load_level=lambda: int(now() // 0.7 + 1) % 4)
+    assert {frame.ms for frame in call.frames} >= {40, 80}
     assert identical(reel.recording)
 
 
