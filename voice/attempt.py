@@ -71,8 +71,13 @@ class Attempt:
         """Returns:
         Whether it goes well; if not, the attempt is of no use.
         """
-        self._held.append((at, fact))
         spoken = self.task.settings.spoken
+        before = self._held[-1][1] if self._held else None
+        if not spoken and isinstance(fact, Said) and isinstance(before, Said):
+            # As one event: hundreds of tokens at once would hold the loop up.
+            self._held[-1] = at, Said(fact.turn, before.text + fact.text)
+        else:
+            self._held.append((at, fact))
         if isinstance(fact, Sounded):
             rate_hz = self.task.settings.audio.output.format.rate_hz
             self._held_ms += duration_ms(fact.pcm, rate_hz)

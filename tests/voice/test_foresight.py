@@ -135,6 +135,21 @@ def test_the_lead_is_what_was_really_ahead() -> None:
     assert slow["total_ms"] == pytest.approx(220 + 1000 + 80 + 30, abs=25)
 
 
+def test_what_was_written_ahead_leaves_in_one_piece() -> None:
+    """Hundreds of tokens one by one would hold the loop up."""
+
+    async def scenario(call: Call) -> None:
+        call.update(output_modalities=["text"])
+        await call.say(1.0)
+        await call.hush(2.0)
+
+    text = "word " * 100 + "end."
+    call = converse(scenario, llm=EchoLLM([text], token_ms=1), config=AHEAD)
+    delta = call.one("response.output_text.delta")
+    assert delta.at == pytest.approx(COMMIT) and delta.event["delta"] == text
+    assert call.history()[1] == ("assistant", text)
+
+
 def test_nothing_leaves_before_the_commit() -> None:
     async def scenario(call: Call) -> None:
         await call.say(1.0)
@@ -733,7 +748,8 @@ def _anything(dice: random.Random) -> Callable[[Call], Awaitable[None]]:
 def _any_parts(dice: random.Random) -> dict[str, Any]:
     words = ["what are your hours", "on saturday and", "", "well", "goodbye", "mm-hm"]
     call = Reply(tool_calls=(ToolCall("c1", "look_up", "{}"),))
-    replies = [dice.choice(["Yes.", ANSWER, call]) for _ in range(12)]
+    script: list[str | Reply] = ["Yes.", ANSWER, call]
+    replies = [dice.choice(script) for _ in range(12)]
     faults = [fault(request=dice.randint(1, 5), item=dice.choice([0, 2, LAST]))]
     levels = dice.choice([1, 1, 4])
     agent = AgentConfig(
