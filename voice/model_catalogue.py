@@ -13,9 +13,9 @@ ModelSlot = Literal["stt", "tts", "embedding", "llm", "vad", "turn"]
 
 SHERPA = "https://github.com/k2-fsa/sherpa-onnx/releases/download"
 E5 = "https://huggingface.co/intfloat/multilingual-e5-base"
+E5_REVISION = "d13f1b27baf31030b7fd040960d60d909913633f"
 SMART_TURN = "https://huggingface.co/pipecat-ai/smart-turn-v3"
 SMART_TURN_REVISION = "f766f81d3cfdf7737ac64aad813d91bbfd56bf93"
-E5_REVISION = "d13f1b27baf31030b7fd040960d60d909913633f"
 UNSTATED = "not stated by its publisher"
 
 

@@ -129,6 +129,16 @@ def test_after_a_failure_the_turn_waits_for_its_end() -> None:
     assert policy.hear(None, 0.2) == []
 
 
+def test_what_rests_on_something_else_by_now_is_cancelled_and_begun_anew() -> None:
+    policy = Speculation(RULES)
+    assert policy.outdated() == []
+    policy.hear(heard("a"), 0.0)
+    assert policy.outdated() == [Cancel(Verdict.REQUEST)]
+    assert policy.hear(heard("a"), 0.1) == [Begin(1, "a")]
+    assert policy.outdated() == [Cancel(Verdict.REQUEST)]
+    assert policy.hear(heard("a"), 0.2) == [], "two were enough"
+
+
 def test_long_speech_and_silence_begin_nothing() -> None:
     policy = Speculation(RULES)
     assert policy.hear(heard("a", spoken_s=10.1), 0.0) == []
