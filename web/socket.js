@@ -83,7 +83,8 @@ export class Socket extends EventTarget {
 
   /** @param {ArrayBuffer} pcm */
   sendAudio(pcm) {
-    if (this.state !== "open") return;
+    // One that is closing takes nothing any more, and says so in the console for every frame.
+    if (this.state !== "open" || this.socket.readyState !== WebSocket.OPEN) return;
     const now = performance.now();
     if (this.socket.bufferedAmount <= MOST_UNSENT_BYTES) {
       this.flowedAt = now;

@@ -18,6 +18,20 @@ test("every reason that a server can give is said in words", () => {
   }
 });
 
+test("a connection that is closing is sent no sound", (context) => {
+  const { WebSocket } = globalThis; // which Node has from 22 on
+  context.after(() => (globalThis.WebSocket = WebSocket));
+  globalThis.WebSocket = { OPEN: 1 };
+  const sent = [];
+  const socket = new Socket();
+  socket.state = "open";
+  socket.socket = { readyState: 1, bufferedAmount: 0, send: (pcm) => sent.push(pcm) };
+  socket.sendAudio("first");
+  socket.socket.readyState = 2;
+  socket.sendAudio("second");
+  assert.deepEqual(sent, ["first"]);
+});
+
 const BROKEN = Object.entries(CLOSE_CODES).filter(([code]) => code !== "1000");
 
 test("a call that is over is not tried again", async () => {
