@@ -113,11 +113,14 @@ class Doubt:
         return self._held_at + max(rules.resume_ms, rules.confirm_ms) / 1000
 
 
-def claims_floor(text: str, spoken: str, words: Words, *, replying: bool) -> bool:
+def claims_floor(text: str, spoken: str, words: Words, *, is_final: bool, replying: bool) -> bool:
     """Args:
     spoken: What the agent says about now.
     replying: Whether it still speaks; behind its last word even a "yes" is a turn.
     """
     if not text or words.is_echo(text, spoken):
         return False
-    return not (replying and words.is_backchannel(text))
+    if not replying:
+        return True
+    nods = words.is_backchannel(text, is_final=is_final)
+    return not (nods or words.is_nod_in_echo(text, spoken, is_final=is_final))

@@ -6,10 +6,12 @@
     "mm-hm" "うん"   うん            x
     "stop" "wait"                               takes the floor, like all else
 
-Every word must be one of the list; "okay but" is neither.
+Every word must be one of the list; "okay but" is neither. A partial may lack its end: "そうです"
+may become "そうですね", and "that makes" make sense.
 """
 
 import re
+from collections.abc import Iterator
 
 from voice.scripts import language_of, words
 
@@ -59,6 +61,8 @@ BACKCHANNELS = {
         当然 谢谢 好啊""",
 }
 MOST_WORDS = 4
+LONGEST_NOD = 8
+"""Words, or characters where each one counts."""
 TRADITIONAL = str.maketrans("對嗎謝這樣沒來錯當還過", "对吗谢这样没来错当还过")
 STRETCH = re.compile(r"([ーっッ〜])+$")
 
@@ -71,6 +75,44 @@ def is_short_answer(text: str, language: str) -> bool:
 def is_backchannel(text: str, language: str) -> bool:
     """Whether all of the text says "go on": at most four words of the kind, none of another."""
     return _consists_of(_BACKCHANNELS, text, language)
+
+
+def may_be_backchannel(text: str, language: str) -> bool:
+    """Whether a partial is one so far, and may be one in the end."""
+    if not text or len(text) > 60:
+        return False
+    known = language_of(text, language) or "en"
+    said = words(text)
+    if known == "en":
+        return len(said) <= MOST_WORDS and _begins(" ".join(said) + " ", _PHRASES["en"])
+    joined = "".join(said)
+    return _begins(joined.translate(TRADITIONAL) if known == "zh" else joined, _PHRASES[known])
+
+
+def without_nods(text: str, language: str, known: set[str], *, is_final: bool) -> Iterator[str]:
+    """What is left where one backchannel in the text is left out, for each that may be one.
+
+    Args:
+        known: Words that begin none, since somebody else says them.
+    """
+    said, space = words(text), " " if language_of(text, language) in ("en", "") else ""
+    for start, word in enumerate(said):
+        if word in known:
+            continue
+        for end in range(start + 1, min(start + LONGEST_NOD, len(said)) + 1):
+            part, rest = space.join(said[start:end]), said[:start] + said[end:]
+            unsure = end == len(said) and not is_final
+            nods = may_be_backchannel if unsure else is_backchannel
+            if rest and nods(part, language):
+                yield " ".join(rest)
+
+
+def _begins(text: str, phrases: tuple[str, ...], most: int = MOST_WORDS) -> bool:
+    """Whether a row of phrases begins with this."""
+    if not text or any(phrase.startswith(text) for phrase in phrases):
+        return True
+    rests = (text[len(phrase) :] for phrase in phrases if text.startswith(phrase))
+    return most > 1 and any(_begins(rest, phrases, most - 1) for rest in rests)
 
 
 def _consists_of(patterns: dict[str, re.Pattern[str]], text: str, language: str) -> bool:
@@ -90,17 +132,24 @@ def _consists_of(patterns: dict[str, re.Pattern[str]], text: str, language: str)
 
 def _pattern(phrases: str, language: str) -> re.Pattern[str]:
     """One to four of the phrases in a row."""
+    one = "|".join(re.escape(item) for item in _longest_first(phrases, language))
+    if language == "en":
+        return re.compile(f"(?:{one})(?: (?:{one})){{0,{MOST_WORDS - 1}}}")
+    return re.compile(f"(?:{one}){{1,{MOST_WORDS}}}")
+
+
+def _longest_first(phrases: str, language: str) -> list[str]:
     if language == "en":
         items = [" ".join(item.split()) for item in phrases.replace("\n", ",").split(",")]
-        spaced = "|".join(re.escape(item) for item in _longest_first(items))
-        return re.compile(f"(?:{spaced})(?: (?:{spaced})){{0,{MOST_WORDS - 1}}}")
-    plain = "|".join(re.escape("".join(words(item))) for item in _longest_first(phrases.split()))
-    return re.compile(f"(?:{plain}){{1,{MOST_WORDS}}}")
-
-
-def _longest_first(items: list[str]) -> list[str]:
+    else:
+        items = ["".join(words(item)) for item in phrases.split()]
     return sorted(filter(None, items), key=len, reverse=True)
 
 
 _ANSWERS = {language: _pattern(phrases, language) for language, phrases in ANSWERS.items()}
 _BACKCHANNELS = {language: _pattern(items, language) for language, items in BACKCHANNELS.items()}
+_PHRASES = {
+    language: tuple(item + " " * (language == "en") for item in _longest_first(phrases, language))
+    for language, phrases in BACKCHANNELS.items()
+}
+"""Each ends where its last word does."""

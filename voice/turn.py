@@ -483,8 +483,10 @@ class TurnTaker:
         orders: list[Command] = [*self._end_segment()]
         orders.append(CommitUtterance(utterance.turn, sample, forced))
         utterance.committed_at = now
-        if self._gap_ms is not None and utterance.text:
-            self.words.was_cut_short(self._gap_ms)
+        if utterance.text:
+            if self._gap_ms is not None:
+                self.words.was_cut_short(self._gap_ms)
+            self.words.turn_ended()
         self._gap_ms = None
         self.caller, self._ended_at, self._committed_at = Caller.SILENT, sample, self.clock.position
         utterance.wants_reply = self.rules.automatic and self.rules.create_response
@@ -545,8 +547,10 @@ class TurnTaker:
         return [*([Duck()] if holds else []), self._begin_segment(start)]
 
     def _claims(self, doubt: Doubt) -> bool:
-        text = doubt.utterance.text
-        claims = claims_floor(text, self.spoken, self.words, replying=self.replying)
+        said = doubt.utterance
+        claims = claims_floor(
+            said.text, self.spoken, self.words, is_final=said.is_final, replying=self.replying
+        )
         return claims and not self._is_own(doubt)
 
     def _is_own(self, doubt: Doubt) -> bool:

@@ -8,8 +8,6 @@ from tests.conversations.findings import Kind
 
 ADAPTIVE_ENDPOINT = {
     Kind.EARLY: """
-        a caller who pauses, and is got used to
-        ja: a caller who pauses, and is got used to
         """,
     Kind.LATE: """
         """,
@@ -20,7 +18,6 @@ DUCK_AND_CONFIRM = {
     Kind.FALSE: """
         agreement while the model thinks
         agreement with a slow recogniser
-        ja: sou desu ne, and no language was set
         ko: agreement while the model thinks
         echo and agreement
         """,

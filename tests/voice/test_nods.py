@@ -2,7 +2,8 @@
 
 import pytest
 
-from voice.nods import is_backchannel, is_short_answer
+from voice.nods import is_backchannel, is_short_answer, may_be_backchannel, without_nods
+from voice.scripts import words
 
 NODS = {
     "en": """
@@ -90,3 +91,51 @@ def test_the_lists_are_long_enough_to_mean_something() -> None:
     for language in NODS:
         assert sum(known == language and bool(text) for known, text in each(NODS)) >= 25
         assert sum(known == language and bool(text) for known, text in each(FLOOR)) >= 25
+
+
+@pytest.mark.parametrize(("language", "text"), [case for case in each(NODS) if case[1]])
+def test_every_beginning_of_a_nod_may_become_one(language: str, text: str) -> None:
+    pieces = text.split() if language == "en" else list(text)
+    space = " " if language == "en" else ""
+    for count in range(1, len(pieces) + 1):
+        begun = space.join(pieces[:count])
+        assert not begun.strip("、,，. ") or may_be_backchannel(begun, language), begun
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "no"),
+        ("en", "that is wrong"),
+        ("en", "oh no"),
+        ("en", "i want"),
+        ("ja", "やめ"),
+        ("ja", "うんでも"),
+        ("ko", "그만"),
+        ("zh", "停"),
+        ("zh", "对但"),
+        ("en", ""),
+    ],
+)
+def test_what_can_become_none_is_none(language: str, text: str) -> None:
+    assert not may_be_backchannel(text, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "spoken", "left"),
+    [
+        ("en", "open from nine mm-hm until", "we are open from nine until", "open from nine until"),
+        ("ja", "朝九時からそうですね夜八時", "朝九時から夜八時まで", "朝九時から夜八時"),
+        ("zh", "早上九点嗯嗯", "早上九点到", "早上九点"),
+    ],
+)
+def test_a_nod_is_found_among_words_that_somebody_else_says(
+    language: str, text: str, spoken: str, left: str
+) -> None:
+    lefts = without_nods(text, language, set(words(spoken)), is_final=True)
+    assert left in {one if language == "en" else one.replace(" ", "") for one in lefts}
+    assert not list(without_nods("stop it now", "en", set(), is_final=True))
+
+
+def test_a_nod_that_is_all_there_is_leaves_nothing() -> None:
+    assert list(without_nods("okay", "en", set(), is_final=True)) == []

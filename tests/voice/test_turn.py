@@ -834,7 +834,7 @@ def test_silence_alone_asks_for_nothing() -> None:
 class Nods(NoWords):
     """ "mm" is a backchannel, and "we are open" our own voice."""
 
-    def is_backchannel(self, text: str) -> bool:
+    def is_backchannel(self, text: str, *, is_final: bool = True) -> bool:
         return all(word.startswith(("m", "h")) for word in text.split())
 
     def is_echo(self, text: str, spoken: str) -> bool:
