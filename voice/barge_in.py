@@ -19,6 +19,12 @@ from voice.words import Words
 
 ECHOES = 2
 """So often our own voice came back in a call, until only words make the agent stop."""
+ECHO_TAIL_MS = 600
+"""So long behind an answer's end its last words may still come back: the client's buffer, the room,
+and what of its way we do not know. A listener who answers in one word is at it for longer: they
+begin 200 ms behind the end at the earliest, and a word takes 300."""
+LATE = 1.2
+"""Times what the recogniser usually needs for the first word, and none has come: there is none."""
 LONGEST_DOUBT_MS = 8000
 """Of sound without an end and without words that count; then it is listened to afresh."""
 
@@ -42,6 +48,10 @@ class OwnVoice:
         self._times = 0
         self._turn = 0
 
+    @property
+    def is_known(self) -> bool:
+        return self._times > 0
+
     def came_back(self, turn: int) -> None:
         self._times, self._turn = self._times + 1, turn
 
@@ -50,23 +60,54 @@ class OwnVoice:
         return self._times >= ECHOES or (self._times > 0 and self._turn == turn)
 
 
+class FirstWords:
+    """How long one call's recogniser takes until it shows the first word of an utterance."""
+
+    def __init__(self) -> None:
+        self._usual_ms = 0.0
+
+    def came(self, after_ms: float) -> None:
+        self._usual_ms = (self._usual_ms + after_ms) / 2 if self._usual_ms else after_ms
+
+    def late_by_ms(self, confirm_ms: int) -> float:
+        """Speech that is so long and has no word yet has none; twice `confirm_ms` at most."""
+        return min(2 * confirm_ms, max(confirm_ms, LATE * self._usual_ms))
+
+
 class Doubt:
     """Args:
     utterance: What may be one.
     start: Where it is recognised from.
-    holds: The answer is held back; else it sounds on, and only words will cut it.
+    holds: The answer is held back; else it sounds on, or none does.
+    by_length: Speech that lasts is a turn; else only words make it one.
+    confirm_ms: How long, where it has no word.
+    hypotheses: So many in a row with words that take the floor make it one.
     """
 
-    def __init__(self, utterance: Utterance, start: int, now: float, *, holds: bool) -> None:
+    def __init__(
+        self,
+        utterance: Utterance,
+        start: int,
+        now: float,
+        *,
+        holds: bool,
+        by_length: bool,
+        confirm_ms: float,
+        hypotheses: int,
+    ) -> None:
         self.utterance, self.start = utterance, start
         self.holds, self._held_at = holds, now
-        self._by_length = holds
+        self._by_length, self.confirm_ms = by_length, confirm_ms
+        self._hypotheses = hypotheses
         self._run_from = utterance.sample
         self.resume_at: float | None = None
         """Loop time at which a pause without words has lasted long enough."""
         self._likeness = 0.0
         """What it sounded like when it paused: by its silence, nobody can be told."""
         self._claims = 0
+        self.nodded = False
+        """A backchannel was among our own words while the answer sounded: it is none of an answer.
+        """
 
     @property
     def paused(self) -> bool:
@@ -84,25 +125,27 @@ class Doubt:
     def go_on(self, sample: int) -> None:
         self.resume_at, self._run_from = None, sample
 
-    def answer_ended(self, sample: int) -> None:
+    def answer_ended(self, sample: int, *, nodded: bool) -> None:
         """What sounds now cannot be its echo for long."""
+        self.nodded = nodded
         if not self._by_length:
             self._by_length, self._run_from = True, sample
 
-    def hear(self, claims: bool, is_final: bool, rules: TurnRules) -> None:
+    def hear(self, claims: bool, is_final: bool) -> None:
         """Args:
         claims: Whether the words so far, with the newest hypothesis, would take the floor.
         """
-        weight = rules.confirm_hypotheses if is_final else 1
+        weight = self._hypotheses if is_final else 1
         self._claims = self._claims + weight if claims else 0
 
-    def is_said(self, rules: TurnRules) -> bool:
-        return self._claims >= rules.confirm_hypotheses
+    @property
+    def is_said(self) -> bool:
+        return self._claims >= self._hypotheses
 
-    def lasts(self, judged: int, rules: TurnRules) -> bool:
+    def lasts(self, judged: int, confirm_ms: float) -> bool:
         """Whether it has gone on long enough to be a turn, if its words do not speak against it."""
         by_length = self._by_length or self.utterance.failed
-        lasted = judged - self._run_from >= samples(rules.confirm_ms)
+        lasted = judged - self._run_from >= samples(confirm_ms)
         return by_length and lasted and not self.paused
 
     def is_endless(self, judged: int) -> bool:
@@ -110,17 +153,21 @@ class Doubt:
 
     def lets_go_at(self, rules: TurnRules) -> float:
         """Loop time until which speech that proves nothing holds the answer back."""
-        return self._held_at + max(rules.resume_ms, rules.confirm_ms) / 1000
+        return self._held_at + max(rules.resume_ms, self.confirm_ms) / 1000
 
 
-def claims_floor(text: str, spoken: str, words: Words, *, is_final: bool, replying: bool) -> bool:
+def claims_floor(
+    said: Utterance, ours: str, words: Words, *, waited_for: bool, nodded: bool
+) -> bool:
     """Args:
-    spoken: What the agent says about now.
-    replying: Whether it still speaks; behind its last word even a "yes" is a turn.
+    ours: What the agent says about now.
+    waited_for: It speaks, or is about to; behind its last word even a "yes" is a turn.
+    nodded: The caller nodded before that.
     """
-    if not text or words.is_echo(text, spoken):
+    text, is_final = said.text, said.is_final
+    if not text or words.is_echo(text, ours):
         return False
-    if not replying:
-        return True
-    nods = words.is_backchannel(text, is_final=is_final)
-    return not (nods or words.is_nod_in_echo(text, spoken, is_final=is_final))
+    if waited_for and words.is_backchannel(text, is_final=is_final):
+        return False
+    nods = waited_for or nodded
+    return not (nods and words.is_nod_in_echo(text, ours, is_final=is_final))

@@ -49,6 +49,9 @@ MOST_HOTWORDS = 100
 LONGEST_HOTWORD = 40
 """What is longer is a sentence about what will be said, as others' recognisers take it."""
 
+LAST_WORDS_MS = 1000
+"""Of an answer's end: what may still come back when it is over."""
+
 
 class Floor:
     """Args:
@@ -181,6 +184,7 @@ class Floor:
         if answer is not None:
             self.turns.sounding_at = answer.playout.sounding_at
             self.turns.spoken = answer.spoken_text(at)
+            self.turns.voiced = answer.response.settings.spoken
 
     def _show(self, turn: int, text: str, at: float) -> None:
         self.record.timeline(turn).stamp(Stamp.PARTIAL, at)
@@ -370,7 +374,7 @@ class Floor:
     def _answer_ended(self, answer: Answer, at: float) -> None:
         if answer.outcome is Outcome.INTERRUPTED:
             self.initiative.was_cut()
-        self.turns.reply_ended(answer.turn)
+        self.turns.reply_ended(answer.turn, answer.spoken_text(at, LAST_WORDS_MS))
         self.close_turn(answer.turn, answer.outcome, at, answer)
 
     def close_turn(

@@ -4,9 +4,9 @@ The caller, where turns are detected (`rules.automatic`):
 
     state      fact                             next      orders
     ---------  -------------------------------  --------  ---------------------------------------
-    SILENT     speech started                   SPEAKING  OpenUtterance, BeginSegment; Interrupt if
-                                                          an answer is due that has not sounded
-    SILENT     speech over a sounding answer    UNSURE    Duck, BeginSegment (of no turn yet)
+    SILENT     speech started                   SPEAKING  OpenUtterance, BeginSegment
+    SILENT     speech while an answer is due,   UNSURE    BeginSegment (of no turn yet); Duck, if
+               in hand, or coming back                    there is one in hand that may be cut
     UNSURE     words that take the floor        SPEAKING  OpenUtterance, Interrupt
     UNSURE     speech for `confirm_ms`, whose   SPEAKING  the same
                words do not speak against it
@@ -34,8 +34,8 @@ and where the client says when (`turn_detection` null): the first audio opens an
 word to the client, `commit` ends it, `request_reply` asks for the answer.
 
 Duck is followed by exactly one of Unduck and Interrupt. There is none where only words count: in an
-answer's protected first part, and where our own voice came back before. Then an UNSURE caller is
-listened to while the answer sounds.
+answer's protected first part, where our own voice came back before, and where the caller may not
+interrupt. Then an UNSURE caller is listened to while the answer sounds. No answer begins meanwhile.
 
 A committed utterance waits for its finals, `final_limit_s` at most, after which the last partials
 stand for them. Then Understood, and StartReply if an answer is wanted, nothing is still being
@@ -47,7 +47,15 @@ from enum import Enum
 from math import inf
 
 from providers.base import LISTEN_RATE_HZ, Hypothesis, SttFailure
-from voice.barge_in import Doubt, NothingPlayed, OwnSound, OwnVoice, claims_floor
+from voice.barge_in import (
+    ECHO_TAIL_MS,
+    Doubt,
+    FirstWords,
+    NothingPlayed,
+    OwnSound,
+    OwnVoice,
+    claims_floor,
+)
 from voice.endpoint import AudioClock, samples
 from voice.errors import ClientError
 from voice.events import (
@@ -114,10 +122,15 @@ class TurnTaker:
         """To be told: loop time at which the answer in hand began to sound; None: not yet."""
         self.spoken = ""
         """To be told: what the agent says about now, for its echo."""
+        self.voiced = True
+        """To be told: whether the answer in hand is spoken. One in writing cannot be held back."""
         self.speech_sample = 0
         """Where the newest utterance began, by its sound."""
         self._questions = Questions(self.new_turn)
         self._own_voice = OwnVoice()
+        self._first_words = FirstWords()
+        self._sounded_to, self._last_words = -samples(ECHO_TAIL_MS), ""
+        """Where the last answer's sound ended, and with which words."""
         self._turns = 0
         self._segments = 0
         self._live: int | None = None
@@ -229,14 +242,22 @@ class TurnTaker:
         """The turn of that answer."""
         return self._questions.answering
 
-    def reply_ended(self, turn: int) -> None:
+    def reply_ended(self, turn: int, last_words: str = "") -> None:
         """The caller has heard it, or it was cut: then the next may have begun in the same step.
-        If another is due, so is `tick`."""
+        If another is due, so is `tick`.
+
+        Args:
+            last_words: Of its last second, for their echo.
+        """
         if turn != self.answering:
             return
+        if self.sounding_at is not None:
+            self._sounded_to, self._last_words = self.clock.position, last_words
         self._questions.answering, self.sounding_at = 0, None
         if self._doubt is not None:
-            self._doubt.answer_ended(self.clock.position)
+            said = self._doubt.utterance
+            nodded = self.words.is_nod_in_echo(said.text, self.spoken, is_final=said.is_final)
+            self._doubt.answer_ended(self.clock.position, nodded=nodded)
 
     def new_turn(self) -> int:
         self._turns += 1
@@ -395,7 +416,7 @@ class TurnTaker:
     def _speech_started(self, sample: int, now: float) -> list[Command]:
         start = max(self._heard_to, sample - samples(self.rules.prefix_ms), 0)
         if self.caller is Caller.SILENT:
-            if self._is_over_answer(sample):
+            if self._may_be_none(sample):
                 return self._begin_doubt(sample, start, now)
             gap_ms = self._gap_before(sample)
             opened = self._open_utterance(sample, start)
@@ -428,12 +449,12 @@ class TurnTaker:
         if self.rules.interrupt_response:
             orders += self._questions.caller_speaks(self.rules)
             if self.replying:
-                if self._spoken_at(sample) < (self.sounding_at or inf):
-                    self._questions.cut_unheard(self.rules)
                 orders += self._interrupt()
         return [*orders, self._begin_segment(start)]
 
     def _interrupt(self) -> list[Command]:
+        if self._spoken_at(self.speech_sample) < (self.sounding_at or inf):
+            self._questions.cut_unheard(self.rules)
         self._questions.answering, self.sounding_at = 0, None
         return [Interrupt()]
 
@@ -498,6 +519,8 @@ class TurnTaker:
             if utterance.owns(fact.utterance):
                 awaited = utterance.awaits(fact.utterance)
                 if isinstance(fact, Hypothesis):
+                    if awaited and fact.text and not (fact.is_final or utterance.text):
+                        self._first_words.came(_ms(self.clock.position - utterance.sample))
                     utterance.hear(fact)
                 else:
                     utterance.lose(fact.utterance)
@@ -510,7 +533,7 @@ class TurnTaker:
         """Of the utterance that is being spoken."""
         if self._doubt is not None:
             if isinstance(fact, Hypothesis):
-                self._doubt.hear(self._claims(self._doubt), fact.is_final, self.rules)
+                self._doubt.hear(self._claims(self._doubt), fact.is_final)
             return self._tick_doubt(self._doubt, now)
         if self.caller is Caller.PAUSING and self.rules.adaptive:
             self._weigh_words()
@@ -530,28 +553,67 @@ class TurnTaker:
         """Loop time at which the caller's `sample` was spoken, as far as we can know."""
         return self.clock.arrived_at - (self.clock.position - sample) / LISTEN_RATE_HZ
 
-    def _is_over_answer(self, sample: int) -> bool:
-        """Whether it may be no turn: the caller heard something before they spoke."""
-        if not (self.replying and self.rules.interrupt_response and self.rules.confirm_ms):
+    def _may_be_none(self, sample: int) -> bool:
+        """Whether it may be no turn: it would cut an answer, or may be one's end, coming back."""
+        if not self.rules.confirm_ms:
             return False
-        return self.sounding_at is not None and self._spoken_at(sample) >= self.sounding_at
+        if self.replying:
+            return self.voiced
+        comes_back = self._own_voice.is_known and not self._is_past_echo(sample)
+        return comes_back or self._is_waited_for
+
+    def _is_past_echo(self, sample: int) -> bool:
+        """Whether the last answer was over too long ago to be heard there."""
+        return sample > self._sounded_to + samples(ECHO_TAIL_MS)
 
     def _begin_doubt(self, sample: int, start: int, now: float) -> list[Command]:
-        assert self.sounding_at is not None
         utterance = self._open_at(sample, 0)
-        protected_s = self.rules.protected_ms / 1000
-        protected = self._spoken_at(sample) < self.sounding_at + protected_s
-        holds = not (protected or self._own_voice.comes_back(self._questions.last_reply))
-        self._doubt = Doubt(utterance, start, now, holds=holds)
+        only_words = self.replying and self._only_words_count(sample)
+        holds = self.replying and not only_words
+        confirm_ms = self._first_words.late_by_ms(self.rules.confirm_ms)
+        self._doubt = Doubt(
+            utterance,
+            start,
+            now,
+            holds=holds,
+            by_length=not only_words,
+            confirm_ms=confirm_ms,
+            hypotheses=1 if self.sounding_at is None else self.rules.confirm_hypotheses,
+        )
         self.caller, self._gap_ms = Caller.UNSURE, self._gap_before(sample)
         return [*([Duck()] if holds else []), self._begin_segment(start)]
 
+    def _only_words_count(self, sample: int) -> bool:
+        if not self.rules.interrupt_response:
+            return True
+        if self.sounding_at is None:
+            return False
+        protected_s = self.rules.protected_ms / 1000
+        protected = 0 <= self._spoken_at(sample) - self.sounding_at < protected_s
+        return protected or self._own_voice.comes_back(self._questions.last_reply)
+
     def _claims(self, doubt: Doubt) -> bool:
-        said = doubt.utterance
         claims = claims_floor(
-            said.text, self.spoken, self.words, is_final=said.is_final, replying=self.replying
+            doubt.utterance,
+            self._ours(doubt),
+            self.words,
+            waited_for=self._is_waited_for,
+            nodded=doubt.nodded,
         )
         return claims and not self._is_own(doubt)
+
+    @property
+    def _is_waited_for(self) -> bool:
+        """There is an answer that the caller has not heard to its end."""
+        return self.replying or self._questions.unheard
+
+    def _ours(self, doubt: Doubt) -> str:
+        """The words of ours that may come back in there."""
+        if self.replying:
+            return self.spoken if self.sounding_at is not None else ""
+        if self._is_past_echo(self._paused_at if doubt.paused else self.clock.judged):
+            return ""
+        return self._last_words if doubt.utterance.sample >= self._sounded_to else self.spoken
 
     def _is_own(self, doubt: Doubt) -> bool:
         return doubt.is_own(self.sound, self.rules)
@@ -561,15 +623,16 @@ class TurnTaker:
         claims = self._claims(doubt)
         stalls = self._stalls(now)
         silent = not doubt.utterance.text
-        lasts = doubt.lasts(judged, rules)
-        if doubt.is_said(rules) or (lasts and (claims or (silent and not self._is_own(doubt)))):
+        lasts = claims and doubt.lasts(judged, rules.confirm_ms)
+        wordless = silent and doubt.lasts(judged, doubt.confirm_ms) and not self._is_own(doubt)
+        if doubt.is_said or lasts or wordless:
             return self._confirm() + self._tick_caller(now)
         decided = doubt.paused and doubt.utterance.is_final
         over = doubt.resume_at is not None and now >= doubt.resume_at - 1e-6
         if stalls or decided or over or doubt.is_endless(judged):
             # Behind the answer's end nothing is lost by listening, unless a final says it is none.
             lost = not decided or doubt.utterance.failed
-            if claims or (silent and lost and not self.replying):
+            if claims or (silent and lost and not self._is_waited_for):
                 return self._confirm() + self._tick_caller(now)
             return self._dismiss(doubt)
         proves_nothing = not doubt.paused and now >= doubt.lets_go_at(rules) - 1e-6
@@ -593,14 +656,14 @@ class TurnTaker:
     def _dismiss(self, doubt: Doubt) -> list[Command]:
         """It was nothing: the segment is forgotten, and the answer goes on."""
         text = doubt.utterance.text
-        echo = self._is_own(doubt) or (bool(text) and self.words.is_echo(text, self.spoken))
+        echo = self._is_own(doubt) or (bool(text) and self.words.is_echo(text, self._ours(doubt)))
         if echo:
             self._own_voice.came_back(self._questions.last_reply)
         orders = [*self._abandon(), Dismiss(text, echo=echo), *self._let_go()]
         self._heard_to = max(self._heard_to, self.clock.judged)
         self._doubt = self._open = self._gap_ms = None
         self.caller = Caller.SILENT
-        return orders
+        return orders + self._settle()
 
     def _let_go(self) -> list[Command]:
         """The answer is held back no more."""
