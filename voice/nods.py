@@ -44,23 +44,28 @@ BACKCHANNELS = {
         all right, sure, i see, got it, gotcha, great, good, nice, cool, fine, perfect, exactly
         interesting, really, true, indeed, of course, makes sense, that makes sense, understood
         oh really, oh okay, that's right, that's good, that's great, that's nice, fair enough
-        ah okay, oh wow, oh nice, thanks, thank you, um, uh""",
+        ah okay, oh wow, oh nice, thanks, thank you, um, uh, ha, haha, hahaha, hah, heh, hehe
+        ha ha ha ha ha""",
     "ja": """
         うん うんうん ええ ええと はい はあ ふうん ふーん ふむ へえ へー ほう ほお ああ あー おお
         そう そうですね そうですか そうなんですか そうなんですね そうなんだ そっか そうか なるほど
         なるほどね なるほどですね わかりました 分かりました わかった 了解 了解です 確かに たしかに
         ほんと 本当 本当ですか すごい いいですね そうね だよね ですよね んー うーん
-        ありがとうございます ね""",
+        ありがとうございます ね はは ははは あはは あははは ふふ ふふふ うふふ へへ えへへ""",
     "ko": """
         네 예 응 음 어 아 오 네네 그렇군요 그렇구나 그래요 그래 그렇죠 그쵸 맞아요 맞아 맞습니다
         알겠어요 알겠습니다 아하 흠 진짜 진짜요 정말 정말요 그렇네요 와 우와 좋아요 좋네요 오케이
-        그러네요 그럼요 으음 으응 그런가요 아네 고맙습니다 감사합니다""",
+        그러네요 그럼요 으음 으응 그런가요 아네 고맙습니다 감사합니다 하하 하하하 아하하 호호 히히
+        허허 헤헤 크크""",
     "zh": """
         嗯 嗯嗯 哦 噢 喔 啊 唔 呃 对 对的 对对 对啊 是 是的 是啊 是吗 是吧 好 好的 好吧 行 了解
         明白 明白了 知道了 原来如此 原来是这样 这样啊 这样 没错 真的 真的吗 哈 哇 不错 有道理 可以
-        当然 谢谢 好啊""",
+        当然 谢谢 好啊 哈哈 哈哈哈 呵呵 嘿嘿 嘻嘻""",
 }
-MOST_WORDS = 4
+MOST_PHRASES = 4
+MOST_WORDS = 5
+"""Of a language with spaces: "oh okay that makes sense". More is said by who wants the floor, as is
+more than four in a row: "yeah yeah yeah yeah yeah"."""
 LONGEST_NOD = 8
 """Words, or characters where each one counts."""
 TRADITIONAL = str.maketrans("對嗎謝這樣沒來錯當還過", "对吗谢这样没来错当还过")
@@ -73,7 +78,7 @@ def is_short_answer(text: str, language: str) -> bool:
 
 
 def is_backchannel(text: str, language: str) -> bool:
-    """Whether all of the text says "go on": at most four words of the kind, none of another."""
+    """Whether all of the text says "go on": at most four phrases of the kind, no other word."""
     return _consists_of(_BACKCHANNELS, text, language)
 
 
@@ -107,7 +112,7 @@ def without_nods(text: str, language: str, known: set[str], *, is_final: bool) -
                 yield " ".join(rest)
 
 
-def _begins(text: str, phrases: tuple[str, ...], most: int = MOST_WORDS) -> bool:
+def _begins(text: str, phrases: tuple[str, ...], most: int = MOST_PHRASES) -> bool:
     """Whether a row of phrases begins with this."""
     if not text or any(phrase.startswith(text) for phrase in phrases):
         return True
@@ -134,8 +139,8 @@ def _pattern(phrases: str, language: str) -> re.Pattern[str]:
     """One to four of the phrases in a row."""
     one = "|".join(re.escape(item) for item in _longest_first(phrases, language))
     if language == "en":
-        return re.compile(f"(?:{one})(?: (?:{one})){{0,{MOST_WORDS - 1}}}")
-    return re.compile(f"(?:{one}){{1,{MOST_WORDS}}}")
+        return re.compile(f"(?:{one})(?: (?:{one})){{0,{MOST_PHRASES - 1}}}")
+    return re.compile(f"(?:{one}){{1,{MOST_PHRASES}}}")
 
 
 def _longest_first(phrases: str, language: str) -> list[str]:

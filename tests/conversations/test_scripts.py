@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conversations.findings import measure
+from tests.conversations.findings import Kind, measure
 from tests.conversations.report import report
 from tests.conversations.script import LANGUAGES, Scenario, read
 from tests.conversations.stage import perform
@@ -15,11 +15,7 @@ FILES = sorted(Path(__file__).parent.glob("*.talk"))
 SCENARIOS = [scenario for file in FILES for scenario in read(file)]
 
 
-def _param(scenario: Scenario) -> object:
-    return pytest.param(scenario, id=f"{scenario.kind}: {scenario.name}")
-
-
-@pytest.mark.parametrize("scenario", [_param(scenario) for scenario in SCENARIOS])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: f"{one.kind}: {one.name}")
 def test_the_conversation_goes_as_its_script_says(scenario: Scenario, tally: Tally) -> None:
     seen = perform(scenario)
     measured = measure(seen)
@@ -42,3 +38,15 @@ def test_agreement_and_echo_are_never_allowed_to_interrupt() -> None:
     scenes = [scenario for scenario in SCENARIOS if scenario.kind in ("backchannels", "echo")]
     assert scenes
     assert [scenario.name for scenario in scenes if "false" in scenario.allows] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed_at_most"),
+    [(Kind.EARLY, 8), (Kind.LATE, 0), (Kind.FALSE, 1), (Kind.MISSED, 0)],
+)
+def test_of_each_kind_of_mistake_there_are_no_more_than_scenes_allow(
+    kind: Kind, allowed_at_most: int, tally: Tally
+) -> None:
+    """Counted over all that were played before this; the table at the end of the run has more."""
+    forbidden, allowed = tally.count(kind)
+    assert forbidden == 0 and allowed <= allowed_at_most

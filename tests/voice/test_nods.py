@@ -9,17 +9,20 @@ NODS = {
     "en": """
         mm-hm|mm hmm|uh-huh|uh huh|yeah|right|okay|I see|got it|oh okay|oh really|ah|aha|mhm|hmm
         sure|okay great|yeah yeah|right right|oh I see|I see okay|that makes sense|yeah okay right
-        wow|Okay.|all right|Mm.|oh wow|exactly|understood|of course|Yeah, sure.""",
+        wow|Okay.|all right
+        oh okay that makes sense|ha ha ha|haha|Mm.|oh wow|exactly|understood|of course|Yeah, sure.""",
     "ja": """
         うん|うんうん|ええ|はい|そうですね|なるほど|なるほどね|へえ|へー|ああ|はいはい|そうですか
         そうなんですね|確かに|うーん|ふーん|そうなんだ|はあ|ほう|わかりました|了解です
-        ああ、なるほど|はい、はい。|そっか|うん、うん、うん|ええ ええ""",
+        ああ、なるほど|ああ、そうなんですね|あははは|ふふ
+        はい、はい。|そっか|うん、うん、うん|ええ ええ""",
     "ko": """
         네|응|예|그래요|그렇군요|아|음|네네|네 네|그렇죠|맞아요|아 네|알겠습니다|그렇구나|아하|흠
-        정말요|진짜요|아, 그렇군요|오|그쵸|네, 네.|좋아요|어|아 그래요|네 알겠어요""",
+        정말요|진짜요|아, 그렇군요|오|그쵸|네, 네.|좋아요|어|아 그래요|네 알겠어요
+        하하하|아 네 그렇군요 알겠습니다""",
     "zh": """
         嗯|对|好的|嗯嗯|哦|好|是的|是|对对对|对啊|啊|明白|明白了|了解|知道了|原来如此|是吗|这样啊
-        没错|行|嗯，好的|哦，是吗|对，没错|好好好|真的吗|嗯 嗯|喔|對""",
+        没错|行|嗯，好的|哦，是吗|对，没错|好好好|真的吗|嗯 嗯|喔|對|哈哈哈|哦这样啊好的明白了""",
 }
 FLOOR = {
     "en": """
