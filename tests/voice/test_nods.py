@@ -10,7 +10,8 @@ NODS = {
         mm-hm|mm hmm|uh-huh|uh huh|yeah|right|okay|I see|got it|oh okay|oh really|ah|aha|mhm|hmm
         sure|okay great|yeah yeah|right right|oh I see|I see okay|that makes sense|yeah okay right
         wow|Okay.|all right
-        oh okay that makes sense|ha ha ha|haha|Mm.|oh wow|exactly|understood|of course|Yeah, sure.""",
+        oh okay that makes sense|ha ha ha|haha|Mm.|oh wow|exactly|understood|of course
+        Yeah, sure.""",
     "ja": """
         うん|うんうん|ええ|はい|そうですね|なるほど|なるほどね|へえ|へー|ああ|はいはい|そうですか
         そうなんですね|確かに|うーん|ふーん|そうなんだ|はあ|ほう|わかりました|了解です
