@@ -143,7 +143,7 @@ class Floor:
         answer = self.answers.current
         if answer is not None or self.turns.caller is Caller.UNSURE:
             playout = None if answer is None else answer.playout
-            self._echo.hear(frame, self._when(frame.end_sample), playout)
+            self._echo.hear(frame, self.turns.clock.spoken_at(frame.end_sample), playout)
         for fact in self.ear.judge(frame):
             self._tell_what_sounds(at)
             self.carry_out(self.turns.receive(fact, at), at)
@@ -182,9 +182,10 @@ class Floor:
     def _tell_what_sounds(self, at: float) -> None:
         answer = self.answers.current
         if answer is not None:
-            self.turns.sounding_at = answer.playout.sounding_at
-            self.turns.spoken = answer.spoken_text(at)
-            self.turns.voiced = answer.response.settings.spoken
+            voice = self.turns.voice
+            voice.sounding_at = answer.playout.sounding_at
+            voice.spoken = answer.spoken_text(at)
+            voice.voiced = answer.response.settings.spoken
 
     def _show(self, turn: int, text: str, at: float) -> None:
         self.record.timeline(turn).stamp(Stamp.PARTIAL, at)
@@ -239,11 +240,6 @@ class Floor:
         """An answer may be begun that nobody has asked for yet, or be in vain."""
         self.answers.foresight.look(self.turns, self.settings, self.language(), at)
 
-    def _when(self, sample: int) -> float:
-        """Loop time at which the caller's `sample` was spoken, as far as we can know."""
-        clock = self.turns.clock
-        return clock.arrived_at - (clock.position - sample) / LISTEN_RATE_HZ
-
     def _open_utterance(self, command: events.OpenUtterance, at: float) -> None:
         self._begin_turn(command.turn, command.sample)
         self.utterances.announce(command.turn)
@@ -253,7 +249,7 @@ class Floor:
     def _begin_turn(self, turn: int, sample: int) -> None:
         if not self.record.is_open(turn):
             self.utterances.begin(turn, sample)
-            started = self._when(self.turns.speech_sample)
+            started = self.turns.clock.spoken_at(self.turns.speech_sample)
             self.record.timeline(turn).stamp(Stamp.SPEECH_START, started)
 
     def _duck(self, ducked: bool, at: float) -> None:
@@ -281,7 +277,7 @@ class Floor:
 
     def _commit(self, command: events.CommitUtterance, at: float) -> None:
         timeline = self.record.timeline(command.turn)
-        timeline.stamp(Stamp.SPEECH_END, min(at, self._when(command.sample)))
+        timeline.stamp(Stamp.SPEECH_END, min(at, self.turns.clock.spoken_at(command.sample)))
         timeline.stamp(Stamp.ENDPOINT, at)
         self._wait_for_final(at)
         automatic = self.turns.rules.automatic

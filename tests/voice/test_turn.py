@@ -309,8 +309,8 @@ class Sounds:
 def over_the_answer(likeness: float) -> Call:
     """Somebody sounds while the answer is heard."""
     call = answered()
-    call.taker.sound = Sounds(likeness)
-    call.taker.sounding_at = call.now - 0.1
+    call.taker.terms.sound = Sounds(likeness)
+    call.taker.voice.sounding_at = call.now - 0.1
     call.starts()
     assert Duck() in call.take()
     return call
@@ -332,13 +332,13 @@ def test_misheard_words_in_our_own_sound_cut_nothing() -> None:
 def test_who_talks_over_our_own_sound_is_heard_as_soon_as_it_is_more_than_ours() -> None:
     call = over_the_answer(0.8).hear(300).partial(2, "wait")
     assert Interrupt() not in call.take()
-    call.taker.sound = Sounds(0.1)
+    call.taker.terms.sound = Sounds(0.1)
     assert Interrupt() in call.partial(2, "wait please").partial(2, "wait please stop").take()
 
 
 def test_what_it_sounded_like_is_told_by_its_sound_not_by_the_silence_behind_it() -> None:
     call = over_the_answer(0.8).hear(300).pauses()
-    call.taker.sound = Sounds(0.0)
+    call.taker.terms.sound = Sounds(0.0)
     assert Interrupt() not in call.hear(100).final(2, "parking").take()
 
 
@@ -374,7 +374,7 @@ class Waits(NoWords):
 def adaptive(text: str) -> Call:
     """A second of speech, 0.5 to 1.5 s, of which the partial says `text`."""
     call = Call(ADAPTIVE)
-    call.taker.words = Waits()
+    call.taker.terms.words = Waits()
     call.hear(500).starts().hear(1000).partial(1, text).pauses()
     call.take()
     return call
@@ -447,7 +447,7 @@ def test_a_late_opinion_changes_nothing() -> None:
 
 def test_the_callers_own_pauses_and_turns_cut_short_are_told() -> None:
     call = adaptive("on sunday and").hear(600).starts()
-    words = call.taker.words
+    words = call.taker.terms.words
     assert isinstance(words, Waits) and words.pauses == [600.0]
     call.hear(500).pauses().hear(500).final(2, "monday").hear(100)  # answered at 2.98 or so
     call.hear(200).starts().hear(300)
@@ -462,11 +462,11 @@ def gone_on(*, behind_ms: int) -> list[float]:
     """
     call = adaptive("on sunday").hear(200).final(1, "on sunday").hear(100)
     assert call.take()[-1] == StartReply(1)
-    call.taker.sounding_at = call.now
+    call.taker.voice.sounding_at = call.now
     call.hear(behind_ms).starts().hear(200).partial(2, "at").partial(2, "at nine")
     assert Interrupt() in call.take()
     call.pauses().hear(600)
-    words = call.taker.words
+    words = call.taker.terms.words
     assert isinstance(words, Waits)
     return words.cuts
 
@@ -478,19 +478,19 @@ def test_who_goes_on_before_they_can_have_heard_the_answer_had_not_finished() ->
 
 def test_a_cough_into_an_answers_beginning_says_nothing_of_the_turn_before() -> None:
     call = adaptive("on sunday").hear(200).final(1, "on sunday").hear(100)
-    call.taker.sounding_at = call.now
+    call.taker.voice.sounding_at = call.now
     call.hear(100).says(200).final(2, "").hear(100)
     assert call.take()[-1] == Unduck()
     call.heard()
     call.starts().hear(300).final(3, "and now").pauses().hear(900)
     assert call.take()[-1] == StartReply(2)
-    words = call.taker.words
+    words = call.taker.terms.words
     assert isinstance(words, Waits) and words.cuts == []
 
 
 def test_where_the_client_set_the_silence_words_do_not_move_it() -> None:
     call = Call(TurnRules(silence_ms=700))
-    call.taker.words = Waits()
+    call.taker.terms.words = Waits()
     call.hear(500).starts().hear(1000).partial(1, "on sunday and").pauses().hear(1500)
     assert committed_at(call) == [2.2]
 
@@ -565,7 +565,7 @@ def test_speech_that_begins_while_a_final_is_awaited_takes_the_floor_with_its_fi
 def test_what_is_no_turn_while_a_final_is_awaited_does_not_take_the_answer_away(text: str) -> None:
     """Speech 0.5–1.5 s, committed at 2.0; a cough at 2.0–2.2 while the final is made."""
     call = committed()
-    call.taker.words = Nods()
+    call.taker.terms.words = Nods()
     call.starts().hear(200).final(1, "what are your hours").pauses()
     assert not any(isinstance(command, StartReply) for command in call.take()), "not into the cough"
     assert call.hear(60).final(2, text).take() == [Dismiss(text, echo=False), StartReply(1)]
@@ -574,7 +574,7 @@ def test_what_is_no_turn_while_a_final_is_awaited_does_not_take_the_answer_away(
 @pytest.mark.parametrize("text", ["", "mm"], ids=["cough", "backchannel"])
 def test_what_is_no_turn_before_the_first_sound_costs_the_answer_nothing(text: str) -> None:
     call = answered()
-    call.taker.words = Nods()
+    call.taker.terms.words = Nods()
     call.says(200).hear(60).final(2, text)
     assert kinds(call) == [Duck, BeginSegment, EndSegment, Dismiss, Unduck]
     assert call.taker.replying and call.hear(2000).take() == []
@@ -593,7 +593,7 @@ def test_an_answer_that_long_noise_cut_before_its_first_sound_is_begun_again() -
 
 def test_words_of_the_answer_that_was_not_heard_yet_are_the_callers() -> None:
     call = answered()
-    call.taker.words, call.taker.spoken = Nods(), "we are open from nine"
+    call.taker.terms.words, call.taker.voice.spoken = Nods(), "we are open from nine"
     assert Interrupt() in call.says(200).final(2, "we are").take()
 
 
@@ -860,8 +860,8 @@ class Nods(NoWords):
 def sounding(rules: TurnRules | None = None, *, for_s: float = 1.0) -> Call:
     """A call whose answer has sounded for so long: "we are open from nine"."""
     call = answered(rules)
-    call.taker.words = Nods()
-    call.taker.sounding_at, call.taker.spoken = call.now, "we are open from nine"
+    call.taker.terms.words = Nods()
+    call.taker.voice.sounding_at, call.taker.voice.spoken = call.now, "we are open from nine"
     call.hear(round(for_s * 1000))
     assert call.take() == []
     return call
@@ -887,7 +887,7 @@ def test_speech_that_began_before_the_first_sound_holds_the_rest_back() -> None:
 
 def test_an_answer_in_writing_is_cut_by_any_speech() -> None:
     call = answered()
-    call.taker.voiced = False
+    call.taker.voice.voiced = False
     assert kinds(call.starts()) == [OpenUtterance, Interrupt, BeginSegment]
 
 
@@ -1126,8 +1126,8 @@ def test_a_recogniser_that_is_late_with_its_first_words_is_waited_for_that_long(
     """Its first partial came 800 ms into the question."""
     call = Call().hear(500).starts().hear(800).partial(1, "hel").hear(200).pauses()
     call.hear(400).final(1, "hello").hear(400).take()
-    call.taker.words = Nods()
-    call.taker.sounding_at = call.now
+    call.taker.terms.words = Nods()
+    call.taker.voice.sounding_at = call.now
     call.starts().hear(900)
     assert kinds(call) == [Duck, BeginSegment]
     assert kinds(call.hear(100)) == [OpenUtterance, Interrupt]
@@ -1145,7 +1145,7 @@ class NodsAmongEchoes(Nods):
 
 def test_a_nod_among_our_own_words_is_none_of_the_questions_behind_it() -> None:
     call = sounding()
-    call.taker.words = NodsAmongEchoes()
+    call.taker.terms.words = NodsAmongEchoes()
     call.starts().hear(300).partial(2, "we open mm").hear(300)
     call.heard()
     call.hear(100).pauses().final(2, "we open mm").hear(600)
@@ -1430,8 +1430,8 @@ class Line(RuleBasedStateMachine):
     @rule()
     def answer_sounds(self) -> None:
         """Its first frame leaves."""
-        if self.replying and self.taker.sounding_at is None:
-            self.taker.sounding_at = self.now
+        if self.replying and self.taker.voice.sounding_at is None:
+            self.taker.voice.sounding_at = self.now
 
     @rule()
     def reply_ends(self) -> None:
