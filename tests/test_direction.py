@@ -38,7 +38,7 @@ LAYERS = {
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
         rag.read_markup rag.read_pages rag.read_text rag.remove rag.retrieve rag.sandbox rag.store
         rag.update rag.walk
-        voice.answer voice.answers voice.attempt voice.chain voice.chain_llm
+        voice.answer voice.answering voice.answers voice.attempt voice.chain voice.chain_llm
         voice.chain_search voice.chain_stt
         voice.chain_tts voice.ear voice.floor voice.foresight voice.handlers voice.metrics
         voice.models voice.patience voice.prefetch voice.recitals voice.record voice.recorded
