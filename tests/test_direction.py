@@ -28,9 +28,9 @@ LAYERS = {
         voice.completeness_en voice.completeness_ja voice.completeness_ko voice.completeness_scale
         voice.completeness_zh voice.conversation voice.dictation voice.echo voice.echo_energy
         voice.endpoint voice.endpointing voice.garbage voice.hang_up voice.hypothesis
-        voice.initiative voice.load voice.nods voice.own_voice voice.pause voice.plaintext
-        voice.playout voice.prompt voice.questions voice.requests voice.resample voice.response
-        voice.scripts voice.security voice.segments voice.speculation voice.speech
+        voice.initiative voice.load voice.nearness voice.nods voice.own_voice voice.pause
+        voice.plaintext voice.playout voice.prompt voice.questions voice.requests voice.resample
+        voice.response voice.scripts voice.security voice.segments voice.speculation voice.speech
         voice.spoken_words voice.terms voice.timeline voice.turn voice.turn_rules voice.utterance
         voice.words
         """,

@@ -16,7 +16,8 @@
     for `resume_ms` nothing that proves it; or the answer has ended           LET_GO
 
 Words take the floor if they are neither a backchannel nor an echo. Whatever the words, it is none
-if it sounds like what is being played, see echo_energy.py. Where only words count, no length does.
+if it sounds like what is being played, see echo_energy.py, or too far away for the caller, see
+nearness.py. Where only words count, no length does.
 """
 
 from enum import Enum
@@ -25,7 +26,6 @@ from math import inf
 from msgspec import Struct
 
 from voice.endpoint import samples
-from voice.own_voice import OwnSound
 from voice.terms import Terms
 from voice.turn_rules import TurnRules
 from voice.utterance import Utterance
@@ -100,7 +100,7 @@ class Doubt:
         self._run_from = utterance.sample
         self._resume_at: float | None = None
         """Loop time at which a pause without words has lasted long enough."""
-        self._likeness = 0.0
+        self._likeness, self._was_far = 0.0, False
         """What it sounded like when it paused: by its silence, nobody can be told."""
         self._claims = 0
         self._weighed: tuple[str, bool, str, bool] | None = None
@@ -116,8 +116,8 @@ class Doubt:
     def paused(self) -> bool:
         return self._resume_at is not None
 
-    def pause(self, resume_at: float, sound: OwnSound) -> None:
-        self._likeness = sound.likeness(self._run_from)
+    def pause(self, resume_at: float, terms: Terms) -> None:
+        self._likeness, self._was_far = terms.sound.likeness(self._run_from), self.is_far(terms)
         self._resume_at = resume_at
 
     def go_on(self, sample: int) -> None:
@@ -142,6 +142,12 @@ class Doubt:
 
     # --- what it is -------------------------------------------------------------------------------
 
+    def is_far(self, terms: Terms) -> bool:
+        """Whether it is too quiet to be the caller."""
+        if self.paused:
+            return self._was_far
+        return terms.nearness.is_far(self._run_from, terms.rules.far_db)
+
     def is_own(self, terms: Terms) -> bool:
         """Whether it sounds like our own voice."""
         likeness = self._likeness if self.paused else terms.sound.likeness(self._run_from)
@@ -152,7 +158,9 @@ class Doubt:
         around_it = (self.utterance.text, self.utterance.is_final, around.ours, around.waited_for)
         if around_it != self._weighed:
             self._weighed, self._takes_floor = around_it, self._weigh(around, terms.words)
-        return self._takes_floor and not self.is_own(terms)
+        return self._takes_floor and not (
+            self.is_own(terms) or (around.replying and self.is_far(terms))
+        )
 
     def _weigh(self, around: Around, words: Words) -> bool:
         text, is_final = self.utterance.text, self.utterance.is_final
@@ -169,7 +177,8 @@ class Doubt:
         claims, silent = self.claims(around, terms), not self.utterance.text
         lasts = claims and self._lasts(around.judged, terms.rules.confirm_ms)
         wordless = silent and self._lasts(around.judged, self._confirm_ms)
-        if lasts or (wordless and not self.is_own(terms)):
+        others = self.is_own(terms) or (around.replying and self.is_far(terms))
+        if lasts or (wordless and not others):
             return Verdict.TURN
         if self._is_over(around):
             # Behind the answer's end nothing is lost by listening, unless a final says it is none.

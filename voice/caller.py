@@ -26,8 +26,9 @@ Where turns are detected (`rules.automatic`):
                                                           is dismissed
 
 Duck is followed by exactly one of Unduck and Interrupt. There is none where only words count: in an
-answer's protected first part, where our own voice came back before, and where the caller may not
-interrupt. Then an UNSURE caller is listened to while the answer sounds. No answer begins meanwhile.
+answer's protected first part, where our own voice came back before, where it sounds far away, and
+where the caller may not interrupt. Then an UNSURE caller is listened to while the answer sounds. No
+answer begins meanwhile.
 """
 
 from enum import Enum
@@ -118,7 +119,7 @@ class CallerSide:
                 return []
             self.pause.begin(sample)
             resume_at = now + self._terms.rules.resume_ms / 1000
-            self._doubt.pause(resume_at, self._terms.sound)
+            self._doubt.pause(resume_at, self._terms)
             return self.segments.end() + self._tick_doubt(self._doubt, now)
         if self.state is not Caller.SPEAKING:
             return []
@@ -249,6 +250,8 @@ class CallerSide:
         self.state, rules, worded = Caller.SILENT, self._terms.rules, bool(utterance.text)
         position, words = self._clock.position, self._terms.words
         self._cut_short.committed(sample, position, worded=worded, words=words)
+        if worded and rules.automatic:
+            self._terms.nearness.learn(utterance.sample, sample)
         utterance.committed_at = now
         utterance.wants_reply = rules.automatic and rules.create_response
         self._questions.waiting.append(utterance)
@@ -295,6 +298,8 @@ class CallerSide:
             return True
         if self._voice.sounding_at is None:
             return False
+        if self._terms.nearness.is_far(sample, rules.far_db):
+            return True
         protected = self._voice.is_protected_at(at, rules.protected_ms)
         return protected or self._voice.comes_back(self._questions.last_reply)
 

@@ -133,6 +133,7 @@ class Floor:
             self.ear.feed(self.ear.position)
 
     def judge(self, frame: VadFrame, at: float) -> None:
+        self.turns.terms.nearness.hear(frame)
         answer = self.answers.current
         if answer is not None or self.turns.caller is Caller.UNSURE:
             playout = None if answer is None else answer.playout

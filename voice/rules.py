@@ -105,6 +105,7 @@ def turn_rules(config: Config, chosen: Settings) -> TurnRules:
         confirm_ms=barge_in.confirm_ms,
         confirm_hypotheses=barge_in.confirm_hypotheses,
         echo_likeness=barge_in.echo_likeness,
+        far_db=barge_in.far_db,
         resume_ms=barge_in.resume_ms,
         protected_ms=config.agent.protected_ms,
     )

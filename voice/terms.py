@@ -1,5 +1,6 @@
 """By what one call's turns are decided; each may be replaced at any time."""
 
+from voice.nearness import Nearness
 from voice.own_voice import NothingPlayed, OwnSound
 from voice.turn_rules import TurnRules
 from voice.words import NoWords, Words
@@ -16,3 +17,4 @@ class Terms:
         self.rules = rules
         self.words: Words = words or NoWords(rules.silence_ms)
         self.sound: OwnSound = sound or NothingPlayed()
+        self.nearness = Nearness()

@@ -13,6 +13,7 @@ when     7.5 second of the call; +0.9 behind the line above; t+0.1 behind the en
          a+0.6 into the answer above; z-0.1 before its end, z+0.5 behind it
 who      caller   words that are meant for the agent; (1.2) behind them: how long they take
          hum      words that are not: the agent shall go on
+         far      somebody else's words, across the room: 20 dB below the caller's
          cough    a sound without words, so many seconds; also noise, a longer one
          click    40 ms, too short to be speech
          nobody   nothing, but the call lasts at least until here
@@ -45,8 +46,8 @@ SHORTEST_S = 0.24
 CUT = "‖"
 ANYTHING = "*"
 
-Who = Literal["caller", "hum", "cough", "noise", "click", "nobody", "mute", "echo"]
-WORDED = ("caller", "hum")
+Who = Literal["caller", "hum", "far", "cough", "noise", "click", "nobody", "mute", "echo"]
+WORDED = ("caller", "hum", "far")
 
 
 class When(msgspec.Struct, frozen=True):

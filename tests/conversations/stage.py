@@ -30,6 +30,7 @@ PATIENCE_S = 5.0
 """For what a line waits for and does not happen."""
 LONGEST_S = 45.0
 ECHO_SOURCE = 1000
+QUIET = ("click", "far")
 UNHEARD = ("nobody", "mute", "echo")
 """Lines that are no sound of their own."""
 _SLACK_S = 1e-6
@@ -222,7 +223,7 @@ class Stage:
             since = at - placed.start
             if placed.line.who in UNHEARD or since > placed.line.lasts - _SLACK_S:
                 continue
-            levels.add(placed.line.who == "click")
+            levels.add(placed.line.who in QUIET)
             is_last = since + FRAME_S > placed.line.lasts - _SLACK_S
             until = inf if is_last else since + FRAME_S + _SLACK_S
             words += [word for end, word in placed.words if since + _SLACK_S < end <= until]

@@ -1,4 +1,4 @@
-"""Timelines in, orders out: the table of voice/turn.py row by row, then everything at random."""
+"""Timelines in, orders out: the table of voice/caller.py row by row, then everything at random."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from providers.base import Fault, Hypothesis, ProviderError, Slot, SttFailure
+from providers.base import Fault, Hypothesis, ProviderError, Slot, SttFailure, VadFrame
 from voice.endpoint import samples
 from voice.errors import ClientError
 from voice.events import (
@@ -1150,6 +1150,35 @@ def test_a_nod_among_our_own_words_is_none_of_the_questions_behind_it() -> None:
     call.heard()
     call.hear(100).pauses().final(2, "we open mm").hear(600)
     assert kinds(call) == [Duck, BeginSegment, Unduck, EndSegment, Dismiss]
+
+
+def far_off(call: Call, rms: float) -> Call:
+    """A caller whose turns were loud; over the answer, something sounds with that level."""
+    nearness = call.taker.terms.nearness
+    for end in range(CHUNK, call.at + 1, CHUNK):
+        nearness.hear(VadFrame(end, 0.9, (5000.0,) * 8))
+    nearness.learn(0, call.at)
+    start = call.at
+    call.hear(200)
+    for end in range(start + CHUNK, start + 20 * CHUNK, CHUNK):
+        nearness.hear(VadFrame(end, 0.9, (rms,) * 8))
+    call.carry(call.taker.receive(SpeechStarted(start), call.now))
+    return call
+
+
+def test_a_voice_across_the_room_does_not_even_hold_the_answer_back() -> None:
+    call = far_off(sounding(), 200).hear(700).partial(2, "rain").partial(2, "rain in").hear(300)
+    call.pauses().final(2, "rain in the north")
+    assert kinds(call) == [BeginSegment, EndSegment, Dismiss]
+    near = far_off(sounding(), 2000).hear(700)
+    assert kinds(near) == [Duck, BeginSegment, OpenUtterance, Interrupt]
+
+
+def test_behind_the_answers_end_a_voice_across_the_room_may_be_the_callers() -> None:
+    call = far_off(sounding(), 200).hear(300)
+    call.heard()
+    call.partial(2, "rain").partial(2, "rain in")
+    assert kinds(call) == [BeginSegment, OpenUtterance]
 
 
 # --- everything at random ------------------------------------------------------------------------
