@@ -31,8 +31,8 @@ LAYERS = {
         voice.initiative voice.load voice.nearness voice.nods voice.own_voice voice.pause
         voice.plaintext voice.playout voice.prompt voice.questions voice.requests voice.resample
         voice.response voice.scripts voice.security voice.segments voice.speculation voice.speech
-        voice.spoken_words voice.terms voice.timeline voice.turn voice.turn_rules voice.utterance
-        voice.words
+        voice.spoken_words voice.suspicion voice.terms voice.timeline voice.turn voice.turn_rules
+        voice.utterance voice.words
         """,
     "driver": """
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read

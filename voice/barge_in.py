@@ -31,8 +31,6 @@ from voice.turn_rules import TurnRules
 from voice.utterance import Utterance
 from voice.words import Words
 
-LATE = 1.2
-"""Times what the recogniser usually needs for the first word, and none has come: there is none."""
 LONGEST_DOUBT_MS = 8000
 """Of sound without an end and without words that count; then it is listened to afresh."""
 
@@ -56,20 +54,6 @@ class Around(Struct, frozen=True):
     ours: str
     """What the agent says about now."""
     stalls: bool
-
-
-class FirstWords:
-    """How long one call's recogniser takes until it shows the first word of an utterance."""
-
-    def __init__(self) -> None:
-        self._usual_ms = 0.0
-
-    def came(self, after_ms: float) -> None:
-        self._usual_ms = (self._usual_ms + after_ms) / 2 if self._usual_ms else after_ms
-
-    def late_by_ms(self, confirm_ms: int) -> float:
-        """Speech that is so long and has no word yet has none; twice `confirm_ms` at most."""
-        return min(2 * confirm_ms, max(confirm_ms, LATE * self._usual_ms))
 
 
 class Doubt:

@@ -35,7 +35,7 @@ from enum import Enum
 from math import inf
 
 from providers.base import Hypothesis, SttFailure
-from voice.barge_in import Around, Doubt, FirstWords, Verdict
+from voice.barge_in import Doubt, Verdict
 from voice.endpoint import AudioClock, milliseconds, samples
 from voice.events import (
     Command,
@@ -50,6 +50,7 @@ from voice.own_voice import OwnVoice
 from voice.pause import REACTION_S, CutShort, Pause
 from voice.questions import Questions
 from voice.segments import Segments
+from voice.suspicion import Suspicion
 from voice.terms import Terms
 from voice.utterance import Utterance
 
@@ -78,7 +79,7 @@ class CallerSide:
         self.pause = Pause(terms.rules)
         self.segments = Segments(clock)
         self._cut_short = CutShort()
-        self._first_words = FirstWords()
+        self._suspicion = Suspicion(clock, terms, questions, voice)
         self._doubt: Doubt | None = None
 
     def settle(self) -> list[Command]:
@@ -95,7 +96,7 @@ class CallerSide:
         start = self.segments.start_for(sample, self._terms.rules.prefix_ms)
         if self.state is Caller.SILENT:
             self._cut_short.speaks(sample, unheard=self._cannot_answer_yet(sample))
-            if self._may_be_none(sample):
+            if self._suspicion.arises(sample):
                 return self._begin_doubt(sample, start, now)
             return self._open(sample, start)
         if self._doubt is not None:
@@ -140,11 +141,12 @@ class CallerSide:
         if not said.awaits(fact.utterance):
             return []
         if isinstance(fact, Hypothesis) and fact.text and not (fact.is_final or said.text):
-            self._first_words.came(milliseconds(self._clock.position - said.sample))
+            self._suspicion.first_words.came(milliseconds(self._clock.position - said.sample))
         said.receive(fact)
         if doubt is not None:
             if isinstance(fact, Hypothesis):
-                doubt.hear(claims=doubt.claims(self._around(now), terms), is_final=fact.is_final)
+                around = self._suspicion.around(doubt, self.pause.sample, now)
+                doubt.hear(claims=doubt.claims(around, terms), is_final=fact.is_final)
             return self._tick_doubt(doubt, now)
         if self.state is Caller.PAUSING and terms.rules.adaptive:
             self._weigh()
@@ -213,7 +215,7 @@ class CallerSide:
         return orders
 
     def _stalls(self, now: float) -> bool:
-        return now >= self._clock.arrived_at + self._terms.rules.stall_s
+        return self._clock.stalls(now, self._terms.rules.stall_s)
 
     # --- a turn -----------------------------------------------------------------------------------
 
@@ -267,58 +269,14 @@ class CallerSide:
 
     # --- speech that may be none ------------------------------------------------------------------
 
-    def _may_be_none(self, sample: int) -> bool:
-        """Whether it would cut an answer, or may be one's end, coming back."""
-        if not self._terms.rules.confirm_ms:
-            return False
-        if self._questions.answering:
-            return self._voice.voiced
-        return self._questions.unheard or self._voice.may_end_at(sample)
-
     def _begin_doubt(self, sample: int, start: int, now: float) -> list[Command]:
-        rules, sounds = self._terms.rules, self._voice.sounding_at is not None
-        replying = self._questions.answering != 0
-        only_words = replying and self._only_words_count(sample)
-        self._doubt = doubt = Doubt(
-            self.begin(sample, 0),
-            start,
-            now,
-            holds=replying and not only_words,
-            by_length=not only_words,
-            confirm_ms=self._first_words.late_by_ms(rules.confirm_ms),
-            hypotheses=rules.confirm_hypotheses if sounds else 1,
-        )
+        self._doubt = doubt = self._suspicion.begin(self.begin(sample, 0), start, now)
         self.state = Caller.UNSURE
         ducks: list[Command] = [Duck()] if doubt.holds else []
         return [*ducks, self.segments.begin(doubt.utterance, start)]
 
-    def _only_words_count(self, sample: int) -> bool:
-        rules, at = self._terms.rules, self._clock.spoken_at(sample)
-        if not rules.interrupt_response:
-            return True
-        if self._voice.sounding_at is None:
-            return False
-        if self._terms.nearness.is_far(sample, rules.far_db):
-            return True
-        protected = self._voice.is_protected_at(at, rules.protected_ms)
-        return protected or self._voice.comes_back(self._questions.last_reply)
-
-    def _around(self, now: float) -> Around:
-        assert self._doubt is not None
-        judged, replying = self._clock.judged, self._questions.answering != 0
-        start = self._doubt.utterance.sample
-        end = self.pause.sample if self._doubt.paused else judged
-        return Around(
-            now=now,
-            judged=judged,
-            replying=replying,
-            waited_for=replying or self._questions.unheard,
-            ours=self._voice.words_in(start, end, replying=replying),
-            stalls=self._stalls(now),
-        )
-
     def _tick_doubt(self, doubt: Doubt, now: float) -> list[Command]:
-        around = self._around(now)
+        around = self._suspicion.around(doubt, self.pause.sample, now)
         match doubt.verdict(around, self._terms):
             case Verdict.TURN:
                 return self._confirm() + self.tick(now)

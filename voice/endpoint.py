@@ -42,6 +42,10 @@ class AudioClock:
         """Loop time at which the caller's `sample` was spoken, as far as we can know."""
         return self.arrived_at - (self.position - sample) / LISTEN_RATE_HZ
 
+    def stalls(self, now: float, limit_s: float) -> bool:
+        """Whether no audio came for so long."""
+        return now >= self.arrived_at + limit_s
+
     @property
     def _is_judged(self) -> bool:
         return self.position - self.judged < UNJUDGED_SAMPLES
