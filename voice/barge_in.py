@@ -15,9 +15,9 @@
     the audio stopped coming; no end of it, and no words that count
     for `resume_ms` nothing that proves it; or the answer has ended           LET_GO
 
-Words take the floor if they are neither a backchannel nor an echo. Whatever the words, it is none
-if it sounds like what is being played, see echo_energy.py, or too far away for the caller, see
-nearness.py. Where only words count, no length does.
+Words take the floor if they are neither a backchannel nor an echo. Whatever they are, but for an
+outright "stop", it is none if it sounds like what is being played, see echo_energy.py, or too far
+away for the caller, see nearness.py. Where only words count, no length does.
 """
 
 from enum import Enum
@@ -142,9 +142,14 @@ class Doubt:
         around_it = (self.utterance.text, self.utterance.is_final, around.ours, around.waited_for)
         if around_it != self._weighed:
             self._weighed, self._takes_floor = around_it, self._weigh(around, terms.words)
-        return self._takes_floor and not (
-            self.is_own(terms) or (around.replying and self.is_far(terms))
-        )
+        if not self._takes_floor:
+            return False
+        called = terms.words.calls_for_floor(self.utterance.text, around.ours)
+        return called or not self._is_others(around, terms)
+
+    def _is_others(self, around: Around, terms: Terms) -> bool:
+        """Whether it sounds like anybody but the caller."""
+        return self.is_own(terms) or (around.replying and self.is_far(terms))
 
     def _weigh(self, around: Around, words: Words) -> bool:
         text, is_final = self.utterance.text, self.utterance.is_final
@@ -161,8 +166,7 @@ class Doubt:
         claims, silent = self.claims(around, terms), not self.utterance.text
         lasts = claims and self._lasts(around.judged, terms.rules.confirm_ms)
         wordless = silent and self._lasts(around.judged, self._confirm_ms)
-        others = self.is_own(terms) or (around.replying and self.is_far(terms))
-        if lasts or (wordless and not others):
+        if lasts or (wordless and not self._is_others(around, terms)):
             return Verdict.TURN
         if self._is_over(around):
             # Behind the answer's end nothing is lost by listening, unless a final says it is none.

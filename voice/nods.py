@@ -4,7 +4,7 @@
     "yes" "no"      x
     "okay" "right"  x              x
     "mm-hm" "うん"   うん            x
-    "stop" "wait"                               takes the floor, like all else
+    "stop" "wait"                               takes the floor, like all else; however it sounds
 
 Every word must be one of the list; "okay but" is neither. A partial may lack its end: "そうです"
 may become "そうですね", and "that makes" make sense.
@@ -62,13 +62,21 @@ BACKCHANNELS = {
         明白 明白了 知道了 原来如此 原来是这样 这样啊 这样 没错 真的 真的吗 哈 哇 不错 有道理 可以
         当然 谢谢 好啊 哈哈 哈哈哈 呵呵 嘿嘿 嘻嘻""",
 }
+CALLS = {
+    "en": r"(?:(?:oh|hey|no|please|okay|just) )*(?:stop|wait|hold on|hang on|excuse me|shut up)\b",
+    "ja": r"(?:あ|あの|ねえ|すみません|いや)*(?:ちょっと)?"
+    r"(?:待って|まって|待った|やめて|止めて|とめて|ストップ)",
+    "ko": r"(?:아|저기|네|아니)*(?:잠깐|잠시만|그만|멈춰|스톱)",
+    "zh": r"(?:啊|哎|喂|不|先)*(?:停|等等|等一|等下|别说|别讲|打断)",
+}
+"""What begins so asks for the floor."""
 MOST_PHRASES = 4
 MOST_WORDS = 5
 """Of a language with spaces: "oh okay that makes sense". More is said by who wants the floor, as is
 more than four in a row: "yeah yeah yeah yeah yeah"."""
 LONGEST_NOD = 8
 """Words, or characters where each one counts."""
-TRADITIONAL = str.maketrans("對嗎謝這樣沒來錯當還過", "对吗谢这样没来错当还过")
+TRADITIONAL = str.maketrans("對嗎謝這樣沒來錯當還過別說講斷", "对吗谢这样没来错当还过别说讲断")
 STRETCH = re.compile(r"([ーっッ〜])+$")
 
 
@@ -80,6 +88,19 @@ def is_short_answer(text: str, language: str) -> bool:
 def is_backchannel(text: str, language: str) -> bool:
     """Whether all of the text says "go on": at most four phrases of the kind, no other word."""
     return _consists_of(_BACKCHANNELS, text, language)
+
+
+def call_in(text: str, language: str) -> str:
+    """With what words it asks for the floor outright, as "no wait" or やめて; "": it does not."""
+    known = language_of(text, language) or "en"
+    call = _CALLS[known].match(plain(text, known))
+    return call[0] if call else ""
+
+
+def plain(text: str, known: str) -> str:
+    """As these rules read it."""
+    joined = (" " if known == "en" else "").join(words(text))
+    return joined.translate(TRADITIONAL) if known == "zh" else joined
 
 
 def may_be_backchannel(text: str, language: str) -> bool:
@@ -151,6 +172,7 @@ def _longest_first(phrases: str, language: str) -> list[str]:
     return sorted(filter(None, items), key=len, reverse=True)
 
 
+_CALLS = {language: re.compile(pattern) for language, pattern in CALLS.items()}
 _ANSWERS = {language: _pattern(phrases, language) for language, phrases in ANSWERS.items()}
 _BACKCHANNELS = {language: _pattern(items, language) for language, items in BACKCHANNELS.items()}
 _PHRASES = {

@@ -19,10 +19,11 @@ from voice.words import Words
 CUT_SHORT_MS = 1000
 """Who goes on within this behind a turn's end, before they can react to an answer, had not
 finished."""
-REACTION_S = 0.3
-"""From an answer's first frame: the way to the caller's ear, and what a listener needs to take the
-floor; their gaps are 200 ms in the median, of which the end was foreseen: Levinson and Torreira,
-"Timing in turn-taking", Frontiers in Psychology 2015."""
+REACTION_S = 0.5
+"""From an answer's first frame: 0.1 s to the caller's ear, a word or two to hear, and 0.2 s, which
+a listener needs to take the floor where they foresaw the end, more where they did not: Levinson and
+Torreira, "Timing in turn-taking", Frontiers in Psychology 2015. Who speaks before that goes on with
+what they were about to say."""
 
 
 class Pause:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from voice.completeness import is_backchannel, is_echo, is_short_answer
 from voice.endpointing import Delays, Endpointing
-from voice.nods import may_be_backchannel, without_nods
+from voice.nods import call_in, may_be_backchannel, plain, without_nods
 from voice.scripts import words
 
 
@@ -42,6 +42,10 @@ class SpokenWords:
         known = set(words(spoken))
         rests = without_nods(text, self._language(), known, is_final=is_final)
         return any(is_echo(rest, spoken) for rest in rests)
+
+    def calls_for_floor(self, text: str, spoken: str) -> bool:
+        call = call_in(text, self._language())
+        return bool(call) and not any(call in plain(spoken, language) for language in ("en", "zh"))
 
     def went_on(self, pause_ms: float) -> None:
         self._endpointing.paused(pause_ms)

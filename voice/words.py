@@ -25,6 +25,9 @@ class Words(Protocol):
     def is_nod_in_echo(self, text: str, spoken: str, *, is_final: bool) -> bool:
         """Whether `text` is our own voice, and a backchannel of the caller's in it."""
 
+    def calls_for_floor(self, text: str, spoken: str) -> bool:
+        """Whether it asks for the floor outright, in words that we do not say."""
+
     def went_on(self, pause_ms: float) -> None:
         """The caller paused inside a turn, and it was not ended."""
 
@@ -54,6 +57,9 @@ class NoWords:
         return False
 
     def is_nod_in_echo(self, text: str, spoken: str, *, is_final: bool) -> bool:
+        return False
+
+    def calls_for_floor(self, text: str, spoken: str) -> bool:
         return False
 
     def went_on(self, pause_ms: float) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.conversations.findings import Kind, measure
@@ -10,6 +11,8 @@ from tests.conversations.report import report
 from tests.conversations.script import LANGUAGES, Scenario, read
 from tests.conversations.stage import perform
 from tests.conversations.tally import Tally
+from tests.driving import PLAIN
+from voice.config import SpeculationConfig
 
 FILES = sorted(Path(__file__).parent.glob("*.talk"))
 SCENARIOS = [scenario for file in FILES for scenario in read(file)]
@@ -20,6 +23,19 @@ def test_the_conversation_goes_as_its_script_says(scenario: Scenario, tally: Tal
     seen = perform(scenario)
     measured = measure(seen)
     tally.add(scenario.kind, measured)
+    assert not measured.wrong, report(seen, measured)
+
+
+HEARD = [one for one in SCENARIOS if not any(answer.never_heard for answer in one.answers)]
+"""An answer that is there already sounds before anybody can keep it from it."""
+
+
+@pytest.mark.parametrize("scenario", HEARD, ids=lambda one: f"{one.kind}: {one.name}")
+def test_it_goes_as_well_where_the_answer_is_begun_before_the_turn_is_over(
+    scenario: Scenario,
+) -> None:
+    seen = perform(scenario, config=msgspec.structs.replace(PLAIN, speculation=SpeculationConfig()))
+    measured = measure(seen)
     assert not measured.wrong, report(seen, measured)
 
 

@@ -2,7 +2,13 @@
 
 import pytest
 
-from voice.nods import is_backchannel, is_short_answer, may_be_backchannel, without_nods
+from voice.nods import (
+    call_in,
+    is_backchannel,
+    is_short_answer,
+    may_be_backchannel,
+    without_nods,
+)
 from voice.scripts import words
 
 NODS = {
@@ -143,3 +149,26 @@ def test_a_nod_is_found_among_words_that_somebody_else_says(
 
 def test_a_nod_that_is_all_there_is_leaves_nothing() -> None:
     assert list(without_nods("okay", "en", set(), is_final=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "call"),
+    [
+        ("en", "no wait I meant tuesday", "no wait"),
+        ("en", "please stop", "please stop"),
+        ("en", "hold on a second", "hold on"),
+        ("ja", "あ、ちょっと待ってください", "あちょっと待って"),
+        ("ja", "やめて", "やめて"),
+        ("ko", "잠깐만요", "잠깐"),
+        ("zh", "等一下", "等一"),
+        ("zh", "先停一下", "先停"),
+        ("en", "the bus stop is closed", ""),
+        ("en", "stopping by on sunday", ""),
+        ("ja", "予約を待っています", ""),
+        ("en", "", ""),
+    ],
+)
+def test_who_asks_for_the_floor_outright_begins_with_it(
+    language: str, text: str, call: str
+) -> None:
+    assert call_in(text, language) == call == call_in(text, "")

@@ -329,6 +329,20 @@ def test_misheard_words_in_our_own_sound_cut_nothing() -> None:
     assert Interrupt() in over_the_answer(0.2).hear(300).pauses().final(2, "parking").take()
 
 
+class Calls(NoWords):
+    def calls_for_floor(self, text: str, spoken: str) -> bool:
+        return text.startswith("stop")
+
+
+def test_an_outright_stop_cuts_whatever_it_sounds_like() -> None:
+    call = over_the_answer(0.8)
+    call.taker.terms.words = Calls()
+    assert Interrupt() in call.hear(300).partial(2, "stop").partial(2, "stop that").take()
+    other = over_the_answer(0.8)
+    other.taker.terms.words = Calls()
+    assert Interrupt() not in other.hear(300).pauses().final(2, "parking").take()
+
+
 def test_who_talks_over_our_own_sound_is_heard_as_soon_as_it_is_more_than_ours() -> None:
     call = over_the_answer(0.8).hear(300).partial(2, "wait")
     assert Interrupt() not in call.take()
@@ -472,8 +486,8 @@ def gone_on(*, behind_ms: int) -> list[float]:
 
 
 def test_who_goes_on_before_they_can_have_heard_the_answer_had_not_finished() -> None:
-    assert gone_on(behind_ms=200) == [pytest.approx(500, abs=40)]
-    assert gone_on(behind_ms=400) == [], "that answers what was heard"
+    assert gone_on(behind_ms=400) == [pytest.approx(700, abs=40)]
+    assert gone_on(behind_ms=600) == [], "that answers what was heard"
 
 
 def test_a_cough_into_an_answers_beginning_says_nothing_of_the_turn_before() -> None:
