@@ -24,21 +24,22 @@ LAYERS = {
         voice.wording
         """,
     "core": """
-        rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words
-        voice.audio voice.backlog voice.barge_in voice.breaker voice.clauses voice.completeness
+        rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words voice.audio
+        voice.backlog voice.barge_in voice.breaker voice.caller voice.clauses voice.completeness
         voice.completeness_en voice.completeness_ja voice.completeness_ko voice.completeness_scale
         voice.completeness_zh voice.conversation voice.dictation voice.echo voice.echo_energy
         voice.endpoint voice.endpointing voice.garbage voice.hang_up voice.hypothesis
-        voice.initiative voice.load voice.nods voice.plaintext voice.playout voice.prompt
-        voice.questions voice.requests voice.resample voice.response voice.scripts
-        voice.security voice.speculation voice.speech voice.spoken_words voice.timeline
-        voice.turn voice.turn_rules voice.utterance voice.words
+        voice.initiative voice.load voice.nearness voice.nods voice.own_voice voice.pause
+        voice.plaintext voice.playout voice.prompt voice.questions voice.requests voice.resample
+        voice.response voice.scripts voice.security voice.segments voice.speculation voice.speech
+        voice.spoken_words voice.suspicion voice.terms voice.timeline voice.turn voice.turn_rules
+        voice.utterance voice.words
         """,
     "driver": """
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
         rag.read_markup rag.read_pages rag.read_text rag.remove rag.retrieve rag.sandbox rag.store
         rag.update rag.walk
-        voice.answer voice.answers voice.attempt voice.chain voice.chain_llm
+        voice.answer voice.answering voice.answers voice.attempt voice.chain voice.chain_llm
         voice.chain_search voice.chain_stt
         voice.chain_tts voice.ear voice.floor voice.foresight voice.handlers voice.metrics
         voice.models voice.patience voice.prefetch voice.recitals voice.record voice.recorded

@@ -261,9 +261,9 @@ class Answer:
         said, after = text[: unsaid.start].rstrip(), text[unsaid.stop : chars].rstrip()
         return f"{said}{CUT_MARK}{after}" if said else after.lstrip()
 
-    def spoken_text(self, now: float) -> str:
+    def spoken_text(self, now: float, last_ms: float = ECHO_MS) -> str:
         """What the caller's room hears about now: of the last seconds, and up to what was sent."""
-        from_ms = max(0.0, self.playout.heard_ms(now) - ECHO_MS)
+        from_ms = max(0.0, self.playout.heard_ms(now) - last_ms)
         to_ms = self.playout.sent_ms + WORD_MS
         marked = to_ms < self.playout.marked_ms
         to_chars = self.playout.heard_chars(to_ms) if marked else len(self.text)

@@ -5,119 +5,199 @@
                    ^started |  final ----^ "mm-hm": the answer goes on where it stopped
                             ^paused: the final is asked for at once
 
-What speaks for a turn: words that are neither backchannel nor echo, in a final or in some
-hypotheses in a row; or speech that lasts, as long as its words say nothing else. What speaks
-against it, whatever the words: that it sounds like what is being played, see echo_energy.py.
+    of the sound so far                                                       verdict
+    ------------------------------------------------------------------------  ---------
+    words that take the floor: in a final, in `hypotheses` in a row, or in    TURN
+    one, where it lasts `confirm_ms`
+    `confirm_ms` of it, and no word by when the recogniser usually has one    TURN
+    no words, its final is lost, and nothing is waited for                    TURN
+    paused, and its final says nothing of that; none came in `resume_ms`;     NOTHING
+    the audio stopped coming; no end of it, and no words that count
+    for `resume_ms` nothing that proves it; or the answer has ended           LET_GO
+
+Words take the floor if they are neither a backchannel nor an echo. Whatever they are, but for an
+outright "stop", it is none if it sounds like what is being played, see echo_energy.py, or too far
+away for the caller, see nearness.py. Where only words count, no length does.
 """
 
-from typing import Protocol
+from enum import Enum
+from math import inf
+
+from msgspec import Struct
 
 from voice.endpoint import samples
+from voice.terms import Terms
 from voice.turn_rules import TurnRules
 from voice.utterance import Utterance
 from voice.words import Words
 
-ECHOES = 2
-"""So often our own voice came back in a call, until only words make the agent stop."""
 LONGEST_DOUBT_MS = 8000
 """Of sound without an end and without words that count; then it is listened to afresh."""
 
 
-class OwnSound(Protocol):
-    """What is played, against what comes in."""
-
-    def likeness(self, from_sample: int) -> float:
-        """Of what came in since `from_sample`: 1 an echo, 0 somebody else, or too little to say."""
-
-
-class NothingPlayed:
-    def likeness(self, from_sample: int) -> float:
-        return 0.0
+class Verdict(Enum):
+    OPEN = "open"
+    TURN = "turn"
+    NOTHING = "nothing"
+    LET_GO = "let go"
+    """Still open, but the answer is held back no more."""
 
 
-class OwnVoice:
-    """What one call has shown of its echo."""
+class Around(Struct, frozen=True):
+    """What a doubt is decided by, besides what is heard of it."""
 
-    def __init__(self) -> None:
-        self._times = 0
-        self._turn = 0
-
-    def came_back(self, turn: int) -> None:
-        self._times, self._turn = self._times + 1, turn
-
-    def comes_back(self, turn: int) -> bool:
-        """Whether sound during the answer `turn` is likely to be its own."""
-        return self._times >= ECHOES or (self._times > 0 and self._turn == turn)
+    now: float
+    judged: int
+    replying: bool
+    waited_for: bool
+    """The agent speaks, or is about to; behind its last word even a "yes" is a turn."""
+    ours: str
+    """What the agent says about now."""
+    stalls: bool
 
 
 class Doubt:
     """Args:
     utterance: What may be one.
     start: Where it is recognised from.
-    holds: The answer is held back; else it sounds on, and only words will cut it.
+    holds: The answer is held back; else it sounds on, or none does.
+    by_length: Speech that lasts is a turn; else only words make it one.
+    confirm_ms: How long, where it has no word.
+    hypotheses: So many in a row with words that take the floor make it one.
     """
 
-    def __init__(self, utterance: Utterance, start: int, now: float, *, holds: bool) -> None:
+    def __init__(
+        self,
+        utterance: Utterance,
+        start: int,
+        now: float,
+        *,
+        holds: bool,
+        by_length: bool,
+        confirm_ms: float,
+        hypotheses: int,
+    ) -> None:
         self.utterance, self.start = utterance, start
         self.holds, self._held_at = holds, now
-        self._by_length = holds
+        self._by_length, self._confirm_ms = by_length, confirm_ms
+        self._hypotheses = hypotheses
         self._run_from = utterance.sample
-        self.resume_at: float | None = None
+        self._resume_at: float | None = None
         """Loop time at which a pause without words has lasted long enough."""
-        self._likeness = 0.0
+        self._likeness, self._was_far = 0.0, False
         """What it sounded like when it paused: by its silence, nobody can be told."""
         self._claims = 0
+        self._weighed: tuple[str, bool, str, bool] | None = None
+        self._takes_floor = False
+        """What became of that: 0.2 ms in a long echo, and asked for with every frame."""
+        self._nodded = False
+        """A backchannel was among our own words while the answer sounded: it is none of an answer.
+        """
+
+    # --- what happens -----------------------------------------------------------------------------
 
     @property
     def paused(self) -> bool:
-        return self.resume_at is not None
+        return self._resume_at is not None
 
-    def pause(self, resume_at: float, sound: OwnSound) -> None:
-        self._likeness = sound.likeness(self._run_from)
-        self.resume_at = resume_at
-
-    def is_own(self, sound: OwnSound, rules: TurnRules) -> bool:
-        """Whether it sounds like our own voice."""
-        likeness = self._likeness if self.paused else sound.likeness(self._run_from)
-        return likeness >= rules.echo_likeness
+    def pause(self, resume_at: float, terms: Terms) -> None:
+        self._likeness, self._was_far = terms.sound.likeness(self._run_from), self.is_far(terms)
+        self._resume_at = resume_at
 
     def go_on(self, sample: int) -> None:
-        self.resume_at, self._run_from = None, sample
+        self._resume_at, self._run_from = None, sample
 
-    def answer_ended(self, sample: int) -> None:
+    def answer_ended(self, sample: int, ours: str, words: Words) -> None:
         """What sounds now cannot be its echo for long."""
+        said = self.utterance
+        self._nodded = words.is_nod_in_echo(said.text, ours, is_final=said.is_final)
+        self._weighed = None
         if not self._by_length:
             self._by_length, self._run_from = True, sample
 
-    def hear(self, claims: bool, is_final: bool, rules: TurnRules) -> None:
-        """Args:
-        claims: Whether the words so far, with the newest hypothesis, would take the floor.
+    def hear(self, *, claims: bool, is_final: bool) -> None:
+        """A further hypothesis of it.
+
+        Args:
+            claims: Whether the words so far, with that one's, take the floor.
         """
-        weight = rules.confirm_hypotheses if is_final else 1
+        weight = self._hypotheses if is_final else 1
         self._claims = self._claims + weight if claims else 0
 
-    def is_said(self, rules: TurnRules) -> bool:
-        return self._claims >= rules.confirm_hypotheses
+    # --- what it is -------------------------------------------------------------------------------
 
-    def lasts(self, judged: int, rules: TurnRules) -> bool:
+    def is_far(self, terms: Terms) -> bool:
+        """Whether it is too quiet to be the caller."""
+        if self.paused:
+            return self._was_far
+        return terms.nearness.is_far(self._run_from, terms.rules.far_db)
+
+    def is_own(self, terms: Terms) -> bool:
+        """Whether it sounds like our own voice."""
+        likeness = self._likeness if self.paused else terms.sound.likeness(self._run_from)
+        return likeness >= terms.rules.echo_likeness
+
+    def claims(self, around: Around, terms: Terms) -> bool:
+        """Whether its words, if it has any, take the floor."""
+        around_it = (self.utterance.text, self.utterance.is_final, around.ours, around.waited_for)
+        if around_it != self._weighed:
+            self._weighed, self._takes_floor = around_it, self._weigh(around, terms.words)
+        if not self._takes_floor:
+            return False
+        called = terms.words.calls_for_floor(self.utterance.text, around.ours)
+        return called or not self._is_others(around, terms)
+
+    def _is_others(self, around: Around, terms: Terms) -> bool:
+        """Whether it sounds like anybody but the caller."""
+        return self.is_own(terms) or (around.replying and self.is_far(terms))
+
+    def _weigh(self, around: Around, words: Words) -> bool:
+        text, is_final = self.utterance.text, self.utterance.is_final
+        if not text or words.is_echo(text, around.ours):
+            return False
+        if around.waited_for and words.is_backchannel(text, is_final=is_final):
+            return False
+        nods = around.waited_for or self._nodded
+        return not (nods and words.is_nod_in_echo(text, around.ours, is_final=is_final))
+
+    def verdict(self, around: Around, terms: Terms) -> Verdict:
+        if self._claims >= self._hypotheses:
+            return Verdict.TURN
+        claims, silent = self.claims(around, terms), not self.utterance.text
+        lasts = claims and self._lasts(around.judged, terms.rules.confirm_ms)
+        wordless = silent and self._lasts(around.judged, self._confirm_ms)
+        if lasts or (wordless and not self._is_others(around, terms)):
+            return Verdict.TURN
+        if self._is_over(around):
+            # Behind the answer's end nothing is lost by listening, unless a final says it is none.
+            lost = not self._is_decided or self.utterance.failed
+            heard = claims or (silent and lost and not around.waited_for)
+            return Verdict.TURN if heard else Verdict.NOTHING
+        proves_nothing = not self.paused and around.now >= self._lets_go_at(terms.rules) - 1e-6
+        return Verdict.LET_GO if proves_nothing or not around.replying else Verdict.OPEN
+
+    @property
+    def _is_decided(self) -> bool:
+        return self.paused and self.utterance.is_final
+
+    def _is_over(self, around: Around) -> bool:
+        waited = self._resume_at is not None and around.now >= self._resume_at - 1e-6
+        lasted = around.judged - self.utterance.sample
+        endless = not self.paused and lasted >= samples(LONGEST_DOUBT_MS)
+        return around.stalls or self._is_decided or waited or endless
+
+    def _lasts(self, judged: int, confirm_ms: float) -> bool:
         """Whether it has gone on long enough to be a turn, if its words do not speak against it."""
         by_length = self._by_length or self.utterance.failed
-        lasted = judged - self._run_from >= samples(rules.confirm_ms)
+        lasted = judged - self._run_from >= samples(confirm_ms)
         return by_length and lasted and not self.paused
 
-    def is_endless(self, judged: int) -> bool:
-        return not self.paused and judged - self.utterance.sample >= samples(LONGEST_DOUBT_MS)
-
-    def lets_go_at(self, rules: TurnRules) -> float:
+    def _lets_go_at(self, rules: TurnRules) -> float:
         """Loop time until which speech that proves nothing holds the answer back."""
-        return self._held_at + max(rules.resume_ms, rules.confirm_ms) / 1000
+        return self._held_at + max(rules.resume_ms, self._confirm_ms) / 1000
 
-
-def claims_floor(text: str, spoken: str, words: Words, *, replying: bool) -> bool:
-    """Args:
-    spoken: What the agent says about now.
-    replying: Whether it still speaks; behind its last word even a "yes" is a turn.
-    """
-    if not text or words.is_echo(text, spoken):
-        return False
-    return not (replying and words.is_backchannel(text))
+    def deadline(self, rules: TurnRules) -> float:
+        """Loop time at which time alone changes something about it."""
+        if self._resume_at is not None:
+            return self._resume_at
+        return self._lets_go_at(rules) if self.holds else inf

@@ -38,6 +38,9 @@ class BargeInConfig(Struct, frozen=True, forbid_unknown_fields=True):
     echo_likeness: Annotated[float, Meta(ge=0.1, le=1)] = 0.5
     """Sound that is so much like what is being played, from 0 to 1, is our own voice, whatever its
     words; 1: only words tell."""
+    far_db: Annotated[float, Meta(ge=0, le=60)] = 18.0
+    """Speech that is so much quieter than the caller's own turns is somebody else in the room, and
+    does not cut the answer; 0: it does."""
     resume_ms: Annotated[int, Meta(ge=100, le=10_000)] = 1000
     """So long after the caller fell silent the answer goes on, if no final came by then."""
 

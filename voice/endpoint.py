@@ -38,6 +38,14 @@ class AudioClock:
     def judge(self, sample: int) -> None:
         self.judged = max(self.judged, sample)
 
+    def spoken_at(self, sample: int) -> float:
+        """Loop time at which the caller's `sample` was spoken, as far as we can know."""
+        return self.arrived_at - (self.position - sample) / LISTEN_RATE_HZ
+
+    def stalls(self, now: float, limit_s: float) -> bool:
+        """Whether no audio came for so long."""
+        return now >= self.arrived_at + limit_s
+
     @property
     def _is_judged(self) -> bool:
         return self.position - self.judged < UNJUDGED_SAMPLES
@@ -59,3 +67,7 @@ class AudioClock:
 
 def samples(ms: float) -> int:
     return round(ms * LISTEN_RATE_HZ / 1000)
+
+
+def milliseconds(count: int) -> float:
+    return count * 1000 / LISTEN_RATE_HZ

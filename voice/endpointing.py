@@ -22,8 +22,17 @@ Callers differ. `longest` follows the pauses that this caller makes in mid-sente
 dynamic endpointing does: an exponential moving average that keeps 0.9 of its history. It is
 doubled, since few pauses are longer than twice the average. It begins at three quarters of the way
 from the minimum to the maximum and moves between 0.4 of the way and all of it. A turn that was cut
-off too early says more than a pause that was waited out: it counts four times, and moves `shortest`
-up as well, which pauses that were waited out bring down again.
+off too early says more than a pause that was waited out: it counts four times there.
+
+`shortest` moves for nothing else. Who pauses behind whole sentences does it again, so that the
+second cut is one too many already:
+
+    "I have a question" .. 760 ms .. "it is about my lamp"    cut off at 300 ms
+    "I bought it here"  .. 760 ms .. "that was on monday"     cut off at 651
+    "I took it home"    .. 760 ms .. "it did not work"        one turn: 853 are waited
+    "what shall I do"                                         853, and 770 the next time
+
+Turns with no pause of that length bring it down again.
 
 Where the client sets a fixed silence, minimum and maximum are equal and nothing of this moves it.
 """
@@ -75,7 +84,14 @@ MARGIN = 2.0
 "A large-scale multilingual study of silent pause duration", Speech Prosody 2002."""
 LONGEST_AT_FIRST = 0.75
 LONGEST_AT_LEAST = 0.4
-"""Of the way from min_ms to max_ms. `shortest` never climbs higher than this."""
+SHORTEST_AT_MOST = 0.5
+"""Of the way from min_ms to max_ms. With eagerness auto, 900 ms: an answer within a second."""
+SPREAD = 1.3
+"""Times the pause that ended a turn too early, the next may last; and VAD needs 64 ms to be sure
+that somebody goes on."""
+KEPT_AT_CUT, KEPT_AT_END = 0.4, 0.85
+"""Of what `shortest` was raised by: when a turn was cut off, and when one ended that needed no such
+silence."""
 SURELY_OPEN, SURELY_DONE = 0.15, 0.85
 """Completeness at and beyond which the whole delay, or the least, is due."""
 PARTIAL_TRUST = 0.75
@@ -95,11 +111,13 @@ class Endpointing:
         """May be changed at any time: what was learnt is kept in milliseconds."""
         self._pause_ms: float | None = None
         self._raised_ms = 0.0
+        self._needed_ms = 0.0
+        """The longest pause of this turn, so far."""
 
     def paused(self, pause_ms: float) -> None:
         """The caller went on in the same utterance after `pause_ms` of silence."""
         self._learn(pause_ms, HISTORY)
-        self._raised_ms *= HISTORY
+        self._needed_ms = max(self._needed_ms, pause_ms)
 
     def cut_off(self, pause_ms: float) -> None:
         """The turn was ended, and within CUT_OFF_WITHIN_MS the caller began anew.
@@ -108,9 +126,25 @@ class Endpointing:
             pause_ms: From the last sound before the commit to the first one after it: the pause
                 that should have been waited out.
         """
-        kept = HISTORY**CUT_OFF_WEIGHT
-        self._learn(pause_ms, kept)
-        missing_ms = max(0.0, pause_ms - self.delays.min_ms)
+        self._learn(pause_ms, HISTORY**CUT_OFF_WEIGHT)
+        self._needed_ms = max(self._needed_ms, pause_ms)
+        missing_ms = self._missing_ms(pause_ms)
+        if missing_ms > self._raised_ms:
+            self._move(missing_ms, KEPT_AT_CUT)
+
+    def ended(self) -> None:
+        """A turn with words is over, whether it was cut off or not."""
+        missing_ms = self._missing_ms(self._needed_ms)
+        self._needed_ms = 0.0
+        if missing_ms < self._raised_ms:
+            self._move(missing_ms, KEPT_AT_END)
+
+    def _missing_ms(self, pause_ms: float) -> float:
+        """What the least silence lacks to wait such a pause out."""
+        heard_ms = min(max(0.0, pause_ms), float(self.delays.max_ms))
+        return max(0.0, SPREAD * heard_ms - self.delays.min_ms)
+
+    def _move(self, missing_ms: float, kept: float) -> None:
         self._raised_ms = kept * self._raised_ms + (1 - kept) * missing_ms
 
     def delay_ms(
@@ -136,13 +170,14 @@ class Endpointing:
     @property
     def shortest_ms(self) -> float:
         """What a whole sentence waits."""
-        return min(self.delays.min_ms + self._raised_ms, self._way(LONGEST_AT_LEAST))
+        return min(self.delays.min_ms + self._raised_ms, self._way(SHORTEST_AT_MOST))
 
     @property
     def longest_ms(self) -> float:
         """What a sentence in the air waits."""
         wanted = MARGIN * self._average_ms
-        return min(float(self.delays.max_ms), max(self._way(LONGEST_AT_LEAST), wanted))
+        least = max(self.shortest_ms, self._way(LONGEST_AT_LEAST))
+        return min(float(self.delays.max_ms), max(least, wanted))
 
     @property
     def _average_ms(self) -> float:

@@ -1,10 +1,9 @@
 """One call's floor: what the caller says becomes turns, and the turns' orders are carried out.
 
 audio, VAD,  ──▶ TurnTaker ──orders──┬─▶ Utterances ─▶ server events
-hypotheses                           └─▶ Answers ─▶ server events, frames
+hypotheses                           └─▶ Answering, Answers ─▶ server events, frames
 """
 
-import re
 from collections.abc import Callable
 
 import msgspec
@@ -17,37 +16,26 @@ from providers.base import (
     SttFailure,
     VadFrame,
 )
-from voice import events, metrics, settings, wire
-from voice.answer import Answer
+from voice import events, metrics, rules, settings, wire
+from voice.answering import Answering
 from voice.answers import Answers, Outbox
 from voice.backlog import Backlog
 from voice.chain import NobodyLeft
 from voice.config import Config
-from voice.conversation import Conversation, text_of
-from voice.ear import Ear, Expected
+from voice.conversation import Conversation
+from voice.ear import Ear
 from voice.echo_energy import EchoEnergy
 from voice.facts import PauseJudged
 from voice.ids import Ids
 from voice.initiative import HangUp, Initiative, Say
 from voice.load import Level, Pace
-from voice.phrases import misheard
 from voice.providers import Providers
-from voice.record import Closing, Record
-from voice.requests import ReplyOptions
-from voice.response import Ending
-from voice.rules import delays, initiative_rules, session_defaults, turn_rules
+from voice.record import Record
 from voice.spoken_words import SpokenWords
 from voice.timeline import Outcome
 from voice.timeline import Stage as Stamp
 from voice.turn import Caller, TurnTaker
 from voice.utterances import Utterances
-
-MOST_HOTWORDS = 100
-"""Every one makes the search longer."""
-
-
-LONGEST_HOTWORD = 40
-"""What is longer is a sentence about what will be said, as others' recognisers take it."""
 
 
 class Floor:
@@ -72,13 +60,13 @@ class Floor:
     ) -> None:
         self.config, self.ids, self.send = config, ids, send
         self._on_failed = failed
-        self.defaults = session_defaults(config, providers)
+        self.defaults = rules.session_defaults(config, providers)
         self.effective = settings.initial(session_id, self.defaults)
         self.settings = settings.typed(self.effective)
-        self._words = SpokenWords(self.language, delays(config, self.settings))
+        self._words = SpokenWords(self.language, rules.delays(config, self.settings))
         self._echo = EchoEnergy()
-        self.turns = TurnTaker(turn_rules(config, self.settings), self._words, self._echo)
-        self.initiative = Initiative(initiative_rules(config, self.settings, self.language()))
+        self.turns = TurnTaker(rules.turn_rules(config, self.settings), self._words, self._echo)
+        self.initiative = Initiative(rules.initiative_rules(config, self.settings, self.language()))
         self.over = ""
         """Why the call ends; empty while it goes on."""
         self.ear = Ear(
@@ -86,7 +74,7 @@ class Floor:
             stt=providers.stt,
             post=post,
             form=self.settings.audio.input.format,
-            expected=self.expected(),
+            expected=rules.expected(config, self.settings),
             threshold=config.vad.threshold,
             min_speech_ms=config.vad.min_speech_ms,
             turn_model=providers.turn,
@@ -108,14 +96,22 @@ class Floor:
             outbox=outbox,
             send=send,
             post=post,
-            ended=self._answer_ended,
+            ended=lambda answer, at: self.answering.ended(answer, at),
+        )
+        self.answering = Answering(
+            turns=self.turns,
+            answers=self.answers,
+            utterances=self.utterances,
+            initiative=self.initiative,
+            conversation=self.conversation,
+            record=self.record,
+            settings=lambda: self.settings,
+            language=self.language,
+            send=send,
         )
         self._backlog, self._unsettled = Backlog(), 0
-        self._ducked = False
         self._load_level = providers.load_level
         self._partials = Pace(providers.load_level)
-        self.options: ReplyOptions | None = None
-        """Of the answer that the client asked for and that has not begun."""
 
     # --- the caller's audio -----------------------------------------------------------------------
 
@@ -137,12 +133,13 @@ class Floor:
             self.ear.feed(self.ear.position)
 
     def judge(self, frame: VadFrame, at: float) -> None:
+        self.turns.terms.nearness.hear(frame)
         answer = self.answers.current
         if answer is not None or self.turns.caller is Caller.UNSURE:
             playout = None if answer is None else answer.playout
-            self._echo.hear(frame, self._when(frame.end_sample), playout)
+            self._echo.hear(frame, self.turns.clock.spoken_at(frame.end_sample), playout)
         for fact in self.ear.judge(frame):
-            self._tell_what_sounds(at)
+            self.answering.tell_what_sounds(at)
             self.carry_out(self.turns.receive(fact, at), at)
             self._look_ahead(at)
         self.ear.feed(frame.end_sample)
@@ -158,7 +155,7 @@ class Floor:
                 self._backlog.arrive(seconds, at)
                 return
         if self.turns.caller is Caller.UNSURE:
-            self._tell_what_sounds(at)
+            self.answering.tell_what_sounds(at)
         turn = self.turns.turn_of(fact.utterance)
         commands = self.turns.receive(fact, at)
         if turn is not None and isinstance(fact, Hypothesis) and fact.text and not fact.is_final:
@@ -177,12 +174,6 @@ class Floor:
         self.carry_out(self.turns.receive(fact, at), at)
         self._look_ahead(at)
 
-    def _tell_what_sounds(self, at: float) -> None:
-        answer = self.answers.current
-        if answer is not None:
-            self.turns.sounding_at = answer.playout.sounding_at
-            self.turns.spoken = answer.spoken_text(at)
-
     def _show(self, turn: int, text: str, at: float) -> None:
         self.record.timeline(turn).stamp(Stamp.PARTIAL, at)
         if self._partials.shows(turn, at):
@@ -196,13 +187,11 @@ class Floor:
                 case events.OpenUtterance():
                     self._open_utterance(command, at)
                 case events.Interrupt():
-                    metrics.BARGE_INS.labels("turn").inc()
-                    self.cut("turn_detected", Outcome.INTERRUPTED, at)
-                    self._duck(False, at)
+                    self.answering.interrupt(at)
                 case events.Duck():
-                    self._duck(True, at)
+                    self.answering.duck(True, at)
                 case events.Unduck():
-                    self._duck(False, at)
+                    self.answering.duck(False, at)
                 case events.Dismiss():
                     self._dismiss(command)
                 case events.BeginSegment():
@@ -224,22 +213,17 @@ class Floor:
                     self._unsettled -= 1
                     self.utterances.misheard(command.turn)
                 case events.StartReply():
-                    self._start_reply(command, at)
+                    self.answering.start(command, at)
                 case events.SkipReply():
-                    self.close_turn(command.turn, _skipped(command, commands), at)
-        if self.options is not None and not self.turns.reply_pending:
-            self.void_request("turn_detected", Outcome.INTERRUPTED, at)
+                    self.answering.skip(command, commands, at)
+        if self.answering.options is not None and not self.turns.reply_pending:
+            self.answering.void_request("turn_detected", Outcome.INTERRUPTED, at)
         if commands:
             self._look_ahead(at)
 
     def _look_ahead(self, at: float) -> None:
         """An answer may be begun that nobody has asked for yet, or be in vain."""
         self.answers.foresight.look(self.turns, self.settings, self.language(), at)
-
-    def _when(self, sample: int) -> float:
-        """Loop time at which the caller's `sample` was spoken, as far as we can know."""
-        clock = self.turns.clock
-        return clock.arrived_at - (clock.position - sample) / LISTEN_RATE_HZ
 
     def _open_utterance(self, command: events.OpenUtterance, at: float) -> None:
         self._begin_turn(command.turn, command.sample)
@@ -250,21 +234,8 @@ class Floor:
     def _begin_turn(self, turn: int, sample: int) -> None:
         if not self.record.is_open(turn):
             self.utterances.begin(turn, sample)
-            started = self._when(self.turns.speech_sample)
+            started = self.turns.clock.spoken_at(self.turns.speech_sample)
             self.record.timeline(turn).stamp(Stamp.SPEECH_START, started)
-
-    def _duck(self, ducked: bool, at: float) -> None:
-        """Holds the answer's sound back, or lets it go on."""
-        if ducked == self._ducked:
-            return
-        self._ducked, answer = ducked, self.answers.current
-        if answer is not None:
-            if ducked:
-                answer.playout.hold()
-            else:
-                answer.playout.release(at)
-        if self.settings.wants("kaiwa.speech.ducked"):
-            self.send(wire.SpeechDucked(ducked=ducked))
 
     def _dismiss(self, command: events.Dismiss) -> None:
         was = "echo" if command.echo else "backchannel" if command.text else "nothing"
@@ -278,7 +249,7 @@ class Floor:
 
     def _commit(self, command: events.CommitUtterance, at: float) -> None:
         timeline = self.record.timeline(command.turn)
-        timeline.stamp(Stamp.SPEECH_END, min(at, self._when(command.sample)))
+        timeline.stamp(Stamp.SPEECH_END, min(at, self.turns.clock.spoken_at(command.sample)))
         timeline.stamp(Stamp.ENDPOINT, at)
         self._wait_for_final(at)
         automatic = self.turns.rules.automatic
@@ -289,62 +260,30 @@ class Floor:
 
     def _wait_for_final(self, at: float) -> None:
         """A recogniser that has a backlog to hear first is waited for, as long as anything is."""
-        rules = self.turns.rules
         limit_s = self.config.turn.final_limit_s + self._backlog.left_s(at)
         if self._unsettled:
-            limit_s = max(limit_s, rules.final_limit_s)
+            limit_s = max(limit_s, self.turns.rules.final_limit_s)
         self._unsettled += 1
-        self.turns.rules = msgspec.structs.replace(rules, final_limit_s=limit_s)
+        self.turns.rules = msgspec.structs.replace(self.turns.rules, final_limit_s=limit_s)
 
     def _listen_afresh(self) -> None:
         """What was heard is over before its sound is: what follows is something new."""
         if self.ear.speaking and self.turns.caller is Caller.SILENT:
-            self.ear.reset(self.threshold())
+            self.ear.reset(rules.threshold(self.config, self.settings))
 
     def apply_rules(self, at: float) -> None:
         """The settings have changed. How long finals are waited for now has not."""
-        rules = turn_rules(self.config, self.settings)
+        changed = rules.turn_rules(self.config, self.settings)
         limit_s = self.turns.rules.final_limit_s
-        self.turns.rules = msgspec.structs.replace(rules, final_limit_s=limit_s)
-        self._words.set_delays(delays(self.config, self.settings))
-        self.initiative.rules = initiative_rules(self.config, self.settings, self.language())
+        self.turns.rules = msgspec.structs.replace(changed, final_limit_s=limit_s)
+        self._words.set_delays(rules.delays(self.config, self.settings))
+        self.initiative.rules = rules.initiative_rules(self.config, self.settings, self.language())
         self._look_ahead(at)
 
-    def threshold(self) -> float:
-        detection = self.settings.audio.input.turn_detection
-        if detection is not None and detection.type == "server_vad":
-            return detection.threshold
-        return self.config.vad.threshold
-
     def language(self) -> str:
-        transcription = self.settings.audio.input.transcription
-        asked = transcription.language if transcription is not None else ""
-        return asked or self.config.stt.language
-
-    def expected(self) -> Expected:
-        """A client names its hotwords in `transcription.prompt`, separated by commas."""
-        transcription = self.settings.audio.input.transcription
-        prompt = transcription.prompt if transcription is not None else ""
-        named = (" ".join(part.split()) for part in re.split("[,、，\n]", prompt))
-        hotwords = tuple(word for word in named if 0 < len(word) <= LONGEST_HOTWORD)
-        return Expected(self.language(), hotwords[:MOST_HOTWORDS])
+        return rules.language(self.config, self.settings)
 
     # --- the answer -------------------------------------------------------------------------------
-
-    def _start_reply(self, command: events.StartReply, at: float) -> None:
-        options, self.options = self.options or ReplyOptions(self.settings), None
-        turn, language = command.turn, self.language()
-        own = self.initiative.answers() or command.say
-        self.answers.begin(
-            turn,
-            options,
-            item_id=self.utterances.item_id(turn),
-            language=language,
-            at=at,
-            say=own or (misheard(language) if command.lost else ""),
-        )
-        if own and self.answers.current is not None:  # as it should be, not for want of an answer
-            self.answers.current.outcome = Outcome.COMPLETED
 
     def take_initiative(self, at: float) -> None:
         """Says what is due unasked, or ends the call."""
@@ -356,45 +295,3 @@ class Floor:
                 self.over = why
             case Say(text=text):
                 self.carry_out(self.turns.speak_up(text), at)
-
-    def void_request(self, reason: str, outcome: Outcome, at: float) -> None:
-        """What the client asked for will not begin: it is told so, or it would wait for it."""
-        options, self.options = self.options, None
-        if options is not None:
-            turn = self.turns.voided_turn()
-            self.record.timeline(turn).stamp(Stamp.REQUEST, at)
-            self.answers.void(turn, options, reason)
-            self.close_turn(turn, outcome, at)
-
-    def cut(self, reason: str, outcome: Outcome, at: float) -> None:
-        self.answers.cut(Ending(status="cancelled", reason=reason), outcome, at)
-
-    def _answer_ended(self, answer: Answer, at: float) -> None:
-        if answer.outcome is Outcome.INTERRUPTED:
-            self.initiative.was_cut()
-        self.turns.reply_ended(answer.turn)
-        self.close_turn(answer.turn, answer.outcome, at, answer)
-
-    def close_turn(
-        self, turn: int, outcome: Outcome, at: float, answer: Answer | None = None
-    ) -> None:
-        item_id = self.utterances.item_id(turn)
-        item = self.conversation.get(item_id) if item_id else None
-        closing = Closing(item_id=item_id, asked=text_of(item) if item else "")
-        if answer is not None:
-            closing = msgspec.structs.replace(
-                closing,
-                response_id=answer.response.id,
-                cut_in_ms=answer.cut_in_ms,
-                problem=answer.problem,
-                answered=answer.text,
-            )
-        tell = self.settings.wants("kaiwa.turn.timeline")
-        self.record.close(turn, outcome, at, closing, tell=tell)
-        self.utterances.forget(turn)
-
-
-def _skipped(skip: events.SkipReply, orders: list[events.Command]) -> Outcome:
-    if events.Misheard(skip.turn) in orders:
-        return Outcome.FAILED
-    return Outcome.NO_SPEECH if skip.no_speech else Outcome.NO_REPLY

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from voice import settings, wire
+from voice import rules, settings, wire
 from voice.errors import ClientError
 from voice.floor import Floor
 from voice.requests import received, reply_options
@@ -17,13 +17,13 @@ def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
     )
     before, floor.settings = floor.settings, settings.typed(floor.effective)
     floor.ear.set_format(floor.settings.audio.input.format)
-    floor.ear.expect(floor.expected())
+    floor.ear.expect(rules.expected(floor.config, floor.settings))
     detection = floor.settings.audio.input.turn_detection
     if (detection is not None) != floor.turns.rules.automatic:
         _drop_utterance(floor, at)
     changed = before.audio.input.turn_detection != detection
     if changed and floor.turns.caller is Caller.SILENT:
-        floor.ear.reset(floor.threshold())
+        floor.ear.reset(rules.threshold(floor.config, floor.settings))
     floor.apply_rules(at)
     floor.initiative.client_is_ready(at)
     floor.send(wire.SessionUpdated(session=floor.effective))
@@ -46,7 +46,7 @@ def _drop_utterance(floor: Floor, at: float) -> None:
     turn = floor.turns.open_turn
     floor.carry_out(floor.turns.clear(), at)
     if turn is not None:
-        floor.close_turn(turn, Outcome.CANCELLED, at)
+        floor.answering.close_turn(turn, Outcome.CANCELLED, at)
 
 
 def _create_item(floor: Floor, event: wire.ItemCreate, at: float) -> None:
@@ -94,17 +94,17 @@ def _create_response(floor: Floor, event: wire.ResponseCreate, at: float) -> Non
         )
     options = reply_options(floor.effective, event.response or {}, floor.conversation)
     floor.answers.end(at)  # one that was said in full, and is still being heard
-    floor.options = options
+    floor.answering.options = options
     floor.carry_out(floor.turns.request_reply(), at)
 
 
 def _cancel_response(floor: Floor, event: wire.ResponseCancel, at: float) -> None:
     named, active = event.response_id, floor.answers.active
     if active is not None and named in (None, active.response.id):
-        floor.cut("client_cancelled", Outcome.CANCELLED, at)
+        floor.answering.cut("client_cancelled", Outcome.CANCELLED, at)
     elif named is None and floor.turns.reply_pending:
         commands = floor.turns.withdraw_reply()
-        floor.void_request("client_cancelled", Outcome.CANCELLED, at)
+        floor.answering.void_request("client_cancelled", Outcome.CANCELLED, at)
         floor.carry_out(commands, at)
     else:
         message = "Cancellation failed: no active response found"

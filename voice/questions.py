@@ -8,7 +8,7 @@ from nobody.
                               |── answer   └ no words: answer  └ words: answered instead
 """
 
-from collections.abc import Callable
+from math import inf
 
 from voice.events import Command, Misheard, SkipReply, StartReply, Understood
 from voice.turn_rules import TurnRules
@@ -16,12 +16,10 @@ from voice.utterance import Utterance
 
 
 class Questions:
-    """Args:
-    new_turn: Numbers an answer to no utterance.
-    """
+    """One call's; it numbers its turns, too."""
 
-    def __init__(self, new_turn: Callable[[], int]) -> None:
-        self._new_turn = new_turn
+    def __init__(self) -> None:
+        self._turns = 0
         self.answering = 0
         """The turn of the answer in hand, from StartReply until the caller has heard it;
         0: none is."""
@@ -37,6 +35,15 @@ class Questions:
         """An answer was cut before its first sound, and nothing was said since."""
         self._unanswered: int | None = None
 
+    def new_turn(self) -> int:
+        self._turns += 1
+        return self._turns
+
+    def voided_turn(self) -> int:
+        """A turn for an answer that was asked for and will not begin."""
+        self.last_reply = self.new_turn()
+        return self.last_reply
+
     @property
     def pending(self) -> bool:
         return self._wanted is not None or any(u.wants_reply for u in self.waiting)
@@ -51,6 +58,19 @@ class Questions:
             return False
         free = self._asked or not (caller_speaks and _yields(rules))
         return free and not self.waiting and not self.answering
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def deadline(self, rules: TurnRules) -> float:
+        """Loop time at which the next final has been waited for long enough."""
+        return min((_overdue_at(utterance, rules) for utterance in self.waiting), default=inf)
+
+    def give_up(self, rules: TurnRules, now: float) -> bool:
+        """The last partials stand for finals that are overdue. Whether there is such a one."""
+        overdue = [u for u in self.waiting if now >= _overdue_at(u, rules) - 1e-6]
+        for utterance in overdue:
+            utterance.give_up()
+        return bool(overdue)
 
     # --- what happens -----------------------------------------------------------------------------
 
@@ -79,7 +99,7 @@ class Questions:
 
     def speak_up(self, say: str) -> list[Command]:
         """The agent says something by itself; nothing is due meanwhile."""
-        turn = self._new_turn()
+        turn = self.new_turn()
         self.answering, self.last_reply, self._reply_asked = turn, turn, True
         return [StartReply(turn, say=say)]
 
@@ -93,7 +113,7 @@ class Questions:
         while self.waiting and self.waiting[0].is_final:
             orders += self._settle_one(self.waiting.pop(0), rules, caller_speaks)
         if self._asked and self._wanted is None and not self.waiting:
-            self._wanted, self._unanswered = self._unanswered or self._new_turn(), None
+            self._wanted, self._unanswered = self._unanswered or self.new_turn(), None
             self._wanted_lost = False
         if self.is_due(rules, caller_speaks):
             orders += self._start_reply()
@@ -119,7 +139,7 @@ class Questions:
 
     def _start_reply(self) -> list[Command]:
         if self._wanted is None:
-            self._wanted, self._wanted_lost = self._new_turn(), False
+            self._wanted, self._wanted_lost = self.new_turn(), False
         turn, self._wanted, self._cut_unheard = self._wanted, None, False
         self._reply_asked, self._asked = self._asked, False
         orders: list[Command] = []
@@ -128,7 +148,7 @@ class Questions:
             self._unanswered = None
         if turn < self.last_reply:  # while this was being said, the client had another answered
             orders.append(SkipReply(turn, no_speech=False))
-            turn = self._new_turn()
+            turn = self.new_turn()
         self.answering = self.last_reply = turn
         return [*orders, StartReply(turn, lost=self._wanted_lost)]
 
@@ -147,3 +167,8 @@ class Questions:
 def _yields(rules: TurnRules) -> bool:
     """Whether no answer begins while the caller speaks."""
     return rules.automatic and rules.interrupt_response
+
+
+def _overdue_at(utterance: Utterance, rules: TurnRules) -> float:
+    assert utterance.committed_at is not None
+    return utterance.committed_at + rules.final_limit_s

@@ -1,17 +1,24 @@
 """What the operator's configuration and the client's settings come to, for one session."""
 
+import re
 from datetime import date
 
 import msgspec
 
 from voice import phrases
 from voice.config import Config
+from voice.ear import Expected
 from voice.endpointing import EAGERNESS, Delays
 from voice.initiative import InitiativeRules
 from voice.providers import Providers
 from voice.settings import Defaults, Settings
 from voice.templates import prompt_of
 from voice.turn import TurnRules
+
+MOST_HOTWORDS = 100
+"""Every one makes the search longer."""
+LONGEST_HOTWORD = 40
+"""What is longer is a sentence about what will be said, as others' recognisers take it."""
 
 
 def session_defaults(config: Config, providers: Providers) -> Defaults:
@@ -24,6 +31,30 @@ def session_defaults(config: Config, providers: Providers) -> Defaults:
         silence_ms=config.turn.silence_ms,
         threshold=config.vad.threshold,
     )
+
+
+def language(config: Config, chosen: Settings) -> str:
+    """BCP 47 tag of what the caller speaks; "" where nobody has said."""
+    transcription = chosen.audio.input.transcription
+    asked = transcription.language if transcription is not None else ""
+    return asked or config.stt.language
+
+
+def expected(config: Config, chosen: Settings) -> Expected:
+    """A client names its hotwords in `transcription.prompt`, separated by commas."""
+    transcription = chosen.audio.input.transcription
+    prompt = transcription.prompt if transcription is not None else ""
+    named = (" ".join(part.split()) for part in re.split("[,、，\n]", prompt))
+    hotwords = tuple(word for word in named if 0 < len(word) <= LONGEST_HOTWORD)
+    return Expected(language(config, chosen), hotwords[:MOST_HOTWORDS])
+
+
+def threshold(config: Config, chosen: Settings) -> float:
+    """Of the VAD's probability."""
+    detection = chosen.audio.input.turn_detection
+    if detection is not None and detection.type == "server_vad":
+        return detection.threshold
+    return config.vad.threshold
 
 
 def initiative_rules(config: Config, chosen: Settings, language: str) -> InitiativeRules:
@@ -74,6 +105,7 @@ def turn_rules(config: Config, chosen: Settings) -> TurnRules:
         confirm_ms=barge_in.confirm_ms,
         confirm_hypotheses=barge_in.confirm_hypotheses,
         echo_likeness=barge_in.echo_likeness,
+        far_db=barge_in.far_db,
         resume_ms=barge_in.resume_ms,
         protected_ms=config.agent.protected_ms,
     )

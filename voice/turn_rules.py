@@ -25,5 +25,8 @@ class TurnRules(Struct, frozen=True, kw_only=True):
     """So long after a pause the answer goes on, where no word came by then."""
     echo_likeness: float = 0.5
     """Sound over an answer that is so much like what is played is our own voice."""
+    far_db: float = 18.0
+    """Sound over an answer that is so far below the caller's voice is somebody else's; 0: none is.
+    """
     protected_ms: int = 0
     """From an answer's first sound: speech in there needs words to cut it."""

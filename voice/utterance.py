@@ -1,6 +1,6 @@
 """One turn's words, recognised in one or more segments."""
 
-from providers.base import Hypothesis
+from providers.base import Hypothesis, SttFailure
 
 
 class Utterance:
@@ -21,6 +21,12 @@ class Utterance:
     def begin(self, segment: int) -> None:
         self._words[segment] = ""
         self._awaited.add(segment)
+
+    def receive(self, fact: Hypothesis | SttFailure) -> None:
+        if isinstance(fact, Hypothesis):
+            self.hear(fact)
+        else:
+            self.lose(fact.utterance)
 
     def hear(self, hypothesis: Hypothesis) -> None:
         """What comes after a segment's final says nothing any more."""

@@ -16,17 +16,26 @@ class Words(Protocol):
     def settles(self, text: str) -> bool:
         """Whether these words end a turn, however they sound."""
 
-    def is_backchannel(self, text: str) -> bool:
-        """Whether the caller only says that they listen."""
+    def is_backchannel(self, text: str, *, is_final: bool = True) -> bool:
+        """Whether the caller only says that they listen; of a partial, whether that may be so."""
 
     def is_echo(self, text: str, spoken: str) -> bool:
         """Whether `text` is our own voice, which says `spoken` about now."""
+
+    def is_nod_in_echo(self, text: str, spoken: str, *, is_final: bool) -> bool:
+        """Whether `text` is our own voice, and a backchannel of the caller's in it."""
+
+    def calls_for_floor(self, text: str, spoken: str) -> bool:
+        """Whether it asks for the floor outright, in words that we do not say."""
 
     def went_on(self, pause_ms: float) -> None:
         """The caller paused inside a turn, and it was not ended."""
 
     def was_cut_short(self, gap_ms: float) -> None:
         """A turn was ended, and the caller went on before an answer sounded."""
+
+    def turn_ended(self) -> None:
+        """A turn with words is over."""
 
 
 class NoWords:
@@ -41,14 +50,23 @@ class NoWords:
     def settles(self, text: str) -> bool:
         return False
 
-    def is_backchannel(self, text: str) -> bool:
+    def is_backchannel(self, text: str, *, is_final: bool = True) -> bool:
         return False
 
     def is_echo(self, text: str, spoken: str) -> bool:
+        return False
+
+    def is_nod_in_echo(self, text: str, spoken: str, *, is_final: bool) -> bool:
+        return False
+
+    def calls_for_floor(self, text: str, spoken: str) -> bool:
         return False
 
     def went_on(self, pause_ms: float) -> None:
         pass
 
     def was_cut_short(self, gap_ms: float) -> None:
+        pass
+
+    def turn_ended(self) -> None:
         pass

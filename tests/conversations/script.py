@@ -13,12 +13,14 @@ when     7.5 second of the call; +0.9 behind the line above; t+0.1 behind the en
          a+0.6 into the answer above; z-0.1 before its end, z+0.5 behind it
 who      caller   words that are meant for the agent; (1.2) behind them: how long they take
          hum      words that are not: the agent shall go on
+         far      somebody else's words, across the room: 20 dB below the caller's
          cough    a sound without words, so many seconds; also noise, a longer one
          click    40 ms, too short to be speech
          nobody   nothing, but the call lasts at least until here
          mute     the client sends no audio for so many seconds
          echo     from here on the agent's voice comes back: path in ms, word=heard; loud and
                   quiet are even, shaped swells as what is played does; or off
+quietly  the line above is said 20 dB below the caller's usual voice
 hears    +0.3 WORDS   what the recogniser believes at that moment of the line above
 final    +0.9 WORDS   its final comes so much later; words left out: as spoken; `never`: it is lost
 turn     <1.2 WORDS   if other than those of the lines above; several ways, parted by " / ";
@@ -45,8 +47,8 @@ SHORTEST_S = 0.24
 CUT = "‖"
 ANYTHING = "*"
 
-Who = Literal["caller", "hum", "cough", "noise", "click", "nobody", "mute", "echo"]
-WORDED = ("caller", "hum")
+Who = Literal["caller", "hum", "far", "cough", "noise", "click", "nobody", "mute", "echo"]
+WORDED = ("caller", "hum", "far")
 
 
 class When(msgspec.Struct, frozen=True):
@@ -71,6 +73,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     lasts: float = 0.0
     beliefs: tuple[Belief, ...] = ()
     final_text: str = ""
+    is_far: bool = False
+    """Twenty decibels below the caller's usual voice."""
     final_after: float | None = None
     """Seconds on top of the recogniser's own; infinite: never."""
 
@@ -191,6 +195,8 @@ class _Reader:
                 self._turn(rest)
             case "agent":
                 self._agent(rest)
+            case "quietly":
+                self._amend(is_far=True)
             case "hears":
                 at, text = _offset(rest)
                 self._amend(beliefs=(*self.lines[-1].beliefs, Belief(at, text)))

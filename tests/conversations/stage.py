@@ -30,6 +30,7 @@ PATIENCE_S = 5.0
 """For what a line waits for and does not happen."""
 LONGEST_S = 45.0
 ECHO_SOURCE = 1000
+QUIET = ("click", "far")
 UNHEARD = ("nobody", "mute", "echo")
 """Lines that are no sound of their own."""
 _SLACK_S = 1e-6
@@ -80,7 +81,7 @@ class Performance(msgspec.Struct, kw_only=True):
     """Lines that waited in vain for what was to come before them."""
 
 
-def perform(scenario: Scenario) -> Performance:
+def perform(scenario: Scenario, *, config: Config = PLAIN) -> Performance:
     tape = Tape()
     parts = scenario.parts
     for number, line in enumerate(scenario.lines):
@@ -101,7 +102,7 @@ def perform(scenario: Scenario) -> Performance:
         ),
         llm=ScriptedAnswers(scenario, first_token_ms=float(parts.get("llm.first_token", 50))),
         tts=ToneTTS(ms_per_char=MS_A_CHARACTER[scenario.language]),
-        config=_config(parts),
+        config=_config(config, parts),
         detection=dict(scenario.detection),
     )
     stage = stages[0]
@@ -114,8 +115,8 @@ def perform(scenario: Scenario) -> Performance:
     )
 
 
-def _config(parts: dict[str, str]) -> Config:
-    sections: dict[str, dict[str, object]] = msgspec.to_builtins(PLAIN)
+def _config(config: Config, parts: dict[str, str]) -> Config:
+    sections: dict[str, dict[str, object]] = msgspec.to_builtins(config)
     for path, value in parts.items():
         section, _, name = path.partition(".")
         if section in ("turn", "agent", "barge_in"):
@@ -222,7 +223,7 @@ class Stage:
             since = at - placed.start
             if placed.line.who in UNHEARD or since > placed.line.lasts - _SLACK_S:
                 continue
-            levels.add(placed.line.who == "click")
+            levels.add(placed.line.who in QUIET or placed.line.is_far)
             is_last = since + FRAME_S > placed.line.lasts - _SLACK_S
             until = inf if is_last else since + FRAME_S + _SLACK_S
             words += [word for end, word in placed.words if since + _SLACK_S < end <= until]

@@ -25,6 +25,13 @@ class Tally:
     def add(self, kind: str, measured: Measured) -> None:
         self._scenes[kind].append(measured)
 
+    def count(self, kind: Kind) -> tuple[int, int]:
+        """How often it was found where no scene allows it, and how often where one does."""
+        scenes = [scene for scenes in self._scenes.values() for scene in scenes]
+        found = [f for scene in scenes for f in scene.findings if f.kind is kind]
+        allowed = sum(finding.is_allowed for finding in found)
+        return len(found) - allowed, allowed
+
     def lines(self) -> list[str]:
         """A table; nothing where nothing was played."""
         if not self._scenes:

@@ -261,9 +261,9 @@ def test_a_cough_before_the_first_sound_does_not_lose_the_answer() -> None:
     pending = EchoSTT([QUESTION, ""], final_delay_ms=700)
     call = converse(scenario, stt=pending, llm=EchoLLM([ANSWER]))
     assert ("assistant", ANSWER) in call.history()
-    assert sorted(call.outcomes()) == ["completed", "no_speech"]
+    assert call.outcomes() == ["completed"]
     thinking = EchoSTT([QUESTION, ""])
     call = converse(scenario, stt=thinking, llm=EchoLLM([ANSWER, ANSWER], first_token_ms=400))
     assert ("assistant", ANSWER) in call.history()
-    assert call.outcomes() == ["interrupted", "no_speech", "completed"]
-    assert call.llm.requests[-1].question == QUESTION, "the cough is no question"
+    assert call.outcomes() == ["completed"]
+    assert len(call.llm.requests) == 1, "it was held back, not begun anew"

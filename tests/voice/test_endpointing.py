@@ -19,8 +19,10 @@ lives = st.lists(st.tuples(st.booleans(), pauses), max_size=40)
 
 
 def lived(endpointing: Endpointing, life: list[tuple[bool, float]]) -> Endpointing:
+    """Of turns with one pause each, waited out or not."""
     for was_cut_off, pause_ms in life:
         (endpointing.cut_off if was_cut_off else endpointing.paused)(pause_ms)
+        endpointing.ended()
     return endpointing
 
 
@@ -155,13 +157,39 @@ def test_one_pause_moves_the_average_by_a_tenth() -> None:
 
 def test_a_cut_off_teaches_more_than_a_pause_and_wears_off() -> None:
     waited, cut = Endpointing(AUTO), Endpointing(AUTO)
-    waited.paused(1000)
-    cut.cut_off(1000)
+    lived(waited, [(False, 1000.0)])
+    lived(cut, [(True, 1000.0)])
     assert cut.longest_ms > waited.longest_ms
     raised_ms = cut.shortest_ms
     assert raised_ms > AUTO.min_ms
-    lived(cut, [(False, 400.0)] * 10)
+    lived(cut, [(False, 200.0)] * 5)
     assert 0 < cut.shortest_ms - AUTO.min_ms < (raised_ms - AUTO.min_ms) / 2
+
+
+def test_who_pauses_behind_whole_sentences_is_cut_off_twice_at_most() -> None:
+    """760 ms of silence in every other turn, and VAD needs 64 ms to be sure of the end of one."""
+    endpointing, cuts = Endpointing(AUTO), 0
+    for _ in range(6):
+        if endpointing.delay_ms(WHOLE, "en", is_final=True) < 760 + 64:
+            cuts += 1
+            endpointing.ended()
+            endpointing.cut_off(760)
+        else:
+            endpointing.paused(760)
+        endpointing.ended()
+    assert cuts == 2
+
+
+def test_a_pause_that_was_needed_is_not_unlearnt() -> None:
+    endpointing = lived(Endpointing(AUTO), [(True, 760.0), (True, 760.0)])
+    learnt_ms = endpointing.shortest_ms
+    lived(endpointing, [(False, 760.0)] * 10)
+    assert endpointing.shortest_ms == learnt_ms
+
+
+def test_one_pause_within_an_open_sentence_does_not_make_whole_ones_wait() -> None:
+    endpointing = lived(Endpointing(AUTO), [(False, 1400.0)])
+    assert endpointing.shortest_ms == AUTO.min_ms
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,34 @@
 
 import pytest
 
-from voice.nods import is_backchannel, is_short_answer
+from voice.nods import (
+    call_in,
+    is_backchannel,
+    is_short_answer,
+    may_be_backchannel,
+    without_nods,
+)
+from voice.scripts import words
 
 NODS = {
     "en": """
         mm-hm|mm hmm|uh-huh|uh huh|yeah|right|okay|I see|got it|oh okay|oh really|ah|aha|mhm|hmm
         sure|okay great|yeah yeah|right right|oh I see|I see okay|that makes sense|yeah okay right
-        wow|Okay.|all right|Mm.|oh wow|exactly|understood|of course|Yeah, sure.""",
+        wow|Okay.|all right
+        oh okay that makes sense|ha ha ha|haha|Mm.|oh wow|exactly|understood|of course
+        Yeah, sure.""",
     "ja": """
         うん|うんうん|ええ|はい|そうですね|なるほど|なるほどね|へえ|へー|ああ|はいはい|そうですか
         そうなんですね|確かに|うーん|ふーん|そうなんだ|はあ|ほう|わかりました|了解です
-        ああ、なるほど|はい、はい。|そっか|うん、うん、うん|ええ ええ""",
+        ああ、なるほど|ああ、そうなんですね|あははは|ふふ
+        はい、はい。|そっか|うん、うん、うん|ええ ええ""",
     "ko": """
         네|응|예|그래요|그렇군요|아|음|네네|네 네|그렇죠|맞아요|아 네|알겠습니다|그렇구나|아하|흠
-        정말요|진짜요|아, 그렇군요|오|그쵸|네, 네.|좋아요|어|아 그래요|네 알겠어요""",
+        정말요|진짜요|아, 그렇군요|오|그쵸|네, 네.|좋아요|어|아 그래요|네 알겠어요
+        하하하|아 네 그렇군요 알겠습니다""",
     "zh": """
         嗯|对|好的|嗯嗯|哦|好|是的|是|对对对|对啊|啊|明白|明白了|了解|知道了|原来如此|是吗|这样啊
-        没错|行|嗯，好的|哦，是吗|对，没错|好好好|真的吗|嗯 嗯|喔|對""",
+        没错|行|嗯，好的|哦，是吗|对，没错|好好好|真的吗|嗯 嗯|喔|對|哈哈哈|哦这样啊好的明白了""",
 }
 FLOOR = {
     "en": """
@@ -90,3 +101,74 @@ def test_the_lists_are_long_enough_to_mean_something() -> None:
     for language in NODS:
         assert sum(known == language and bool(text) for known, text in each(NODS)) >= 25
         assert sum(known == language and bool(text) for known, text in each(FLOOR)) >= 25
+
+
+@pytest.mark.parametrize(("language", "text"), [case for case in each(NODS) if case[1]])
+def test_every_beginning_of_a_nod_may_become_one(language: str, text: str) -> None:
+    pieces = text.split() if language == "en" else list(text)
+    space = " " if language == "en" else ""
+    for count in range(1, len(pieces) + 1):
+        begun = space.join(pieces[:count])
+        assert not begun.strip("、,，. ") or may_be_backchannel(begun, language), begun
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "no"),
+        ("en", "that is wrong"),
+        ("en", "oh no"),
+        ("en", "i want"),
+        ("ja", "やめ"),
+        ("ja", "うんでも"),
+        ("ko", "그만"),
+        ("zh", "停"),
+        ("zh", "对但"),
+        ("en", ""),
+    ],
+)
+def test_what_can_become_none_is_none(language: str, text: str) -> None:
+    assert not may_be_backchannel(text, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "spoken", "left"),
+    [
+        ("en", "open from nine mm-hm until", "we are open from nine until", "open from nine until"),
+        ("ja", "朝九時からそうですね夜八時", "朝九時から夜八時まで", "朝九時から夜八時"),
+        ("zh", "早上九点嗯嗯", "早上九点到", "早上九点"),
+    ],
+)
+def test_a_nod_is_found_among_words_that_somebody_else_says(
+    language: str, text: str, spoken: str, left: str
+) -> None:
+    lefts = without_nods(text, language, set(words(spoken)), is_final=True)
+    assert left in {one if language == "en" else one.replace(" ", "") for one in lefts}
+    assert not list(without_nods("stop it now", "en", set(), is_final=True))
+
+
+def test_a_nod_that_is_all_there_is_leaves_nothing() -> None:
+    assert list(without_nods("okay", "en", set(), is_final=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "call"),
+    [
+        ("en", "no wait I meant tuesday", "no wait"),
+        ("en", "please stop", "please stop"),
+        ("en", "hold on a second", "hold on"),
+        ("ja", "あ、ちょっと待ってください", "あちょっと待って"),
+        ("ja", "やめて", "やめて"),
+        ("ko", "잠깐만요", "잠깐"),
+        ("zh", "等一下", "等一"),
+        ("zh", "先停一下", "先停"),
+        ("en", "the bus stop is closed", ""),
+        ("en", "stopping by on sunday", ""),
+        ("ja", "予約を待っています", ""),
+        ("en", "", ""),
+    ],
+)
+def test_who_asks_for_the_floor_outright_begins_with_it(
+    language: str, text: str, call: str
+) -> None:
+    assert call_in(text, language) == call == call_in(text, "")

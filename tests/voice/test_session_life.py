@@ -332,7 +332,7 @@ class Life(RuleBasedStateMachine):
         assert len(told) == len(set(told))
         answered = {e.event["response"]["kaiwa"]["turn"] for e in self.call.all("response.created")}
         assert answered <= set(told)
-        assert self.call.figures.turns == session._turns._turns
+        assert self.call.figures.turns == session._turns._questions._turns
 
 
 class EagerLife(Life):

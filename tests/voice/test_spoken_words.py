@@ -101,6 +101,16 @@ def test_the_language_and_the_bounds_are_those_of_now() -> None:
     assert words.delay_ms("それで", is_final=False) == 700
 
 
+def test_a_stop_is_a_call_unless_the_agent_says_it() -> None:
+    english = SpokenWords(lambda: "en", Delays(300, 1500))
+    japanese = SpokenWords(lambda: "ja", Delays(300, 1500))
+    assert english.calls_for_floor("no wait", "we are open from nine")
+    assert not english.calls_for_floor("wait", "please wait a moment")
+    assert not english.calls_for_floor("and where", "we are open")
+    assert japanese.calls_for_floor("待って", "平日は九時からです")
+    assert not japanese.calls_for_floor("待って", "少し待ってください")
+
+
 def test_a_caller_who_pauses_long_is_given_longer() -> None:
     words = SpokenWords(lambda: "en", Delays(300, 1500))
     before = words.delay_ms("i'd like to book a table for", is_final=True)

@@ -1,4 +1,4 @@
-"""Timelines in, orders out: the table of voice/turn.py row by row, then everything at random."""
+"""Timelines in, orders out: the table of voice/caller.py row by row, then everything at random."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from providers.base import Fault, Hypothesis, ProviderError, Slot, SttFailure
+from providers.base import Fault, Hypothesis, ProviderError, Slot, SttFailure, VadFrame
 from voice.endpoint import samples
 from voice.errors import ClientError
 from voice.events import (
@@ -152,10 +152,10 @@ def test_no_prefix_begins_before_the_call() -> None:
     assert Call().hear(100).starts().take() == [OpenUtterance(1, 0), BeginSegment(1, 1, 0)]
 
 
-def test_speech_over_an_answer_interrupts_it_before_it_is_recognised() -> None:
+def test_speech_before_an_answers_first_sound_holds_it_back_until_there_are_words() -> None:
     call = answered().starts()
-    kinds = [type(command) for command in call.take()]
-    assert kinds == [OpenUtterance, Interrupt, BeginSegment]
+    assert kinds(call) == [Duck, BeginSegment]
+    assert kinds(call.hear(200).partial(2, "and")) == [OpenUtterance, Interrupt]
     assert not call.taker.replying
 
 
@@ -309,8 +309,8 @@ class Sounds:
 def over_the_answer(likeness: float) -> Call:
     """Somebody sounds while the answer is heard."""
     call = answered()
-    call.taker.sound = Sounds(likeness)
-    call.taker.sounding_at = call.now - 0.1
+    call.taker.terms.sound = Sounds(likeness)
+    call.taker.voice.sounding_at = call.now - 0.1
     call.starts()
     assert Duck() in call.take()
     return call
@@ -329,16 +329,30 @@ def test_misheard_words_in_our_own_sound_cut_nothing() -> None:
     assert Interrupt() in over_the_answer(0.2).hear(300).pauses().final(2, "parking").take()
 
 
+class Calls(NoWords):
+    def calls_for_floor(self, text: str, spoken: str) -> bool:
+        return text.startswith("stop")
+
+
+def test_an_outright_stop_cuts_whatever_it_sounds_like() -> None:
+    call = over_the_answer(0.8)
+    call.taker.terms.words = Calls()
+    assert Interrupt() in call.hear(300).partial(2, "stop").partial(2, "stop that").take()
+    other = over_the_answer(0.8)
+    other.taker.terms.words = Calls()
+    assert Interrupt() not in other.hear(300).pauses().final(2, "parking").take()
+
+
 def test_who_talks_over_our_own_sound_is_heard_as_soon_as_it_is_more_than_ours() -> None:
     call = over_the_answer(0.8).hear(300).partial(2, "wait")
     assert Interrupt() not in call.take()
-    call.taker.sound = Sounds(0.1)
+    call.taker.terms.sound = Sounds(0.1)
     assert Interrupt() in call.partial(2, "wait please").partial(2, "wait please stop").take()
 
 
 def test_what_it_sounded_like_is_told_by_its_sound_not_by_the_silence_behind_it() -> None:
     call = over_the_answer(0.8).hear(300).pauses()
-    call.taker.sound = Sounds(0.0)
+    call.taker.terms.sound = Sounds(0.0)
     assert Interrupt() not in call.hear(100).final(2, "parking").take()
 
 
@@ -374,7 +388,7 @@ class Waits(NoWords):
 def adaptive(text: str) -> Call:
     """A second of speech, 0.5 to 1.5 s, of which the partial says `text`."""
     call = Call(ADAPTIVE)
-    call.taker.words = Waits()
+    call.taker.terms.words = Waits()
     call.hear(500).starts().hear(1000).partial(1, text).pauses()
     call.take()
     return call
@@ -447,7 +461,7 @@ def test_a_late_opinion_changes_nothing() -> None:
 
 def test_the_callers_own_pauses_and_turns_cut_short_are_told() -> None:
     call = adaptive("on sunday and").hear(600).starts()
-    words = call.taker.words
+    words = call.taker.terms.words
     assert isinstance(words, Waits) and words.pauses == [600.0]
     call.hear(500).pauses().hear(500).final(2, "monday").hear(100)  # answered at 2.98 or so
     call.hear(200).starts().hear(300)
@@ -462,35 +476,35 @@ def gone_on(*, behind_ms: int) -> list[float]:
     """
     call = adaptive("on sunday").hear(200).final(1, "on sunday").hear(100)
     assert call.take()[-1] == StartReply(1)
-    call.taker.sounding_at = call.now
+    call.taker.voice.sounding_at = call.now
     call.hear(behind_ms).starts().hear(200).partial(2, "at").partial(2, "at nine")
     assert Interrupt() in call.take()
     call.pauses().hear(600)
-    words = call.taker.words
+    words = call.taker.terms.words
     assert isinstance(words, Waits)
     return words.cuts
 
 
 def test_who_goes_on_before_they_can_have_heard_the_answer_had_not_finished() -> None:
-    assert gone_on(behind_ms=200) == [pytest.approx(500, abs=40)]
-    assert gone_on(behind_ms=400) == [], "that answers what was heard"
+    assert gone_on(behind_ms=400) == [pytest.approx(700, abs=40)]
+    assert gone_on(behind_ms=600) == [], "that answers what was heard"
 
 
 def test_a_cough_into_an_answers_beginning_says_nothing_of_the_turn_before() -> None:
     call = adaptive("on sunday").hear(200).final(1, "on sunday").hear(100)
-    call.taker.sounding_at = call.now
+    call.taker.voice.sounding_at = call.now
     call.hear(100).says(200).final(2, "").hear(100)
     assert call.take()[-1] == Unduck()
     call.heard()
     call.starts().hear(300).final(3, "and now").pauses().hear(900)
     assert call.take()[-1] == StartReply(2)
-    words = call.taker.words
+    words = call.taker.terms.words
     assert isinstance(words, Waits) and words.cuts == []
 
 
 def test_where_the_client_set_the_silence_words_do_not_move_it() -> None:
     call = Call(TurnRules(silence_ms=700))
-    call.taker.words = Waits()
+    call.taker.terms.words = Waits()
     call.hear(500).starts().hear(1000).partial(1, "on sunday and").pauses().hear(1500)
     assert committed_at(call) == [2.2]
 
@@ -548,11 +562,12 @@ def test_late_and_double_news_of_the_recogniser_change_nothing() -> None:
     assert late.take() == []
 
 
-def test_speech_that_begins_while_a_final_is_awaited_takes_the_floor() -> None:
+def test_speech_that_begins_while_a_final_is_awaited_takes_the_floor_with_its_first_word() -> None:
     call = committed().starts()
-    assert [type(command) for command in call.take()] == [OpenUtterance, BeginSegment]
+    assert kinds(call) == [BeginSegment]
     assert call.final(1, "one").take() == [Understood(1, "one")]
-    call.hear(500).pauses().hear(300).final(2, "two").hear(300)
+    assert kinds(call.hear(300).partial(2, "tw")) == [OpenUtterance]
+    call.hear(200).pauses().hear(300).final(2, "two").hear(300)
     assert call.take()[-3:] == [
         Understood(2, "two"),
         SkipReply(1, no_speech=False),
@@ -560,27 +575,40 @@ def test_speech_that_begins_while_a_final_is_awaited_takes_the_floor() -> None:
     ]
 
 
-def test_a_cough_while_a_final_is_awaited_does_not_take_the_answer_away() -> None:
-    """Speech 0.5–1.5 s, committed at 2.0; a cough at 2.04–2.24 while the final is made."""
-    call = committed().starts().hear(200).final(1, "what are your hours").pauses()
+@pytest.mark.parametrize("text", ["", "mm"], ids=["cough", "backchannel"])
+def test_what_is_no_turn_while_a_final_is_awaited_does_not_take_the_answer_away(text: str) -> None:
+    """Speech 0.5–1.5 s, committed at 2.0; a cough at 2.0–2.2 while the final is made."""
+    call = committed()
+    call.taker.terms.words = Nods()
+    call.starts().hear(200).final(1, "what are your hours").pauses()
     assert not any(isinstance(command, StartReply) for command in call.take()), "not into the cough"
-    call.hear(300).final(2, "").hear(300)
-    assert call.take()[-3:] == [
-        Understood(2, ""),
-        SkipReply(2, no_speech=True),
-        StartReply(1),
-    ]
+    assert call.hear(60).final(2, text).take() == [Dismiss(text, echo=False), StartReply(1)]
 
 
-def test_a_cough_before_the_first_sound_costs_the_answer_only_its_start() -> None:
-    call = answered().says(200)
-    assert [type(command) for command in call.take()] == [OpenUtterance, Interrupt, BeginSegment]
+@pytest.mark.parametrize("text", ["", "mm"], ids=["cough", "backchannel"])
+def test_what_is_no_turn_before_the_first_sound_costs_the_answer_nothing(text: str) -> None:
+    call = answered()
+    call.taker.terms.words = Nods()
+    call.says(200).hear(60).final(2, text)
+    assert kinds(call) == [Duck, BeginSegment, EndSegment, Dismiss, Unduck]
+    assert call.taker.replying and call.hear(2000).take() == []
+
+
+def test_an_answer_that_long_noise_cut_before_its_first_sound_is_begun_again() -> None:
+    call = answered().says(700)
+    assert kinds(call) == [Duck, BeginSegment, OpenUtterance, Interrupt]
     call.hear(300).final(2, "").hear(300)
     assert call.take()[-3:] == [
         Understood(2, ""),
         SkipReply(2, no_speech=True),
         StartReply(3),
     ]
+
+
+def test_words_of_the_answer_that_was_not_heard_yet_are_the_callers() -> None:
+    call = answered()
+    call.taker.terms.words, call.taker.voice.spoken = Nods(), "we are open from nine"
+    assert Interrupt() in call.says(200).final(2, "we are").take()
 
 
 def test_words_before_the_first_sound_are_answered_instead() -> None:
@@ -590,13 +618,15 @@ def test_words_before_the_first_sound_are_answered_instead() -> None:
     assert call.hear(1000).take() == []
 
 
-def test_an_answer_the_client_asked_for_is_cut_by_a_cough_as_it_is_by_words() -> None:
+def test_an_answer_the_client_asked_for_is_cut_by_long_noise_for_good() -> None:
     """The client is told that its response was cancelled; it may ask again."""
     call = committed(TurnRules(create_response=False)).final(1, "hello")
     call.carry(call.taker.request_reply())
     call.take()
-    call.says(200).hear(300).final(2, "").hear(300)
-    assert not any(isinstance(command, StartReply) for command in call.take())
+    call.says(700).hear(300).final(2, "").hear(300)
+    orders = call.take()
+    assert Interrupt() in orders
+    assert not any(isinstance(command, StartReply) for command in orders)
 
 
 def test_two_utterances_are_understood_in_the_order_they_were_said() -> None:
@@ -690,8 +720,8 @@ NO_INTERRUPT = TurnRules(interrupt_response=False)
 
 
 def test_without_interrupt_response_the_answer_goes_on() -> None:
-    call = answered(NO_INTERRUPT).starts()
-    assert [type(command) for command in call.take()] == [OpenUtterance, BeginSegment]
+    call = answered(NO_INTERRUPT).starts().hear(200).partial(2, "and")
+    assert kinds(call) == [BeginSegment, OpenUtterance]
     assert call.taker.replying
 
 
@@ -707,7 +737,7 @@ def test_of_what_was_said_during_one_answer_the_last_is_answered() -> None:
     call = answered(NO_INTERRUPT).says(500).hear(300).final(2, "two").hear(300)
     call.says(500).hear(300).final(3, "three").hear(300).take()
     call.says(500).hear(300).final(4, "").hear(300)
-    assert SkipReply(4, no_speech=True) in call.take()
+    assert Dismiss("", echo=False) in call.take()
     call.heard()
     assert call.wait(0).take() == [StartReply(3)], "a cough takes no question's place"
 
@@ -834,7 +864,7 @@ def test_silence_alone_asks_for_nothing() -> None:
 class Nods(NoWords):
     """ "mm" is a backchannel, and "we are open" our own voice."""
 
-    def is_backchannel(self, text: str) -> bool:
+    def is_backchannel(self, text: str, *, is_final: bool = True) -> bool:
         return all(word.startswith(("m", "h")) for word in text.split())
 
     def is_echo(self, text: str, spoken: str) -> bool:
@@ -844,8 +874,8 @@ class Nods(NoWords):
 def sounding(rules: TurnRules | None = None, *, for_s: float = 1.0) -> Call:
     """A call whose answer has sounded for so long: "we are open from nine"."""
     call = answered(rules)
-    call.taker.words = Nods()
-    call.taker.sounding_at, call.taker.spoken = call.now, "we are open from nine"
+    call.taker.terms.words = Nods()
+    call.taker.voice.sounding_at, call.taker.voice.spoken = call.now, "we are open from nine"
     call.hear(round(for_s * 1000))
     assert call.take() == []
     return call
@@ -863,10 +893,16 @@ def test_speech_over_a_sounding_answer_holds_it_back_and_says_nothing_yet() -> N
     assert call.taker.open_turn is None and call.taker.replying
 
 
-def test_speech_that_began_before_the_first_sound_cuts_at_once() -> None:
+def test_speech_that_began_before_the_first_sound_holds_the_rest_back() -> None:
     call = sounding(for_s=0.04)
     call.carry(call.taker.receive(SpeechStarted(call.at - samples(60)), call.now))
-    assert kinds(call) == [OpenUtterance, Interrupt, BeginSegment]
+    assert kinds(call) == [Duck, BeginSegment]
+
+
+def test_an_answer_in_writing_is_cut_by_any_speech() -> None:
+    call = answered()
+    call.taker.voice.voiced = False
+    assert kinds(call.starts()) == [OpenUtterance, Interrupt, BeginSegment]
 
 
 def test_two_partials_with_words_take_the_floor() -> None:
@@ -921,8 +957,8 @@ def test_the_end_of_a_cut_answer_says_nothing_of_the_one_that_begins_in_the_same
     assert call.take()[-1] == StartReply(2)
     call.taker.reply_ended(1)
     assert call.taker.replying
-    call.starts()
-    assert kinds(call) == [OpenUtterance, Interrupt, BeginSegment]
+    call.starts().hear(200).partial(3, "now")
+    assert kinds(call) == [Duck, BeginSegment, OpenUtterance, Interrupt]
 
 
 @pytest.mark.parametrize("text", ["mm hm", "we are", ""], ids=["backchannel", "echo", "cough"])
@@ -1059,9 +1095,104 @@ def test_with_no_doubt_any_speech_cuts_at_once() -> None:
     assert kinds(call) == [OpenUtterance, Interrupt, BeginSegment]
 
 
-def test_who_may_not_interrupt_holds_nothing_back() -> None:
-    call = sounding(TurnRules(interrupt_response=False)).starts().hear(2000)
-    assert kinds(call) == [OpenUtterance, BeginSegment]
+def test_who_may_not_interrupt_holds_nothing_back_and_is_heard_by_words() -> None:
+    call = sounding(NO_INTERRUPT).starts().hear(2000)
+    assert kinds(call) == [BeginSegment]
+    call.partial(2, "no").partial(2, "no wait")
+    assert kinds(call) == [OpenUtterance] and call.taker.replying
+    echo = sounding(NO_INTERRUPT).says(500).final(2, "we are open")
+    assert kinds(echo) == [BeginSegment, EndSegment, Dismiss]
+
+
+def over(call: Call, *, last_words: str) -> Call:
+    """Behind the end of an answer whose sound came back."""
+    call.says(300).final(2, "we are")
+    call.taker.reply_ended(call.taker.answering, last_words)
+    call.hear(200).take()
+    return call
+
+
+def test_our_own_last_word_that_comes_back_behind_the_end_is_no_turn() -> None:
+    call = over(sounding(), last_words="from nine").says(200).final(3, "nine").hear(600)
+    assert kinds(call) == [BeginSegment, EndSegment, Dismiss]
+
+
+def test_who_answers_with_the_agents_last_word_is_heard() -> None:
+    """An echo of it would be over by then."""
+    call = over(sounding(), last_words="from nine").says(500).final(3, "nine").hear(600)
+    assert Understood(2, "nine") in call.take()
+    other = over(sounding(), last_words="from nine").says(200).final(3, "we are").hear(600)
+    assert Understood(2, "we are") in other.take(), "that was said long before"
+
+
+def test_behind_the_end_speech_is_a_turn_at_once_where_nothing_came_back() -> None:
+    call = sounding()
+    call.heard()
+    assert kinds(call.hear(200).starts()) == [OpenUtterance, BeginSegment]
+
+
+def test_a_yes_behind_the_end_is_a_turn_however_near() -> None:
+    call = over(sounding(), last_words="from nine").says(200).final(3, "mm").hear(600)
+    assert Understood(2, "mm") in call.take()
+
+
+def test_a_recogniser_that_is_late_with_its_first_words_is_waited_for_that_long() -> None:
+    """Its first partial came 800 ms into the question."""
+    call = Call().hear(500).starts().hear(800).partial(1, "hel").hear(200).pauses()
+    call.hear(400).final(1, "hello").hear(400).take()
+    call.taker.terms.words = Nods()
+    call.taker.voice.sounding_at = call.now
+    call.starts().hear(900)
+    assert kinds(call) == [Duck, BeginSegment]
+    assert kinds(call.hear(100)) == [OpenUtterance, Interrupt]
+
+
+class NodsAmongEchoes(Nods):
+    def is_nod_in_echo(self, text: str, spoken: str, *, is_final: bool) -> bool:
+        first, *rest = sorted(text.split(), reverse=True) or [""]
+        return (
+            bool(rest)
+            and all(word in spoken for word in (first, *rest[:-1]))
+            and (rest[-1].startswith("m"))
+        )
+
+
+def test_a_nod_among_our_own_words_is_none_of_the_questions_behind_it() -> None:
+    call = sounding()
+    call.taker.terms.words = NodsAmongEchoes()
+    call.starts().hear(300).partial(2, "we open mm").hear(300)
+    call.heard()
+    call.hear(100).pauses().final(2, "we open mm").hear(600)
+    assert kinds(call) == [Duck, BeginSegment, Unduck, EndSegment, Dismiss]
+
+
+def far_off(call: Call, rms: float) -> Call:
+    """A caller whose turns were loud; over the answer, something sounds with that level."""
+    nearness = call.taker.terms.nearness
+    for end in range(CHUNK, call.at + 1, CHUNK):
+        nearness.hear(VadFrame(end, 0.9, (5000.0,) * 8))
+    nearness.learn(0, call.at)
+    start = call.at
+    call.hear(200)
+    for end in range(start + CHUNK, start + 20 * CHUNK, CHUNK):
+        nearness.hear(VadFrame(end, 0.9, (rms,) * 8))
+    call.carry(call.taker.receive(SpeechStarted(start), call.now))
+    return call
+
+
+def test_a_voice_across_the_room_does_not_even_hold_the_answer_back() -> None:
+    call = far_off(sounding(), 200).hear(700).partial(2, "rain").partial(2, "rain in").hear(300)
+    call.pauses().final(2, "rain in the north")
+    assert kinds(call) == [BeginSegment, EndSegment, Dismiss]
+    near = far_off(sounding(), 2000).hear(700)
+    assert kinds(near) == [Duck, BeginSegment, OpenUtterance, Interrupt]
+
+
+def test_behind_the_answers_end_a_voice_across_the_room_may_be_the_callers() -> None:
+    call = far_off(sounding(), 200).hear(300)
+    call.heard()
+    call.partial(2, "rain").partial(2, "rain in")
+    assert kinds(call) == [BeginSegment, OpenUtterance]
 
 
 # --- everything at random ------------------------------------------------------------------------
@@ -1342,8 +1473,8 @@ class Line(RuleBasedStateMachine):
     @rule()
     def answer_sounds(self) -> None:
         """Its first frame leaves."""
-        if self.replying and self.taker.sounding_at is None:
-            self.taker.sounding_at = self.now
+        if self.replying and self.taker.voice.sounding_at is None:
+            self.taker.voice.sounding_at = self.now
 
     @rule()
     def reply_ends(self) -> None:

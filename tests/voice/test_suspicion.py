@@ -1,0 +1,95 @@
+"""The table of voice/suspicion.py, and how late a recogniser may be with its first word."""
+
+import pytest
+
+from voice.barge_in import Doubt, Verdict
+from voice.endpoint import AudioClock, samples
+from voice.events import StartReply
+from voice.own_voice import OwnVoice
+from voice.questions import Questions
+from voice.suspicion import FirstWords, Suspicion
+from voice.terms import Terms
+from voice.turn_rules import TurnRules
+from voice.utterance import Utterance
+
+NOW = 10.0
+
+
+class Line:
+    """A call of 10 s, all of it judged, in which an answer sounds since 8 s."""
+
+    def __init__(self, rules: TurnRules | None = None) -> None:
+        self.clock, self.terms = AudioClock(), Terms(rules or TurnRules())
+        self.clock.arrive(samples(10_000), NOW)
+        self.clock.judge(samples(10_000))
+        self.questions, self.voice = Questions(), OwnVoice()
+        self.suspicion = Suspicion(self.clock, self.terms, self.questions, self.voice)
+
+    def answers(self, sounding_at: float | None = 8.0) -> "Line":
+        assert self.questions.speak_up("We are open.") == [StartReply(1, say="We are open.")]
+        self.voice.sounding_at = sounding_at
+        return self
+
+    def arises(self, at: float = NOW) -> bool:
+        return self.suspicion.arises(samples(at * 1000))
+
+    def doubt(self, at: float = NOW) -> Doubt:
+        return self.suspicion.begin(Utterance(0, samples(at * 1000)), 0, NOW)
+
+    def verdict(self, doubt: Doubt, *, hypotheses: int = 0, after_ms: int = 0) -> Verdict:
+        for _ in range(hypotheses):
+            doubt.hear(claims=True, is_final=False)
+        self.clock.judge(self.clock.judged + samples(after_ms))
+        return doubt.verdict(self.suspicion.around(doubt, 0, NOW), self.terms)
+
+
+def test_speech_into_silence_is_a_turn_and_over_an_answer_it_may_be_none() -> None:
+    assert not Line().arises()
+    assert Line().answers().arises()
+    assert not Line(TurnRules(confirm_ms=0)).answers().arises()
+
+
+def test_so_it_may_while_an_answer_is_due_and_where_its_echo_may_end() -> None:
+    waiting, ended = Line(), Line()
+    utterance = Utterance(1, 0)
+    utterance.wants_reply = True
+    waiting.questions.waiting.append(utterance)
+    assert waiting.arises()
+    ended.answers().voice.came_back(1)
+    ended.questions.answering = 0
+    ended.voice.over(samples(NOW * 1000), "open")
+    assert ended.arises(NOW + 0.3) and not ended.arises(NOW + 0.7)
+
+
+def test_before_the_first_sound_one_hypothesis_makes_it_a_turn_and_then_two_do() -> None:
+    unheard, heard = Line().answers(sounding_at=None), Line().answers()
+    assert unheard.verdict(unheard.doubt(), hypotheses=1) is Verdict.TURN
+    assert heard.verdict(heard.doubt(), hypotheses=1) is Verdict.OPEN
+    assert heard.verdict(heard.doubt(), hypotheses=2) is Verdict.TURN
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [TurnRules(interrupt_response=False), TurnRules(protected_ms=3000)],
+    ids=["may not interrupt", "protected"],
+)
+def test_where_only_words_count_nothing_is_held_back_and_no_length_makes_a_turn(
+    rules: TurnRules,
+) -> None:
+    line = Line(rules).answers()
+    doubt = line.doubt()
+    assert not doubt.holds and line.verdict(doubt, after_ms=900) is Verdict.OPEN
+    assert line.verdict(doubt, hypotheses=2) is Verdict.TURN
+    usual = Line().answers()
+    long = usual.doubt()
+    assert long.holds and usual.verdict(long, after_ms=900) is Verdict.TURN
+
+
+def test_the_first_word_is_waited_for_as_long_as_it_usually_takes_up_to_a_limit() -> None:
+    first_words = FirstWords()
+    assert first_words.late_by_ms(600) == 600
+    first_words.came(700)
+    assert first_words.late_by_ms(600) == pytest.approx(840)
+    for _ in range(9):
+        first_words.came(5000)
+    assert first_words.late_by_ms(600) == 1200
