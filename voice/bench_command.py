@@ -71,6 +71,9 @@ def bench(
         float, typer.Option(help="With --churn: calls broken off in mid-answer, 0 to 1.")
     ] = 0.0,
     arrivals: Annotated[str, typer.Option(help="With --churn: poisson or even.")] = "poisson",
+    knocking: Annotated[
+        float, typer.Option(help="Calls a second, on and off, that find all lines busy.")
+    ] = 0.0,
     barge_in_every: Annotated[int, typer.Option(help="Every n-th turn cuts in; 0: never.")] = 5,
     barge_in_share: Annotated[
         float | None, typer.Option(help="Instead: turns that cut in by chance, 0 to 1.")
@@ -126,6 +129,7 @@ def bench(
             "churn": churn,
             "rude_share": rude_share,
             "arrivals": arrivals,
+            "knocking": knocking,
             "wav": wav,
             "barge_in_every": barge_in_every,
             "barge_in_share": barge_in_share,

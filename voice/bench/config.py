@@ -92,6 +92,8 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Delays known beforehand. None: asked of the server's `GET /api/bench/known-delays`."""
     extensions: bool = True
     """Ask for `kaiwa.*` events. A server that does not know them refuses; that is no error."""
+    knocking: float = 0.0
+    """Calls a second that come on top and find no line free, in every second 5 s of the step."""
     processes: int = 1
     """Generator processes the callers are spread over."""
     seed: int = 1
@@ -131,6 +133,7 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "churn": (self.churn, 0, 10_000),
             "rude_share": (self.rude_share, 0, 1),
             "servers": (self.servers, 1, 64),
+            "knocking": (self.knocking, 0, 10_000),
         }
         for name, (value, low, high) in limits.items():
             if not low <= value <= high:
@@ -142,6 +145,10 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.servers > 1 and not self.spawn:
             raise BenchError(
                 "servers are started by the run; for yours, give url several addresses"
+            )
+        if self.knocking and (self.churn or self.ramp or len(self.callers) > 1 or self.servers > 1):
+            raise BenchError(
+                "knocking needs one server that is full: one number of callers, no churn, no ramp"
             )
         if 0 < self.churn < 1:
             raise BenchError(f"churn must be 0, or at least 1 turn a call, got {self.churn}")

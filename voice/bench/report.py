@@ -7,6 +7,7 @@ import msgspec
 from voice.bench.config import BenchConfig, KnownDelays
 from voice.bench.distribution import Distribution
 from voice.bench.figures import Counts, TurnFigures
+from voice.bench.knocking import Knocks
 from voice.bench.scrape import LoopLag
 
 LAG_LIMIT_MS = 5.0
@@ -49,6 +50,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerUse | None
     loop_lag: LoopLag | None = None
     """The server's own account of its loop, where it gives one."""
+    knocks: Knocks | None = None
     load_average: float = 0.0
     """Of the whole machine over the last minute, at the end of the window."""
     error_texts: tuple[str, ...]

@@ -159,7 +159,7 @@ async def _started(
             os.sched_setaffinity(0, server_cores)
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, env=_environment(), stdin=DEVNULL, stdout=output, stderr=STDOUT
+                *command, env=_environment(config), stdin=DEVNULL, stdout=output, stderr=STDOUT
             )
         finally:
             if server_cores:
@@ -176,8 +176,11 @@ async def _started(
             await _stop(process)
 
 
-def _environment() -> dict[str, str]:
-    """With room for everybody, unless it is said how much: the load shall end it, not a number."""
+def _environment(config: BenchConfig) -> dict[str, str]:
+    """With room for everybody, unless it is said how much: the load shall end it, not a number.
+    Where somebody is to knock in vain, with room for the callers alone."""
+    if config.knocking:
+        return {**os.environ, "KAIWA_MAX_SESSIONS": str(max(config.callers))}
     return {"KAIWA_MAX_SESSIONS": str(MOST_SESSIONS), **os.environ}
 
 

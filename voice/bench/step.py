@@ -16,6 +16,7 @@ from voice.bench.figures import (
     span_distributions,
     with_added,
 )
+from voice.bench.knocking import Door, knocked_at, knocks_of
 from voice.bench.report import ServerUse, Step
 from voice.bench.schedule import Call, arriving, staying
 from voice.bench.scrape import LoopLag, lag_between, lag_buckets
@@ -50,6 +51,7 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
     opened: Weight | None
     closed: Weight | None
     loop_lag: LoopLag | None
+    door: Door
     results: tuple[Result, ...]
 
 
@@ -110,6 +112,7 @@ async def measure_step(
             target.idle, seen.opened, seen.closed, mean_callers, is_most=callers > most_before
         ),
         loop_lag=seen.loop_lag,
+        knocks=knocks_of(config, seen.door, turns),
         load_average=load_average(),
         error_texts=tuple(t for result in seen.results for t in result.error_texts)[:KEPT_TEXTS],
         closed_texts=closed[:KEPT_TEXTS],
@@ -144,12 +147,13 @@ async def _watch(config: BenchConfig, callers: int, target: Target, on_turns: On
         opened_at = loop.time()
         lag_before = await lag_buckets(target.urls, config.api_key)
         show(0, 0)
-        await all_of(
-            [
-                expect(worker, "finished", lambda turns, n=n: show(n, turns))  # type: ignore[misc]
-                for n, worker in enumerate(workers)
-            ]
-        )
+        async with knocked_at(config, target.urls, target.pids) as door:
+            await all_of(
+                [
+                    expect(worker, "finished", lambda turns, n=n: show(n, turns))  # type: ignore[misc]
+                    for n, worker in enumerate(workers)
+                ]
+            )
         window_s = loop.time() - opened_at
         closed = weigh_all(target.pids)
         for worker in workers:
@@ -161,6 +165,7 @@ async def _watch(config: BenchConfig, callers: int, target: Target, on_turns: On
         opened=opened,
         closed=closed,
         loop_lag=lag_between(lag_before, lag_after),
+        door=door,
         results=tuple(message.result for message in messages if message.result is not None),
     )
 

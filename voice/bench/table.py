@@ -19,6 +19,7 @@ def render(report: BenchReport) -> RenderableType:
     for step in report.steps:
         for text in dict.fromkeys((*step.error_texts, *step.closed_texts, *step.refused_texts)):
             parts.append(Text(f"{step.name}: {text}", style="red"))
+    parts += [_knocks(step) for step in report.steps if step.knocks is not None]
     if report.ramp is not None:
         parts.append(Text(str(report.ramp), style="bold"))
     parts.append(Text(f"known delays: {_known(report)}", style="dim"))
@@ -69,6 +70,28 @@ def _steps(report: BenchReport) -> Table:
         lagging = "" if lag is None else "> all" if lag.p99_ms is None else f"≤ {lag.p99_ms:g}"
         parts: list[RenderableType] = [callers, str(step.counts.planned), _troubles(step), late]
         table.add_row(*parts, *costs, lagging, f"{step.load_average:.1f}")
+    return table
+
+
+def _knocks(step: Step) -> Table:
+    """Those who were turned away, and the others meanwhile."""
+    knocks = step.knocks
+    assert knocks is not None
+    answers = ", ".join(f"{count} x {status}" for status, count in knocks.statuses.items())
+    cpu = "" if knocks.cpu_ms is None else f"; {knocks.cpu_ms:.2f} ms of the server's CPU each"
+    growth = "" if knocks.growth is None else f"; p95 {knocks.growth:.2f} times that of quiet"
+    table = Table(title=f"Beside {step.name}: {answers or 'no knock'}{cpu}", title_justify="left")
+    table.add_column("ms")
+    for share in ("count", *PERCENTILES):
+        table.add_column(HEADS.get(share, share), justify="right")
+    for name, values in (
+        ("due → refused", knocks.refused_ms),
+        ("added, quiet", knocks.added_quiet_ms),
+        (f"added, knocking{growth}", knocks.added_knocking_ms),
+    ):
+        if values is not None:
+            shares = [f"{getattr(values, share):.1f}" for share in PERCENTILES]
+            table.add_row(name, str(values.count), *shares)
     return table
 
 
