@@ -104,6 +104,8 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Start `kaiwa serve` for this run, pinned to `server_cores`, and stop it afterwards."""
     profile: str = "mock"
     """Profile of the server that is started."""
+    settings: str = ""
+    """Settings file of the server that is started; empty: none."""
     servers: int = 1
     """How many are started; each caller takes the one with the fewest."""
     server_cores: tuple[int, ...] = ()

@@ -93,6 +93,11 @@ class Generator:
         self._opened_at: float | None = None
         self._window_is_over = False
 
+    @property
+    def lines(self) -> list[Line]:
+        """Of those who were let in."""
+        return [line for _, line in self._lines]
+
     # --- calls come --------------------------------------------------------------------------
 
     async def connect(self) -> None:

@@ -90,9 +90,13 @@ class Started(msgspec.Struct, frozen=True):
     """A server that was started for the run."""
 
     url: str
-    pid: int
+    process: Process
     cores: tuple[int, ...]
     """What it is pinned to; empty: nothing."""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
 
 def split_cores(wanted: tuple[int, ...], servers: int = 1) -> tuple[list[set[int]], set[int]]:
@@ -153,6 +157,8 @@ async def _started(
     port = _free_port()
     command = [sys.executable, "-m", "voice.cli", "serve", "--profile", config.profile]
     command += ["--host", "127.0.0.1", "--port", str(port)]
+    if config.settings:
+        command += ["--config", config.settings]
     with tempfile.TemporaryFile() as output:
         # A child inherits its parent's cores, before it can start a thread on another one.
         if server_cores:
@@ -167,7 +173,7 @@ async def _started(
         try:
             await _until_ready(process, f"http://127.0.0.1:{port}/ready")
             url = f"ws://127.0.0.1:{port}/v1/realtime?model=kaiwa"
-            yield Started(url, process.pid, tuple(sorted(server_cores)))
+            yield Started(url, process, tuple(sorted(server_cores)))
         except BenchError as error:
             if process.returncode is None:
                 raise

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from voice.bench import compare
 from voice.bench.distribution import PERCENTILES
+from voice.bench.draining import Drain
 from voice.bench.figures import MEANINGS
 from voice.bench.html import NO_FAULT
 from voice.bench.report import BenchReport, Step
@@ -93,6 +94,28 @@ def _knocks(step: Step) -> Table:
             shares = [f"{getattr(values, share):.1f}" for share in PERCENTILES]
             table.add_row(name, str(values.count), *shares)
     return table
+
+
+def render_drain(drain: Drain) -> RenderableType:
+    """What was seen of it, and what should not have been."""
+    title = f"SIGTERM while {drain.callers} callers speak"
+    table = Table(title=title, title_justify="left", show_header=False)
+    codes = ", ".join(f"{count} x {code}" for code, count in drain.codes.items())
+    for name, value in {
+        "utterances heard to the end": f"{drain.heard} of {drain.callers}",
+        "answers that came to their end": f"{drain.answered} of {drain.callers}",
+        "/ready not 200 any more": f"{drain.ready_off_ms:.1f} ms after the signal",
+        "a new call": f"{drain.refused_with} after {drain.refused_ms:.1f} ms, "
+        f"Retry-After: {drain.retry_s or 'none'}",
+        "calls closed with": codes,
+        "the last one": f"{drain.last_call_s:.2f} s after the signal",
+        "the process": f"{drain.exit_s:.2f} s after the signal, status {drain.exit_status}",
+        "after a second signal": f"{drain.second_exit_s:.2f} s",
+        "load average": f"{drain.load_average:.1f}",
+    }.items():
+        table.add_row(name, value)
+    verdict = [Text(what, style="bold red") for what in drain.broken]
+    return Group(table, *(verdict or [Text("Nobody was cut.", style="green")]))
 
 
 def render_comparison(baseline: compare.Baseline, lines: list[compare.Line]) -> RenderableType:
