@@ -140,6 +140,9 @@ def _count_table(steps: Sequence[Step]) -> str:
             _row(name, ["–" if value is None else f"{value:.2f}" for value in values])
             for name, values in costs.items()
         ]
+        for name in ("busy", "waited"):
+            shares = [" + ".join(f"{share:.2f}" for share in getattr(use, name)) for use in uses]
+            rows.append(_row(f"each server's core, {name}", shares))
     rows += _knock_rows(steps)
     return _table(("", *(step.name for step in steps)), rows, "")
 

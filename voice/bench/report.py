@@ -21,6 +21,10 @@ class ServerUse(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of CPU for each second of each session."""
     cpu_cores: float
     """Cores busy on average while the window was open."""
+    busy: tuple[float, ...] = ()
+    """Of each server: the share of its core that it used."""
+    waited: tuple[float, ...] = ()
+    """Of each: the share of time in which it had something to do and others had the core."""
     memory_before_mb: float
     """Before the run's first caller, after a call that is not counted."""
     memory_mb: float

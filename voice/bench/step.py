@@ -213,10 +213,14 @@ def server_use(
     if idle is None or opened is None or closed is None or callers <= 0:
         return None
     taken_mb = (closed.memory - idle.memory) / MIB
-    cores = (closed.cpu - opened.cpu) / max(closed.at - opened.at, 1e-9)
+    seconds = max(closed.at - opened.at, 1e-9)
+    cores = (closed.cpu - opened.cpu) / seconds
+    pairs = list(zip(opened.cores, closed.cores, strict=True))
     return ServerUse(
         cpu_per_session_s=round(cores / callers, 5),
         cpu_cores=round(cores, 4),
+        busy=tuple(round((after.busy - before.busy) / seconds, 3) for before, after in pairs),
+        waited=tuple(round((after.waited - before.waited) / seconds, 3) for before, after in pairs),
         memory_before_mb=round(idle.memory / MIB, 2),
         memory_mb=round(closed.memory / MIB, 2),
         memory_per_session_mb=(round(taken_mb / callers, 3) if taken_mb > 0 and is_most else None),

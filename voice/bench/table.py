@@ -9,7 +9,7 @@ from voice.bench.distribution import PERCENTILES
 from voice.bench.draining import Drain
 from voice.bench.figures import MEANINGS
 from voice.bench.html import NO_FAULT
-from voice.bench.report import BenchReport, Step
+from voice.bench.report import BenchReport, ServerUse, Step
 
 HEADS = {"p999": "p99.9"}
 
@@ -51,8 +51,8 @@ def _figures(report: BenchReport) -> Table:
 
 def _steps(report: BenchReport) -> Table:
     table = Table(title_justify="left")
-    heads = ("callers", "turns", "troubles", "late p99 ms", "CPU ms/s each", "cores", "MiB each")
-    for name in (*heads, "loop lag p99 ms", "load"):
+    heads = ("callers", "turns", "troubles", "late p99 ms", "CPU ms/s each", "core busy, waited")
+    for name in (*heads, "MiB each", "loop lag p99 ms", "load"):
         table.add_column(name, justify="right" if name != "troubles" else "left")
     for step in report.steps:
         use, lag = step.server, step.loop_lag
@@ -60,7 +60,7 @@ def _steps(report: BenchReport) -> Table:
         if use is not None:
             costs = [
                 f"{use.cpu_per_session_s * 1000:.1f}",
-                f"{use.cpu_cores:.2f}",
+                _cores(use),
                 _shown(use.memory_per_session_mb),
             ]
         late = Text(f"{step.lag_ms.p99:.2f}", style="" if step.is_trusted else "bold red")
@@ -135,6 +135,13 @@ def render_comparison(baseline: compare.Baseline, lines: list[compare.Line]) -> 
         meaning = compare.MEANINGS[line.name]
         table.add_row(line.name, meaning, f"{line.baseline:.2f}", f"{line.limit:.2f}", now, verdict)
     return Group(table, Text(f"baseline: {baseline.measured_on}", style="dim"))
+
+
+def _cores(use: ServerUse) -> str:
+    """A line for each server."""
+    return "\n".join(
+        f"{busy:.2f}, {waited:.2f}" for busy, waited in zip(use.busy, use.waited, strict=True)
+    )
 
 
 def _shown(value: float | None) -> str:
