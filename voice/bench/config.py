@@ -93,7 +93,7 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     extensions: bool = True
     """Ask for `kaiwa.*` events. A server that does not know them refuses; that is no error."""
     knocking: float = 0.0
-    """Calls a second that come on top and find no line free, in every second 5 s of the step."""
+    """Calls a second that come on top and find no line free, for 2 s out of 4."""
     processes: int = 1
     """Generator processes the callers are spread over."""
     seed: int = 1
