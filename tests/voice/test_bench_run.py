@@ -427,6 +427,16 @@ def test_with_churn_calls_come_and_go_and_what_is_refused_is_counted() -> None:
         assert "503" in step.refused_texts[0]
 
 
+def test_who_cuts_into_an_answer_of_the_mock_profile_is_taken_for_no_echo_and_cuts_it() -> None:
+    config = BenchConfig(spawn=True, callers=(2,), turns=2, warmup_turns=0, barge_in_every=2)
+    (step,) = asyncio.run(measure(config)).steps
+    cut = [turn for turn in step.turns if turn.outcome is Outcome.CUT]
+    assert (len(cut), step.counts.completed, step.counts.extra_responses) == (2, 2, 0)
+    for turn in cut:
+        assert turn.barge_in_duck_ms is not None and turn.barge_in_cut_ms is not None
+        assert turn.barge_in_duck_ms <= turn.barge_in_cut_ms
+
+
 def test_a_full_server_refuses_in_a_ramp_and_the_ramp_says_so() -> None:
     async def go() -> BenchReport:
         async with serving(ScriptedServer(most_calls=2)) as url:
