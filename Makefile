@@ -4,6 +4,7 @@
 # make cancels                  2,000 cancels at random moments for each provider (some minutes)
 # make coverage                 the test suite, and which lines it ran
 # make bench bench-check        how many callers this machine holds; whether it got worse (a minute)
+# make drain knocking soak      SIGTERM while 50 speak; a full server; 10,000 calls, a third of them rude
 # make up down logs             docker compose, with what COMPOSE_PROFILES in .env says
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 
 EDITABLE := $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 
-.PHONY: run test cancels lint format typecheck coverage bench bench-check up down logs lock lock-tts clean
+.PHONY: run test cancels lint format typecheck coverage bench bench-check drain knocking soak up down logs lock lock-tts clean
 
 # The samples are for a first look: an index that is there already stays as it is.
 run: .venv/run.stamp
@@ -51,6 +52,15 @@ bench: .venv/run.stamp
 
 bench-check: .venv/run.stamp
 	$(BIN)/kaiwa bench --compare voice/bench/baseline.json
+
+drain: .venv/run.stamp
+	$(BIN)/kaiwa bench --callers 50 --drain
+
+knocking: .venv/run.stamp
+	$(BIN)/kaiwa bench --callers 50 --knocking 5 --turns 10 --barge-in-every 0
+
+soak: .venv/dev.stamp
+	$(BIN)/python -m tests.soak $(or $(CALLS),10000)
 
 up:
 	docker compose up -d --build

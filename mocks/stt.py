@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain, cycle
 
 from mocks.faults import LAST, Course, Outbox, ScriptedFault
 from mocks.provider import MockProvider
@@ -15,6 +16,12 @@ from providers.base import (
 )
 
 DEFAULT_TEXT = "what are your opening hours"
+QUESTIONS = (
+    "what are your opening hours on saturday",
+    "how much does one family ticket cost",
+)
+"""As long as each other, word by word, and with no word in common: who asks one into the answer
+that repeats the other is nobody's echo."""
 
 # A word, or three characters of a script that puts no spaces between words.
 _WORD = re.compile(
@@ -28,6 +35,7 @@ class EchoSTT(MockProvider):
     Args:
         texts: What is said, utterance by utterance, on every stream alike; "" is heard as nothing.
             An abandoned utterance does not use its text up. Behind the last comes `text`.
+        turns: What is said instead of `text`, round and round.
         partial_delay_ms: From the audio of a word to its partial.
         final_delay_ms: From `end()` to the final.
     """
@@ -37,6 +45,7 @@ class EchoSTT(MockProvider):
         texts: Sequence[str] = (),
         *,
         text: str = DEFAULT_TEXT,
+        turns: Sequence[str] = (),
         word_ms: float = 300.0,
         partial_delay_ms: float = 0.0,
         final_delay_ms: float = 20.0,
@@ -47,6 +56,7 @@ class EchoSTT(MockProvider):
         super().__init__(Slot.STT, "echo", jitter_ms=jitter_ms, faults=faults, seed=seed)
         self.texts = tuple(texts)
         self.text = text
+        self.turns = tuple(turns)
         self.word_ms = word_ms
         self.partial_delay_ms = partial_delay_ms
         self.final_delay_ms = final_delay_ms
@@ -79,7 +89,7 @@ class EchoSttStream:
     def __init__(self, provider: EchoSTT, sink: SttSink) -> None:
         self._provider = provider
         self._outbox: Outbox[Hypothesis | SttFailure] = Outbox(sink)
-        self._texts = iter(provider.texts)
+        self._texts = chain(provider.texts, cycle(provider.turns))
         self._given_back: list[str] = []
         self._current: _Utterance | None = None
         self._open = True

@@ -5,6 +5,7 @@ What it can be asked for:
     kaiwa bench --callers 1,10,25                    latency at these loads
     kaiwa bench --callers 25 --ramp                  25, 50, 75, ... until a promise breaks
     kaiwa bench --compare voice/bench/baseline.json  ratios beside the committed ones; exit status 1
+    kaiwa bench --callers 50 --drain                 SIGTERM while all speak; 1 if somebody is cut
 """
 
 import asyncio
@@ -71,6 +72,9 @@ def bench(
         float, typer.Option(help="With --churn: calls broken off in mid-answer, 0 to 1.")
     ] = 0.0,
     arrivals: Annotated[str, typer.Option(help="With --churn: poisson or even.")] = "poisson",
+    knocking: Annotated[
+        float, typer.Option(help="Calls a second, on and off, that find all lines busy.")
+    ] = 0.0,
     barge_in_every: Annotated[int, typer.Option(help="Every n-th turn cuts in; 0: never.")] = 5,
     barge_in_share: Annotated[
         float | None, typer.Option(help="Instead: turns that cut in by chance, 0 to 1.")
@@ -84,6 +88,15 @@ def bench(
         int, typer.Option(help="Process whose CPU and memory are measured; 0: none.")
     ] = 0,
     profile: Annotated[str, typer.Option(help="Of the server that is started.")] = "mock",
+    config_file: Annotated[
+        str, typer.Option("--config", help="Settings file of the server that is started.")
+    ] = "",
+    drain: Annotated[
+        bool,
+        typer.Option(
+            "--drain", help="Stop the server while all speak; status 1 if a promise is broken."
+        ),
+    ] = False,
     servers: Annotated[
         int, typer.Option(help="Servers to start, each on its core; callers are shared out.")
     ] = 1,
@@ -118,6 +131,7 @@ def bench(
             "url": url or BenchConfig().url,
             "spawn": not url,
             "profile": profile,
+            "settings": config_file,
             "callers": numbers(callers),
             "turns": turns,
             "warmup_turns": warmup,
@@ -126,6 +140,7 @@ def bench(
             "churn": churn,
             "rude_share": rude_share,
             "arrivals": arrivals,
+            "knocking": knocking,
             "wav": wav,
             "barge_in_every": barge_in_every,
             "barge_in_share": barge_in_share,
@@ -143,6 +158,8 @@ def bench(
         config = msgspec.convert(given, BenchConfig)
         if compare:
             raise typer.Exit(_compare(config, compare))
+        if drain:
+            raise typer.Exit(_drain(config, json))
         if write_baseline:
             _write_baseline(config, write_baseline)
         else:
@@ -158,6 +175,22 @@ def _measure(config: "BenchConfig") -> None:
     with _bar() as show:
         report = run(config, show)
     console.print(render(report))
+
+
+def _drain(config: "BenchConfig", path: str) -> int:
+    import msgspec
+
+    from voice.bench.draining import drained
+    from voice.bench.table import render_drain
+
+    if not config.spawn or config.servers > 1 or len(config.callers) > 1:
+        raise KaiwaError("--drain stops a server of its own: without --url, and with one --callers")
+    with complaints.status("stopping a server while everybody speaks"):
+        found = asyncio.run(drained(config, config.callers[0]))
+    if path:
+        Path(path).write_bytes(msgspec.json.encode(found))
+    console.print(render_drain(found))
+    return int(bool(found.broken))
 
 
 def _compare(config: "BenchConfig", path: str) -> int:

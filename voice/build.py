@@ -209,11 +209,13 @@ def known_delays(config: Config) -> dict[str, float] | None:
     if config.profile != "mock":
         return None
     from mocks.llm import tokens
+    from mocks.stt import QUESTIONS
 
     mock, turn = config.mock, config.turn
     final_ms = min(turn.final_after_ms, turn.silence_ms) + mock.stt_final_ms
     splitter = ClauseSplitter()
-    echo = tokens(f"You said: {mock.stt_text}.")
+    said = QUESTIONS[0] if mock.stt_text is None else mock.stt_text
+    echo = tokens(f"You said: {said}.")
     # Behind the last token the stream ends, and with it the clause: no further wait.
     ends = (number for number, token in enumerate(echo) if splitter.feed(token))
     count = next(ends, len(echo) - 1)

@@ -151,7 +151,8 @@ class RagConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class MockConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Delays and faults of the mock providers, each known exactly."""
 
-    stt_text: str = "what are your opening hours on saturday"
+    stt_text: str | None = None
+    """What is heard of every utterance. None: two questions, one after the other."""
     stt_partial_ms: Delay = 300.0
     stt_final_ms: Delay = 20.0
     llm_first_token_ms: Delay = 50.0

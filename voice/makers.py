@@ -197,11 +197,11 @@ def _smart_turn(config: Config) -> TurnModel:
 
 
 def _mock_stt(config: Config) -> STT:
-    from mocks.stt import EchoSTT
+    from mocks.stt import QUESTIONS, EchoSTT
 
     mock = config.mock
     return EchoSTT(
-        text=mock.stt_text,
+        turns=QUESTIONS if mock.stt_text is None else (mock.stt_text,),
         word_ms=mock.stt_partial_ms,
         final_delay_ms=mock.stt_final_ms,
         **_faults(config, "stt"),

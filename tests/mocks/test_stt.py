@@ -3,8 +3,11 @@ from collections.abc import Sequence
 
 from mocks.clock import now, run_virtual
 from mocks.faults import LAST, ScriptedFault
-from mocks.stt import EchoSTT
+from mocks.llm import tokens
+from mocks.stt import QUESTIONS, EchoSTT
 from providers.base import Fault, Hypothesis, SttFailure
+from voice.clauses import ClauseSplitter
+from voice.echo import is_echo
 
 FRAME = bytes(640)  # 20 ms
 
@@ -151,3 +154,28 @@ def test_a_stall_swallows_one_final_and_not_the_next() -> None:
 def test_a_cut_keeps_the_words_before_it() -> None:
     ear = speak(EchoSTT(text="a b c", faults=[ScriptedFault(kind="cut", item=2)]))
     assert [text for _, text, _ in ear.texts] == ["a", "a b", "a b"]
+
+
+def test_what_is_said_by_turns_comes_round_again_behind_the_texts() -> None:
+    ear = speak(EchoSTT(["first"], turns=["one", "other"]), [0.1] * 4)
+    assert [text for _, text, final in ear.texts if final] == ["first", "one", "other", "one"]
+
+
+def test_who_asks_one_question_into_the_answer_to_the_other_is_nobodys_echo() -> None:
+    one, other = QUESTIONS
+    assert is_echo(one, f"You said: {one}."), "which is why there are two"
+    for heard, repeated in ((one, other), (other, one)):
+        parts = heard.split()
+        for count in range(1, len(parts) + 1):
+            assert not is_echo(" ".join(parts[:count]), f"You said: {repeated}.")
+
+
+def test_both_questions_take_the_model_equally_long() -> None:
+    """The benchmark subtracts one figure for both."""
+    assert len({_tokens_to_first_clause(question) for question in QUESTIONS}) == 1
+
+
+def _tokens_to_first_clause(question: str) -> int:
+    splitter, said = ClauseSplitter(), tokens(f"You said: {question}.")
+    ends = (number for number, token in enumerate(said) if splitter.feed(token))
+    return next(ends, len(said) - 1)

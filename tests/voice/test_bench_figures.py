@@ -61,14 +61,25 @@ def test_the_wait_for_the_final_is_what_the_silence_does_not_explain(
     assert lost.final_wait_ms is None
 
 
-def test_barge_in_stop_counts_from_the_first_interrupting_frame() -> None:
+def test_barge_in_counts_from_the_first_interrupting_sample() -> None:
     player = Player(0.06)
+    player.add(12.6, 0.9)
     player.stop(12.95)
-    cut = turn(outcome=Outcome.CUT, cut_at=12.9, player=player)
+    cut = turn(outcome=Outcome.CUT, cut_at=12.9, ducked=12.92, confirmed=13.1, player=player)
     found = turn_figures(cut, caller=0, opened_at=0.0)
     assert found.barge_in_stop_ms == 100.0
+    assert (found.barge_in_duck_ms, found.barge_in_cut_ms) == (20.0, 200.0)
     assert found.barge_in_quiet_ms == 50.0
     assert found.response_done_ms is None
+
+
+def test_a_stock_player_is_silent_when_it_has_nothing_left_though_nobody_stops_it() -> None:
+    player = Player(0.06)
+    player.add(12.6, 0.4)  # heard from 12.66 to 13.06
+    cut = turn(outcome=Outcome.CUT, cut_at=12.9, player=player)
+    assert turn_figures(cut, caller=0, opened_at=0.0).barge_in_quiet_ms == pytest.approx(160)
+    player.stop(13.5)
+    assert turn_figures(cut, caller=0, opened_at=0.0).barge_in_quiet_ms == pytest.approx(160)
 
 
 def test_an_answer_that_had_wholly_arrived_before_the_cut_stops_at_once() -> None:

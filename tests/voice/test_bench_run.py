@@ -27,7 +27,7 @@ from voice.bench.run import Progress, measure
 from voice.bench.server import http_url, known_delays, split_cores, websocket_url
 from voice.bench.step import server_use
 from voice.bench.turn import Outcome
-from voice.bench.weight import Weight, weigh
+from voice.bench.weight import Core, Weight, weigh, weigh_all
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="generators are pinned and weighed"),
@@ -279,6 +279,36 @@ def test_memory_is_counted_from_the_idle_server_and_only_where_no_earlier_step_h
     assert memory_each(100, 99, 1, 0) is None, "no caller takes less than nothing"
 
 
+def test_each_server_is_told_its_share_of_its_core_and_what_others_had_of_it() -> None:
+    def both(at: float, *cores: Core) -> Weight:
+        return Weight(
+            at=at, cpu=sum(core.busy for core in cores), memory=1.0, processes=2, cores=cores
+        )
+
+    opened = both(10.0, Core(1.0, 0.5), Core(2.0, 0.5))
+    closed = both(20.0, Core(10.0, 0.5), Core(7.0, 2.5))
+    use = server_use(opened, opened, closed, 100, is_most=True)
+    assert use is not None
+    assert (use.busy, use.waited) == ((0.9, 0.5), (0.0, 0.2))
+    assert use.cpu_cores == pytest.approx(1.4)
+
+
+def test_who_wanted_a_core_that_others_had_is_seen_to_have_waited() -> None:
+    burn = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
+
+    async def go() -> tuple[Core, ...]:
+        both = [await asyncio.create_subprocess_exec(sys.executable, "-c", burn) for _ in range(2)]
+        await asyncio.sleep(1.0)
+        found = weigh_all([one.pid for one in both])
+        for one in both:
+            one.kill()
+            await one.wait()
+        assert found is not None
+        return found.cores
+
+    assert all(core.waited > 0.1 and core.busy > 0 for core in asyncio.run(go()))
+
+
 def test_a_refused_key_is_an_error_that_says_so() -> None:
     async def go() -> None:
         async with serving(ScriptedServer()) as url:
@@ -395,6 +425,16 @@ def test_with_churn_calls_come_and_go_and_what_is_refused_is_counted() -> None:
     assert 1000 in server.close_codes and None in server.close_codes
     if step.counts.refused:
         assert "503" in step.refused_texts[0]
+
+
+def test_who_cuts_into_an_answer_of_the_mock_profile_is_taken_for_no_echo_and_cuts_it() -> None:
+    config = BenchConfig(spawn=True, callers=(2,), turns=2, warmup_turns=0, barge_in_every=2)
+    (step,) = asyncio.run(measure(config)).steps
+    cut = [turn for turn in step.turns if turn.outcome is Outcome.CUT]
+    assert (len(cut), step.counts.completed, step.counts.extra_responses) == (2, 2, 0)
+    for turn in cut:
+        assert turn.barge_in_duck_ms is not None and turn.barge_in_cut_ms is not None
+        assert turn.barge_in_duck_ms <= turn.barge_in_cut_ms
 
 
 def test_a_full_server_refuses_in_a_ramp_and_the_ramp_says_so() -> None:

@@ -155,6 +155,34 @@ def test_on_speech_started_the_client_reports_what_it_played() -> None:
     ]
 
 
+def held_back(*events: tuple[float, bool]) -> Caller:
+    """As in `cutting_in`; the cut is told at 2.35 and the answer over at 2.4."""
+    caller = caller_of(plan(cuts=every(2), barge_in_after=0.5, frame_s=FRAME_S))
+    drive(
+        caller,
+        3.0,
+        [
+            *utterance(1.05, 1.7),
+            *answer(1.7, [1.7] * 12, 2.4, status="cancelled"),
+            (2.35, {"type": "input_audio_buffer.speech_started", "item_id": "V"}),
+            *((at, {"type": "kaiwa.speech.ducked", "ducked": ducked}) for at, ducked in events),
+        ],
+    )
+    return caller
+
+
+def test_an_answer_is_silent_from_where_it_was_held_back_if_it_does_not_come_back() -> None:
+    turn = held_back((2.3, True), (2.41, False)).turns[0]
+    assert turn.cut_at == pytest.approx(2.24), "the first sample of a frame that is due at 2.26"
+    assert (turn.ducked, turn.confirmed) == (2.3, 2.35)
+
+
+def test_an_answer_that_came_back_was_not_silent_until_it_was_held_back_again() -> None:
+    turn = held_back((2.28, True), (2.31, False), (2.34, True), (2.41, False)).turns[0]
+    assert turn.ducked == 2.34
+    assert held_back((2.28, True), (2.31, False)).turns[0].ducked is None
+
+
 def test_audio_after_the_answer_was_cancelled_is_late() -> None:
     caller, _ = cutting_in(last_audio=2.45)
     assert caller.turns[0].late_audio == 1

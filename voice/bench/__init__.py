@@ -12,6 +12,8 @@
     server       the servers under test: start them, ask for their known delays
     weight       their CPU and memory · scrape: how late their loops were
     step         one number of callers
+    knocking     those who find all lines busy, and what it costs the others
+    draining     a server that is told to stop while everybody speaks
     ramp         more and more, until a step breaks its promises · slo: the promises
     run          the measured run: servers, steps, report
     report       the values of the report · html, plots, table: how it is shown

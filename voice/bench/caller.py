@@ -160,9 +160,16 @@ class Line(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._end(f"the connection broke: {error}" if error else self._close_reason())
 
+    @property
+    def close_code(self) -> int:
+        """That the server gave; 1006 without a goodbye."""
+        close = self._protocol.close_rcvd
+        return CloseCode.ABNORMAL_CLOSURE if close is None else close.code
+
     def _close_reason(self) -> str:
-        code, reason = self._protocol.close_code, self._protocol.close_reason
-        return f"closed by the server: {code or 'no code'} {reason or ''}".rstrip()
+        close = self._protocol.close_rcvd
+        reason = "" if close is None else close.reason
+        return f"closed by the server: {self.close_code:d} {reason}".rstrip()
 
     def _flush(self) -> None:
         if self._transport is None or self._transport.is_closing():

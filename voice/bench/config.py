@@ -92,6 +92,8 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Delays known beforehand. None: asked of the server's `GET /api/bench/known-delays`."""
     extensions: bool = True
     """Ask for `kaiwa.*` events. A server that does not know them refuses; that is no error."""
+    knocking: float = 0.0
+    """Calls a second that come on top and find no line free, for 2 s out of 4."""
     processes: int = 1
     """Generator processes the callers are spread over."""
     seed: int = 1
@@ -102,6 +104,8 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Start `kaiwa serve` for this run, pinned to `server_cores`, and stop it afterwards."""
     profile: str = "mock"
     """Profile of the server that is started."""
+    settings: str = ""
+    """Settings file of the server that is started; empty: none."""
     servers: int = 1
     """How many are started; each caller takes the one with the fewest."""
     server_cores: tuple[int, ...] = ()
@@ -131,6 +135,7 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "churn": (self.churn, 0, 10_000),
             "rude_share": (self.rude_share, 0, 1),
             "servers": (self.servers, 1, 64),
+            "knocking": (self.knocking, 0, 10_000),
         }
         for name, (value, low, high) in limits.items():
             if not low <= value <= high:
@@ -142,6 +147,10 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.servers > 1 and not self.spawn:
             raise BenchError(
                 "servers are started by the run; for yours, give url several addresses"
+            )
+        if self.knocking and (self.churn or self.ramp or len(self.callers) > 1 or self.servers > 1):
+            raise BenchError(
+                "knocking needs one server that is full: one number of callers, no churn, no ramp"
             )
         if 0 < self.churn < 1:
             raise BenchError(f"churn must be 0, or at least 1 turn a call, got {self.churn}")

@@ -18,8 +18,10 @@ MEANINGS = {
     "added_ms": "tts_start minus the delays known beforehand",
     "response_done_ms": "end of speech → response.done of an answer nobody cut off",
     "speech_started_ms": "first frame of speech → speech_started",
-    "barge_in_stop_ms": "first frame of the interruption → last audio of the answer it cuts off",
-    "barge_in_quiet_ms": "first frame of the interruption → the caller's player stops",
+    "barge_in_stop_ms": "first sample of the interruption → last audio of the answer it cuts off",
+    "barge_in_duck_ms": "first sample of the interruption → the answer is held back, for good",
+    "barge_in_cut_ms": "first sample of the interruption → speech_started: the cut is certain",
+    "barge_in_quiet_ms": "first sample of the interruption → a stock player is silent",
 }
 """Every figure of a turn, in the order it is shown, and what it measures."""
 
@@ -42,6 +44,8 @@ class TurnFigures(msgspec.Struct, frozen=True, kw_only=True):
     response_done_ms: float | None = None
     speech_started_ms: float | None = None
     barge_in_stop_ms: float | None = None
+    barge_in_duck_ms: float | None = None
+    barge_in_cut_ms: float | None = None
     barge_in_quiet_ms: float | None = None
     audio_ms: float = 0.0
     """Length of the answer that arrived."""
@@ -83,8 +87,10 @@ def turn_figures(
         tts_wait_ms=_after(tts_start_ms, silence_ms),
         response_done_ms=_ms(turn.end, turn.done) if turn.outcome is Outcome.COMPLETED else None,
         speech_started_ms=_ms(turn.onset, turn.speech_started),
-        barge_in_stop_ms=_stop_ms(turn),
-        barge_in_quiet_ms=_ms(turn.cut_at, turn.player.stopped_at),
+        barge_in_stop_ms=_at_least_0(_ms(turn.cut_at, turn.last_audio)),
+        barge_in_duck_ms=_ms(turn.cut_at, turn.ducked),
+        barge_in_cut_ms=_ms(turn.cut_at, turn.confirmed),
+        barge_in_quiet_ms=_at_least_0(_ms(turn.cut_at, turn.player.silent_from())),
         audio_ms=round(turn.player.received * 1000, 3),
         underruns=turn.player.underruns,
         dry_ms=round(turn.player.dry * 1000, 3),
@@ -104,10 +110,9 @@ def _after(ms: float | None, silence_ms: float | None) -> float | None:
     return None if ms is None or silence_ms is None else round(ms - silence_ms, 3)
 
 
-def _stop_ms(turn: Turn) -> float | None:
+def _at_least_0(ms: float | None) -> float | None:
     """0 when the whole answer had arrived before: a server that sends faster than real time."""
-    stop = _ms(turn.cut_at, turn.last_audio)
-    return None if stop is None else max(0.0, stop)
+    return None if ms is None else max(0.0, ms)
 
 
 def with_added(turn: TurnFigures, known: KnownDelays) -> TurnFigures:

@@ -35,6 +35,7 @@ def plan_of(config: BenchConfig, call: Call, speech_frames: int) -> Plan:
         gaps=gaps,
         cuts=call.cuts,
         barge_in_after=config.barge_in_after_ms / 1000,
+        frame_s=config.frame_ms / 1000,
         start_buffer=config.start_buffer_ms / 1000,
         timeout=config.timeout_s,
         hangs_up_after=call.turns,
@@ -91,6 +92,11 @@ class Generator:
         self._began_at = 0.0
         self._opened_at: float | None = None
         self._window_is_over = False
+
+    @property
+    def lines(self) -> list[Line]:
+        """Of those who were let in."""
+        return [line for _, line in self._lines]
 
     # --- calls come --------------------------------------------------------------------------
 

@@ -140,7 +140,29 @@ def _count_table(steps: Sequence[Step]) -> str:
             _row(name, ["–" if value is None else f"{value:.2f}" for value in values])
             for name, values in costs.items()
         ]
+        for name in ("busy", "waited"):
+            shares = [" + ".join(f"{share:.2f}" for share in getattr(use, name)) for use in uses]
+            rows.append(_row(f"each server's core, {name}", shares))
+    rows += _knock_rows(steps)
     return _table(("", *(step.name for step in steps)), rows, "")
+
+
+def _knock_rows(steps: Sequence[Step]) -> list[str]:
+    knocks = [step.knocks for step in steps if step.knocks is not None]
+    if not knocks or len(knocks) < len(steps):
+        return []
+    found: dict[str, list[float | None]] = {
+        "knocks refused, p95 ms": [one.refused_p95_ms for one in knocks],
+        "knocks, server's CPU, ms": [one.cpu_ms for one in knocks],
+        "added p95, knocking / quiet": [one.growth for one in knocks],
+    }
+    rows = [
+        _row("knocks", [" ".join(f"{n} x {s}" for s, n in one.statuses.items()) for one in knocks])
+    ]
+    return rows + [
+        _row(name, ["–" if value is None else f"{value:.2f}" for value in values])
+        for name, values in found.items()
+    ]
 
 
 def _row(name: str, values: Sequence[str]) -> str:

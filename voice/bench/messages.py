@@ -7,7 +7,7 @@ from websockets.frames import Frame, Opcode
 from voice.bench.config import BenchConfig
 from voice.bench.turn import EXTENSIONS_EVENT_ID
 
-EXTENSIONS = ("kaiwa.transcript.partial", "kaiwa.turn.timeline")
+EXTENSIONS = ("kaiwa.transcript.partial", "kaiwa.turn.timeline", "kaiwa.speech.ducked")
 
 
 def append_frame(audio_base64: str) -> bytes:

@@ -34,6 +34,12 @@ class Player:
     def stop(self, now: float) -> None:
         self.stopped_at = now
 
+    def silent_from(self) -> float | None:
+        """When it was stopped, or had nothing left; None: it never played."""
+        if self.starts_at is None:
+            return None
+        return self._ends_at if self.stopped_at is None else min(self._ends_at, self.stopped_at)
+
     def heard(self, now: float) -> float:
         """Seconds of the answer's audio played by `now`."""
         at = now if self.stopped_at is None else min(now, self.stopped_at)

@@ -7,6 +7,7 @@ import msgspec
 from voice.bench.config import BenchConfig, KnownDelays
 from voice.bench.distribution import Distribution
 from voice.bench.figures import Counts, TurnFigures
+from voice.bench.knocking import Knocks
 from voice.bench.scrape import LoopLag
 
 LAG_LIMIT_MS = 5.0
@@ -20,6 +21,10 @@ class ServerUse(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of CPU for each second of each session."""
     cpu_cores: float
     """Cores busy on average while the window was open."""
+    busy: tuple[float, ...] = ()
+    """Of each server: the share of its core that it used."""
+    waited: tuple[float, ...] = ()
+    """Of each: the share of time in which it had something to do and others had the core."""
     memory_before_mb: float
     """Before the run's first caller, after a call that is not counted."""
     memory_mb: float
@@ -49,6 +54,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerUse | None
     loop_lag: LoopLag | None = None
     """The server's own account of its loop, where it gives one."""
+    knocks: Knocks | None = None
     load_average: float = 0.0
     """Of the whole machine over the last minute, at the end of the window."""
     error_texts: tuple[str, ...]

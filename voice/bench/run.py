@@ -156,6 +156,7 @@ async def _prime(config: BenchConfig, target: Target, speech: Speech) -> float:
         rude_share=0.0,
         ramp=False,
         ramp_s=0.0,
+        knocking=0.0,
     )
     step = await measure_step(
         once, len(target.urls), target, most_before=0, on_turns=lambda turns: None

@@ -90,9 +90,13 @@ class Started(msgspec.Struct, frozen=True):
     """A server that was started for the run."""
 
     url: str
-    pid: int
+    process: Process
     cores: tuple[int, ...]
     """What it is pinned to; empty: nothing."""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
 
 def split_cores(wanted: tuple[int, ...], servers: int = 1) -> tuple[list[set[int]], set[int]]:
@@ -153,13 +157,15 @@ async def _started(
     port = _free_port()
     command = [sys.executable, "-m", "voice.cli", "serve", "--profile", config.profile]
     command += ["--host", "127.0.0.1", "--port", str(port)]
+    if config.settings:
+        command += ["--config", config.settings]
     with tempfile.TemporaryFile() as output:
         # A child inherits its parent's cores, before it can start a thread on another one.
         if server_cores:
             os.sched_setaffinity(0, server_cores)
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, env=_environment(), stdin=DEVNULL, stdout=output, stderr=STDOUT
+                *command, env=_environment(config), stdin=DEVNULL, stdout=output, stderr=STDOUT
             )
         finally:
             if server_cores:
@@ -167,7 +173,7 @@ async def _started(
         try:
             await _until_ready(process, f"http://127.0.0.1:{port}/ready")
             url = f"ws://127.0.0.1:{port}/v1/realtime?model=kaiwa"
-            yield Started(url, process.pid, tuple(sorted(server_cores)))
+            yield Started(url, process, tuple(sorted(server_cores)))
         except BenchError as error:
             if process.returncode is None:
                 raise
@@ -176,8 +182,11 @@ async def _started(
             await _stop(process)
 
 
-def _environment() -> dict[str, str]:
-    """With room for everybody, unless it is said how much: the load shall end it, not a number."""
+def _environment(config: BenchConfig) -> dict[str, str]:
+    """With room for everybody, unless it is said how much: the load shall end it, not a number.
+    Where somebody is to knock in vain, with room for the callers alone."""
+    if config.knocking:
+        return {**os.environ, "KAIWA_MAX_SESSIONS": str(max(config.callers))}
     return {"KAIWA_MAX_SESSIONS": str(MOST_SESSIONS), **os.environ}
 
 

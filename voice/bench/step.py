@@ -16,6 +16,7 @@ from voice.bench.figures import (
     span_distributions,
     with_added,
 )
+from voice.bench.knocking import Door, knocked_at, knocks_of
 from voice.bench.report import ServerUse, Step
 from voice.bench.schedule import Call, arriving, staying
 from voice.bench.scrape import LoopLag, lag_between, lag_buckets
@@ -50,6 +51,7 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
     opened: Weight | None
     closed: Weight | None
     loop_lag: LoopLag | None
+    door: Door
     results: tuple[Result, ...]
 
 
@@ -110,6 +112,7 @@ async def measure_step(
             target.idle, seen.opened, seen.closed, mean_callers, is_most=callers > most_before
         ),
         loop_lag=seen.loop_lag,
+        knocks=knocks_of(config, seen.door, turns),
         load_average=load_average(),
         error_texts=tuple(t for result in seen.results for t in result.error_texts)[:KEPT_TEXTS],
         closed_texts=closed[:KEPT_TEXTS],
@@ -144,12 +147,13 @@ async def _watch(config: BenchConfig, callers: int, target: Target, on_turns: On
         opened_at = loop.time()
         lag_before = await lag_buckets(target.urls, config.api_key)
         show(0, 0)
-        await all_of(
-            [
-                expect(worker, "finished", lambda turns, n=n: show(n, turns))  # type: ignore[misc]
-                for n, worker in enumerate(workers)
-            ]
-        )
+        async with knocked_at(config, target.urls, target.pids) as door:
+            await all_of(
+                [
+                    expect(worker, "finished", lambda turns, n=n: show(n, turns))  # type: ignore[misc]
+                    for n, worker in enumerate(workers)
+                ]
+            )
         window_s = loop.time() - opened_at
         closed = weigh_all(target.pids)
         for worker in workers:
@@ -161,6 +165,7 @@ async def _watch(config: BenchConfig, callers: int, target: Target, on_turns: On
         opened=opened,
         closed=closed,
         loop_lag=lag_between(lag_before, lag_after),
+        door=door,
         results=tuple(message.result for message in messages if message.result is not None),
     )
 
@@ -208,10 +213,14 @@ def server_use(
     if idle is None or opened is None or closed is None or callers <= 0:
         return None
     taken_mb = (closed.memory - idle.memory) / MIB
-    cores = (closed.cpu - opened.cpu) / max(closed.at - opened.at, 1e-9)
+    seconds = max(closed.at - opened.at, 1e-9)
+    cores = (closed.cpu - opened.cpu) / seconds
+    pairs = list(zip(opened.cores, closed.cores, strict=True))
     return ServerUse(
         cpu_per_session_s=round(cores / callers, 5),
         cpu_cores=round(cores, 4),
+        busy=tuple(round((after.busy - before.busy) / seconds, 3) for before, after in pairs),
+        waited=tuple(round((after.waited - before.waited) / seconds, 3) for before, after in pairs),
         memory_before_mb=round(idle.memory / MIB, 2),
         memory_mb=round(closed.memory / MIB, 2),
         memory_per_session_mb=(round(taken_mb / callers, 3) if taken_mb > 0 and is_most else None),

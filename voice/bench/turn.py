@@ -41,6 +41,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     cuts: tuple[bool, ...] = ()
     """Which questions cut into the answer before them, used round and round from number 0 on."""
     barge_in_after: float = 0.6
+    frame_s: float = 0.0
+    """Of audio in a frame, which is due at its end."""
     start_buffer: float = 0.06
     timeout: float = 15.0
     hangs_up_after: int = 0
@@ -83,7 +85,11 @@ class Turn(msgspec.Struct, kw_only=True):
     done: float | None = None
     status: str = ""
     cut_at: float | None = None
-    """When the first frame of the next question was due that cut this answer off."""
+    """When the next question began that cut this answer off: its first sample."""
+    ducked: float | None = None
+    """When the answer was held back, if it did not come back."""
+    confirmed: float | None = None
+    """When the server was sure that it is cut off."""
     missed_cut: bool = False
     """The answer was over before the caller could cut in."""
     false_cuts: int = 0

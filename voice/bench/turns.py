@@ -128,7 +128,7 @@ class Caller:
             self._conclude(turn, Outcome.HUNG_UP)
             self._leave()
             return
-        turn.cut_at = due
+        turn.cut_at = due - self._plan.frame_s
         self._conclude(turn, Outcome.CUT)
         self._begin(due)
 
@@ -186,6 +186,8 @@ class Caller:
             case "kaiwa.turn.timeline":
                 if (turn := self._turns_of_items.get(event.item_id or "")) is not None:
                     turn.spans = event.spans
+            case "kaiwa.speech.ducked":
+                self._ducked(now if event.ducked else None)
             case "error":
                 self._error(event)
         return []
@@ -208,6 +210,8 @@ class Caller:
             if turn.speech_started is None:
                 turn.speech_started = now
             answer = self.turns[-2] if len(self.turns) > 1 else turn
+        if answer.cut_at is not None and answer.confirmed is None:
+            answer.confirmed = now
         if not answer.player.is_playing(now) or not answer.answer_item_id:
             return []
         answer.false_cuts += answer.cut_at is None
@@ -220,6 +224,12 @@ class Caller:
                 "audio_end_ms": round(answer.player.heard(now) * 1000),
             }
         ]
+
+    def _ducked(self, at: float | None) -> None:
+        """Held back from `at` on; None: no more, which of a cut answer nothing comes back of."""
+        answer = next((turn for turn in reversed(self.turns) if turn.first_audio is not None), None)
+        if answer is not None and answer.done is None:
+            answer.ducked = at
 
     def _partial(self, event: ServerEvent, text: str | None, now: float) -> None:
         turn = self._turn_of_item(event)

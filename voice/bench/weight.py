@@ -8,6 +8,16 @@ from pathlib import Path
 import msgspec
 
 
+class Core(msgspec.Struct, frozen=True):
+    """What one server had of the core it runs on, up to one moment; seconds."""
+
+    busy: float
+    """CPU of it and its descendants."""
+    waited: float
+    """Its first thread, where the loop is, had something to do and others had the core; 0 where
+    the kernel does not count it."""
+
+
 class Weight(msgspec.Struct, frozen=True):
     """A process and its descendants at one moment."""
 
@@ -18,6 +28,8 @@ class Weight(msgspec.Struct, frozen=True):
     memory: float
     """Bytes: proportional share (Pss), or resident where the kernel does not tell it."""
     processes: int
+    cores: tuple[Core, ...] = ()
+    """Of each server, where there are several."""
 
 
 def family(pid: int) -> list[int]:
@@ -59,13 +71,29 @@ def weigh(pid: int) -> Weight | None:
     """None where there is no /proc, or no such process."""
     if not Path(f"/proc/{pid}/stat").exists():
         return None
-    ticks, memory, pids = 0, 0.0, family(pid)
-    for member in pids:
-        if (stat := _stat(member)) is not None:
-            # utime, stime, and both of the children that ended and were waited for.
-            ticks += sum(int(field) for field in stat[11:15])
-            memory += _memory(member)
-    return Weight(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), memory, len(pids))
+    pids = family(pid)
+    memory, cpu = sum(_memory(member) for member in pids), sum(map(_cpu_s, pids))
+    return Weight(time.monotonic(), cpu, memory, len(pids), (Core(cpu, _waited_s(pid)),))
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """Seconds of CPU alone, descendants included: their memory is not looked at, which would hold
+    them up for some milliseconds."""
+    return sum(_cpu_s(member) for pid in pids for member in family(pid))
+
+
+def _cpu_s(pid: int) -> float:
+    if (stat := _stat(pid)) is None:
+        return 0.0
+    # utime, stime, and both of the children that ended and were waited for.
+    return sum(int(field) for field in stat[11:15]) / os.sysconf("SC_CLK_TCK")
+
+
+def _waited_s(pid: int) -> float:
+    try:  # Time on a core, time waiting for one, both in ns, and how often.
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def weigh_all(pids: Sequence[int]) -> Weight | None:
@@ -78,4 +106,5 @@ def weigh_all(pids: Sequence[int]) -> Weight | None:
         sum(weight.cpu for weight in weights),
         sum(weight.memory for weight in weights),
         sum(weight.processes for weight in weights),
+        tuple(core for weight in weights for core in weight.cores),
     )

@@ -49,6 +49,7 @@ class ServerEvent(msgspec.Struct, frozen=True):
     session: _Session | None = None
     error: WireError | None = None
     spans: tuple[Span, ...] = ()
+    ducked: bool | None = None
 
     @property
     def silence_ms(self) -> float | None:
