@@ -62,6 +62,8 @@ class Listening:
         self.form = form
         same = form.rate_hz == LISTEN_RATE_HZ
         self._resampler = None if same else Resampler(form.rate_hz, LISTEN_RATE_HZ)
+        self.delay_s = self._resampler.delay_s if self._resampler else 0.0
+        """By so much what comes out is behind what went in."""
 
     def convert(self, data: bytes) -> bytes:
         """Raises:

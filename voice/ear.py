@@ -109,6 +109,11 @@ class Ear:
         """From the next utterance on; one that is under way ends as it began."""
         self._expected = expected
 
+    @property
+    def delay_s(self) -> float:
+        """By so much the audio that was heard is behind what has come."""
+        return self._listening.delay_s
+
     def convert(self, data: bytes) -> bytes:
         """Raises:
         ClientError: Half a sample.

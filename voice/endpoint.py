@@ -30,9 +30,12 @@ class AudioClock:
         self.arrived_at = 0.0
         self._frame_s = 0.0
 
-    def arrive(self, samples: int, now: float) -> None:
+    def arrive(self, samples: int, now: float, delay_s: float = 0.0) -> None:
+        """Args:
+        delay_s: By so much these samples were spoken before the newest that came.
+        """
         self.position += samples
-        self.arrived_at = now
+        self.arrived_at = now - delay_s
         self._frame_s = min(samples / LISTEN_RATE_HZ, MAX_AHEAD_S)
 
     def judge(self, sample: int) -> None:

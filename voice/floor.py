@@ -128,7 +128,7 @@ class Floor:
             self.ear.hear(pcm, judged=automatic)
         finally:
             self._backlog.arrive(len(pcm) / 2 / LISTEN_RATE_HZ, at)
-            self.carry_out(self.turns.arrive(len(pcm) // 2, at), at)
+            self.carry_out(self.turns.arrive(len(pcm) // 2, at, self.ear.delay_s), at)
         if not automatic:
             self.ear.feed(self.ear.position)
 

@@ -61,10 +61,10 @@ class TurnTaker:
 
     # --- facts -----------------------------------------------------------------------------------
 
-    def arrive(self, count: int, now: float) -> list[Command]:
-        """`count` further samples came from the caller."""
+    def arrive(self, count: int, now: float, delay_s: float = 0.0) -> list[Command]:
+        """`count` further samples came from the caller, who spoke them `delay_s` before."""
         start, side = self.clock.position, self._side
-        self.clock.arrive(count, now)
+        self.clock.arrive(count, now, delay_s)
         if self.rules.automatic:
             return self.tick(now)
         self.clock.judge(self.clock.position)

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.driving import Call, converse
 from voice.endpoint import MAX_AHEAD_S, UNJUDGED_SAMPLES, AudioClock, samples
 
 FRAME = 320
@@ -100,3 +102,29 @@ def test_nothing_is_reached_before_it_can_have_been_spoken(
             assert ahead <= max(0, min(count, samples(MAX_AHEAD_S * 1000)))
             assert clock.reached(target, due)
             assert ahead <= 0 or not clock.reached(target, due - 1e-4)
+
+
+def test_what_was_spoken_before_it_came_is_reached_so_much_sooner() -> None:
+    clock = AudioClock()
+    clock.arrive(FRAME, 1.0, delay_s=0.003)
+    clock.judge(FRAME)
+    assert clock.when(FRAME + 160) == pytest.approx(1.0 - 0.003 + 0.01)
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 24_000])
+def test_a_resamplers_delay_keeps_no_caller_waiting(rate_hz: int) -> None:
+    def ended_at(rate_hz: int) -> float:
+        loud = (np.sin(np.arange(rate_hz // 50)) * 8000).astype("<i2").tobytes()
+        form = {"type": "audio/pcm", "rate": rate_hz}
+
+        async def scenario(call: Call) -> None:
+            call.update(audio={"input": {"format": form}})
+            await call.stream(loud, 1.0)
+            await call.stream(bytes(len(loud)), 1.5)
+
+        call = converse(scenario)
+        at: float = call.one("input_audio_buffer.committed").at
+        return at
+
+    # 4 ms: the blocks in which it is told where loudness ended
+    assert ended_at(rate_hz) <= ended_at(16_000) + 0.0046
