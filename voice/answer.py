@@ -27,8 +27,6 @@ from voice.response import COMPLETED, Ending, Events, Response, Stage
 from voice.timeline import Outcome, Timeline
 from voice.timeline import Stage as Stamp
 
-ECHO_MS = 8000
-"""So long ago may have been spoken what comes back through the caller's microphone."""
 WORD_MS = 700
 """A word's length: the one that has begun to leave counts as spoken."""
 
@@ -261,7 +259,7 @@ class Answer:
         said, after = text[: unsaid.start].rstrip(), text[unsaid.stop : chars].rstrip()
         return f"{said}{CUT_MARK}{after}" if said else after.lstrip()
 
-    def spoken_text(self, now: float, last_ms: float = ECHO_MS) -> str:
+    def spoken_text(self, now: float, last_ms: float) -> str:
         """What the caller's room hears about now: of the last seconds, and up to what was sent."""
         from_ms = max(0.0, self.playout.heard_ms(now) - last_ms)
         to_ms = self.playout.sent_ms + WORD_MS

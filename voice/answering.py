@@ -20,9 +20,13 @@ from voice.response import Ending
 from voice.settings import Settings
 from voice.timeline import Outcome
 from voice.timeline import Stage as Stamp
-from voice.turn import TurnTaker
+from voice.turn import Caller, TurnTaker
 from voice.utterances import Utterances
 
+ECHO_LATE_MS = 2000
+"""So long before a sound may have been spoken what it is an echo of: the client's buffer, the room,
+and what is recognised of the time in front of it. A word that was said earlier is the caller's who
+asks back: "nine?" """
 LAST_WORDS_MS = 1000
 """Of an answer's end: what may still come back when it is over."""
 
@@ -83,8 +87,16 @@ class Answering:
         answer, voice = self._answers.current, self._turns.voice
         if answer is not None:
             voice.sounding_at = answer.playout.sounding_at
-            voice.spoken = answer.spoken_text(at)
+            voice.spoken = self._may_come_back(answer, at)
             voice.voiced = answer.response.settings.spoken
+
+    def _may_come_back(self, answer: Answer, at: float) -> str:
+        """Of its words, in what the caller's microphone hears: all that were said since it began,
+        and a little before."""
+        turns, since_s = self._turns, 0.0
+        if turns.caller is Caller.UNSURE:
+            since_s = at - turns.clock.spoken_at(turns.speech_sample)
+        return answer.spoken_text(at, since_s * 1000 + ECHO_LATE_MS)
 
     def duck(self, ducked: bool, at: float) -> None:
         """Holds the answer's sound back, or lets it go on."""
@@ -116,6 +128,7 @@ class Answering:
             self._initiative.was_cut()
         if answer.turn == self._turns.answering:
             self._turns.voice.sounding_at = answer.playout.sounding_at
+            self._turns.voice.spoken = self._may_come_back(answer, at)
         self._turns.reply_ended(answer.turn, answer.spoken_text(at, LAST_WORDS_MS))
         self.close_turn(answer.turn, answer.outcome, at, answer)
 
