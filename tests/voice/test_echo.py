@@ -76,6 +76,7 @@ CALLERS = [
     (ZH, "等一下"),
     (ZH, "我想星期六上午来"),
     ("", "hello"),
+    ("Von neun bis acht.", "nein"),
 ]
 
 
