@@ -8,11 +8,12 @@
     of the sound so far                                                       verdict
     ------------------------------------------------------------------------  ---------
     words that take the floor: in a final, in `hypotheses` in a row, or in    TURN
-    one, where it lasts `confirm_ms`
+    one, where it lasts `confirm_ms`, or has paused for `resume_ms`
     `confirm_ms` of it, and no word by when the recogniser usually has one    TURN
     no words, its final is lost, and nothing is waited for                    TURN
-    paused, and its final says nothing of that; none came in `resume_ms`;     NOTHING
-    the audio stopped coming; no end of it, and no words that count
+    paused, and its final says nothing of that; none came in `resume_ms`,     NOTHING
+    or, while the answer sounds, in `final_limit_s`; the audio stopped
+    coming; no end of it, and no words that count
     for `resume_ms` nothing that proves it; or the answer has ended           LET_GO
 
 Words take the floor if they are neither a backchannel nor an echo. Whatever they are, but for an
@@ -84,6 +85,10 @@ class Doubt:
         self._run_from = utterance.sample
         self._resume_at: float | None = None
         """Loop time at which a pause without words has lasted long enough."""
+        self._lost_at = inf
+        """And at which its final is not waited for any more."""
+        self._is_late = False
+        """The answer is not held back for that final any more."""
         self._likeness, self._was_far = 0.0, False
         """What it sounded like when it paused: by its silence, nobody can be told."""
         self._claims = 0
@@ -100,12 +105,22 @@ class Doubt:
     def paused(self) -> bool:
         return self._resume_at is not None
 
-    def pause(self, resume_at: float, terms: Terms) -> None:
+    def pause(self, now: float, terms: Terms) -> None:
         self._likeness, self._was_far = terms.sound.likeness(self._run_from), self.is_far(terms)
-        self._resume_at = resume_at
+        self._resume_at = now + terms.rules.resume_ms / 1000
+        self._lost_at = max(self._resume_at, now + terms.rules.final_limit_s)
 
-    def go_on(self, sample: int) -> None:
-        self._resume_at, self._run_from = None, sample
+    def go_on(self, sample: int, now: float, *, replying: bool) -> bool:
+        """Returns whether the answer is to be held back once more."""
+        holds = self._is_late and self._by_length and replying
+        if holds:
+            self.holds, self._held_at = True, now
+        self._resume_at, self._is_late, self._run_from = None, False, sample
+        return holds
+
+    def wait_on(self, now: float) -> None:
+        """The answer sounds on meanwhile."""
+        self.holds, self._is_late = False, self._is_late_at(now)
 
     def answer_ended(self, sample: int, ours: str, words: Words) -> None:
         """What sounds now cannot be its echo for long."""
@@ -168,23 +183,30 @@ class Doubt:
         wordless = silent and self._lasts(around.judged, self._confirm_ms)
         if lasts or (wordless and not self._is_others(around, terms)):
             return Verdict.TURN
-        if self._is_over(around):
+        late = self._is_late_at(around.now)
+        if self._is_over(around) or (late and claims):
             # Behind the answer's end nothing is lost by listening, unless a final says it is none.
             lost = not self._is_decided or self.utterance.failed
             heard = claims or (silent and lost and not around.waited_for)
             return Verdict.TURN if heard else Verdict.NOTHING
         proves_nothing = not self.paused and around.now >= self._lets_go_at(terms.rules) - 1e-6
-        return Verdict.LET_GO if proves_nothing or not around.replying else Verdict.OPEN
+        lets_go = proves_nothing or late or not around.replying
+        return Verdict.LET_GO if lets_go else Verdict.OPEN
 
     @property
     def _is_decided(self) -> bool:
         return self.paused and self.utterance.is_final
 
     def _is_over(self, around: Around) -> bool:
-        waited = self._resume_at is not None and around.now >= self._resume_at - 1e-6
+        # An answer that sounds on loses nothing by waiting; one that is due would have to wait too.
+        may_come = around.replying and around.now < self._lost_at - 1e-6
+        waited = self._is_late_at(around.now) and not may_come
         lasted = around.judged - self.utterance.sample
         endless = not self.paused and lasted >= samples(LONGEST_DOUBT_MS)
         return around.stalls or self._is_decided or waited or endless
+
+    def _is_late_at(self, now: float) -> bool:
+        return self._resume_at is not None and now >= self._resume_at - 1e-6
 
     def _lasts(self, judged: int, confirm_ms: float) -> bool:
         """Whether it has gone on long enough to be a turn, if its words do not speak against it."""
@@ -196,8 +218,8 @@ class Doubt:
         """Loop time until which speech that proves nothing holds the answer back."""
         return self._held_at + max(rules.resume_ms, self._confirm_ms) / 1000
 
-    def deadline(self, rules: TurnRules) -> float:
+    def deadline(self, rules: TurnRules, *, replying: bool) -> float:
         """Loop time at which time alone changes something about it."""
         if self._resume_at is not None:
-            return self._resume_at
+            return self._lost_at if self._is_late and replying else self._resume_at
         return self._lets_go_at(rules) if self.holds else inf

@@ -10,7 +10,8 @@ Where turns are detected (`rules.automatic`):
     UNSURE     it is a turn, see barge_in.py    SPEAKING  OpenUtterance, Interrupt
     UNSURE     it proves nothing                UNSURE    Unduck: listened to while it sounds
     UNSURE     speech paused                    UNSURE    EndSegment: its final decides
-    UNSURE     speech started                   UNSURE    BeginSegment
+    UNSURE     no final by `resume_ms`          UNSURE    Unduck: it is still waited for
+    UNSURE     speech started                   UNSURE    BeginSegment; Duck, if that was so
     UNSURE,    it is a turn                     PAUSING   OpenUtterance, Interrupt, and on as if
     paused                                                it had been SPEAKING
     UNSURE     it is nothing                    SILENT    Dismiss, Unduck: no turn, no item
@@ -99,14 +100,18 @@ class CallerSide:
             if self._suspicion.arises(sample):
                 return self._begin_doubt(sample, start, now)
             return self._open(sample, start)
+        ducks: list[Command] = []
         if self._doubt is not None:
-            self._doubt.go_on(sample)
+            replying = self._questions.answering != 0
+            ducks = [Duck()] if self._doubt.go_on(sample, now, replying=replying) else []
         else:
             if self.state is Caller.PAUSING:
                 self._terms.words.went_on(milliseconds(sample - self.pause.sample))
             self.state = Caller.SPEAKING
         assert self.utterance is not None
-        return [] if self.segments.is_live else [self.segments.begin(self.utterance, start)]
+        if not self.segments.is_live:
+            return [*ducks, self.segments.begin(self.utterance, start)]
+        return ducks
 
     def _cannot_answer_yet(self, sample: int) -> bool:
         """Whether an answer is due of which the caller has heard too little to react to it."""
@@ -119,8 +124,7 @@ class CallerSide:
             if self._doubt.paused:
                 return []
             self.pause.begin(sample)
-            resume_at = now + self._terms.rules.resume_ms / 1000
-            self._doubt.pause(resume_at, self._terms)
+            self._doubt.pause(now, self._terms)
             return self.segments.end() + self._tick_doubt(self._doubt, now)
         if self.state is not Caller.SPEAKING:
             return []
@@ -174,9 +178,10 @@ class CallerSide:
             is_live = self.segments.is_live
             due = min(due, self.pause.deadline(self._clock, rules, is_live=is_live))
         if self._doubt is not None:
-            held_in_vain = self._doubt.holds and not self._questions.answering
-            doubted = self._clock.arrived_at if held_in_vain else self._doubt.deadline(rules)
-            due = min(due, doubted)
+            replying = self._questions.answering != 0
+            held_in_vain = self._doubt.holds and not replying
+            doubted = self._doubt.deadline(rules, replying=replying)
+            due = min(due, self._clock.arrived_at if held_in_vain else doubted)
         return due
 
     def tick(self, now: float) -> list[Command]:
@@ -283,7 +288,9 @@ class CallerSide:
             case Verdict.NOTHING:
                 return self._dismiss(doubt, around.ours)
             case Verdict.LET_GO:
-                return self.let_go()
+                orders = self.let_go()
+                doubt.wait_on(now)
+                return orders
             case Verdict.OPEN:
                 return []
 

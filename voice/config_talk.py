@@ -42,7 +42,8 @@ class BargeInConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Speech that is so much quieter than the caller's own turns is somebody else in the room, and
     does not cut the answer; 0: it does."""
     resume_ms: Annotated[int, Meta(ge=100, le=10_000)] = 1000
-    """So long after the caller fell silent the answer goes on, if no final came by then."""
+    """So long after the caller fell silent the answer goes on, if no final came by then. One that
+    comes later, within turn.final_limit_s, still cuts it."""
 
 
 class SpeculationConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,7 +22,8 @@ class TurnRules(Struct, frozen=True, kw_only=True):
     confirm_hypotheses: int = 2
     """So many in a row with words that take the floor cut it sooner. A final needs no second."""
     resume_ms: int = 1000
-    """So long after a pause the answer goes on, where no word came by then."""
+    """So long after a pause the answer goes on, where no word came by then; a later final that has
+    some still cuts it."""
     echo_likeness: float = 0.5
     """Sound over an answer that is so much like what is played is our own voice."""
     far_db: float = 18.0

@@ -979,8 +979,50 @@ def test_without_a_final_the_answer_goes_on_after_the_limit() -> None:
     call = sounding().says(300)
     call.take()
     assert call.hear(980).take() == []
-    assert call.hear(40).take() == [Dismiss("", echo=False), Unduck()]
+    assert call.hear(40).take() == [Unduck()]
+    assert call.hear(940).take() == []
+    assert call.hear(40).take() == [Dismiss("", echo=False)], "2 s behind the pause"
     assert call.final(2, "no wait").take() == [], "too late to be anything"
+
+
+@pytest.mark.parametrize("partial", ["", "mm"], ids=["nothing", "what may be a nod"])
+def test_a_final_that_is_later_still_cuts_the_answer_that_has_gone_on(partial: str) -> None:
+    call = sounding().starts().hear(300).partial(2, partial).pauses().hear(1500)
+    assert kinds(call) == [Duck, BeginSegment, EndSegment, Unduck]
+    assert kinds(call.final(2, "no wait")) == [
+        OpenUtterance, Interrupt, CommitUtterance, Understood, StartReply,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "mm"], ids=["cough", "backchannel"])
+def test_a_final_that_is_later_and_says_nothing_leaves_the_answer_alone(text: str) -> None:
+    call = sounding().says(300).hear(1500)
+    call.take()
+    assert call.final(2, text).take() == [Dismiss(text, echo=False)]
+    assert call.taker.replying and call.hear(2000).take() == []
+
+
+def test_who_goes_on_while_a_late_final_is_awaited_holds_the_answer_back_again() -> None:
+    call = sounding().says(300).hear(1500)
+    call.take()
+    assert kinds(call.starts()) == [Duck, BeginSegment]
+    call.final(2, "").hear(200).partial(3, "no").partial(3, "no wait")
+    assert kinds(call) == [OpenUtterance, Interrupt]
+
+
+def test_a_late_final_keeps_no_answer_waiting_that_has_not_begun() -> None:
+    """A cough at 2.0–2.2 while the question's final is made; its own never comes."""
+    call = committed().starts().hear(200).final(1, "what are your hours").pauses()
+    call.take()
+    assert call.hear(1040).take() == [Dismiss("", echo=False), StartReply(1)]
+
+
+def test_behind_the_answers_end_a_late_final_is_waited_for_as_a_turn() -> None:
+    call = sounding().says(300).hear(1500)
+    call.take()
+    call.heard()
+    assert kinds(call.hear(20)) == [OpenUtterance, CommitUtterance]
+    assert call.final(2, "no wait").take() == [Understood(2, "no wait"), StartReply(2)]
 
 
 def test_without_a_final_the_last_partial_stands_for_it() -> None:
@@ -1221,6 +1263,11 @@ class Line(RuleBasedStateMachine):
         self.understood: set[int] = set()
         self.closed: set[int] = set()
         self.replying = self.ducked = False
+        self.ducked_at = self.paused_since = 0.0
+        self.sound, self.rms = Sounds(0.0), 5000.0
+        self.may_be_others = False
+        """Words that sound like our own voice, or far away, are thrown away."""
+        self.asked: list[int] = []
         self.last_turn = 0
         self.last_reply = 0
         self.word = 0
@@ -1248,15 +1295,16 @@ class Line(RuleBasedStateMachine):
                 self.replying = self.ducked = False
             case Duck():
                 assert self.replying and not self.ducked
-                self.ducked = True
+                self.ducked, self.ducked_at = True, self.now
             case Unduck():
                 assert self.ducked, "either cut or let go on, and only once"
                 self.ducked = False
             case Dismiss(text=text, echo=echo):
                 own = [segment for segment, owner in self.segments.items() if owner == 0]
                 assert text == join_words([self.words[segment] for segment in own])
-                assert "w" not in text, "words are never thrown away"
-                assert echo == bool(text and Nods().is_echo(text, ""))
+                if not self.may_be_others:
+                    assert "w" not in text, "words are never thrown away"
+                    assert echo == bool(text and Nods().is_echo(text, ""))
                 self.forget(own)
             case BeginSegment(turn=turn, segment=segment, sample=sample):
                 assert self.live is None
@@ -1267,6 +1315,9 @@ class Line(RuleBasedStateMachine):
                 self.last_turn = max(self.last_turn, turn)
                 self.segments[segment], self.words[segment] = turn, ""
                 self.live, self.fed_to = segment, sample
+            case JudgePause(sample=sample):
+                assert sample not in self.asked, "once in each pause"
+                self.asked.append(sample)
             case EndSegment(segment=segment):
                 assert self.live == segment
                 self.live = None
@@ -1339,16 +1390,30 @@ class Line(RuleBasedStateMachine):
             assert (self.taker.open_turn is None) == silent
         assert not self.ducked or self.taker.caller is Caller.UNSURE
 
+    @invariant()
+    def no_answer_is_held_back_for_long(self) -> None:
+        """As long as speech may prove itself, and as a final may take behind that."""
+        assert not self.ducked or self.now <= self.ducked_at + 2.2 + 1e-3
+
+    @invariant()
+    def no_doubt_outlives_its_sound_for_long(self) -> None:
+        doubts = self.taker.rules.automatic and self.taker.caller is Caller.UNSURE
+        limit_s = self.taker.rules.final_limit_s
+        assert not doubts or self.speaking or self.now <= self.paused_since + limit_s + 1e-3
+
     # --- what can happen ---
 
     @initialize(
-        automatic=st.booleans(),
+        automatic=st.sampled_from([True, True, True, False]),
         create=st.booleans(),
-        interrupt=st.booleans(),
+        interrupt=st.sampled_from([True, True, True, False]),
         silence_ms=st.sampled_from([50, 300, 500]),
         limit_s=st.sampled_from([1.0, 60.0]),
-        confirm_ms=st.sampled_from([0, 600]),
-        protected_ms=st.sampled_from([0, 0, 1000]),
+        confirm_ms=st.sampled_from([0, 600, 600, 600]),
+        protected_ms=st.sampled_from([0, 0, 0, 1000]),
+        resume_ms=st.sampled_from([300, 1000]),
+        adaptive=st.booleans(),
+        may_be_others=st.booleans(),
     )
     def begin(
         self,
@@ -1359,7 +1424,11 @@ class Line(RuleBasedStateMachine):
         limit_s: float,
         confirm_ms: int,
         protected_ms: int,
+        resume_ms: int,
+        adaptive: bool,
+        may_be_others: bool,
     ) -> None:
+        self.may_be_others = may_be_others
         self.taker = TurnTaker(
             TurnRules(
                 automatic=automatic,
@@ -1369,8 +1438,11 @@ class Line(RuleBasedStateMachine):
                 max_utterance_s=limit_s,
                 confirm_ms=confirm_ms,
                 protected_ms=protected_ms,
+                resume_ms=resume_ms,
+                adaptive=adaptive,
             ),
             Nods(),
+            self.sound,
         )
 
     @rule(frames=st.lists(st.sampled_from([160, 320, 1600, 3200]), min_size=1, max_size=8))
@@ -1396,14 +1468,29 @@ class Line(RuleBasedStateMachine):
             if turns and n == 0:
                 sample = max(end - back, self.paused_at, self.ear_from)
                 self.speech_turns(min(sample, end))
+            self.taker.terms.nearness.hear(VadFrame(end, 0.9, (self.rms,) * 8))
             self.feed(end)
             self.carry(self.taker.judge(end, self.now))
+
+    @rule(likeness=st.sampled_from([0.0, 0.8]), rms=st.sampled_from([200.0, 5000.0]))
+    def somebody_else_sounds(self, likeness: float, rms: float) -> None:
+        """Or the caller again."""
+        if self.may_be_others:
+            self.sound.likeness_now, self.rms = likeness, rms
+
+    @rule(complete=st.sampled_from([0.1, 0.9]), back=st.integers(1, 2))
+    def turn_model_says(self, complete: float, back: int) -> None:
+        """In time or late."""
+        self.due()
+        for pause in self.asked[-back:][:1]:
+            self.carry(self.taker.receive(PauseJudged(pause, complete), self.now))
 
     def speech_turns(self, sample: int) -> None:
         self.speaking = not self.speaking
         if self.speaking:
             self.carry(self.taker.receive(SpeechStarted(sample), self.now))
         else:
+            self.paused_since = self.now
             self.carry(self.taker.receive(SpeechPaused(sample), self.now))
         self.paused_at = sample
 
@@ -1413,6 +1500,24 @@ class Line(RuleBasedStateMachine):
             self.time_passes(0.02)
             self.audio_in_a_burst([320])
             self.vad_judges(1, n == 0 and speaks != self.speaking, 0)
+
+    @rule(frames=st.integers(1, 60), hush=st.integers(0, 110), heard=st.lists(TEXTS, max_size=3))
+    def somebody_speaks_over_an_answer(self, frames: int, hush: int, heard: list[str]) -> None:
+        """In one step, since singly they hardly ever come to that."""
+        if self.taker.rules.automatic:
+            self.client_asks()
+            self.answer_sounds()
+            self.speech(begins=True)
+            self.audio_in_real_time(frames, True)
+            for text in heard:
+                self.partial(text)
+            self.speech(begins=False)
+            self.audio_in_real_time(1 + hush, False)
+
+    def speech(self, *, begins: bool) -> None:
+        if self.speaking != begins:
+            self.audio_in_a_burst([640])
+            self.vad_judges(2, True, 0)
 
     @rule(text=TEXTS)
     def partial(self, text: str) -> None:
@@ -1490,7 +1595,11 @@ class Line(RuleBasedStateMachine):
             self.due()
         self.now = until
 
-    @rule(create=st.booleans(), interrupt=st.booleans(), automatic=st.booleans())
+    @rule(
+        create=st.booleans(),
+        interrupt=st.booleans(),
+        automatic=st.sampled_from([True, True, True, False]),
+    )
     def rules_change(self, create: bool, interrupt: bool, automatic: bool) -> None:
         self.due()
         before = self.taker.rules
