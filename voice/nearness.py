@@ -1,6 +1,6 @@
 """Whether somebody sounds as near as the caller does: their own voice's level, learnt turn by turn.
 
-    level    caller's turns   ####  #####  ####        usual: rises at once, falls slowly
+    level    caller's turns   ####  #####  ####        usual: of three turns, the one between
                                                        - 18 dB ------------------------------
     over an answer               ..... . ....          a television, somebody in the next room
                                  ####                  the caller
@@ -21,8 +21,11 @@ RECENT_MS = 500
 """Of the sound in question: who begins to speak into a television's is near from then on."""
 SHARE = 0.8
 """The loudest fifth of the chunks is left out: a click is loud as well."""
+TURNS = 3
+"""The newest: one shout, or one slammed door with a word in it, makes nobody far for long."""
 FALLS = 0.5
-"""Of what a quieter turn is below the usual. Who moves away is near again after two turns."""
+"""Of what the newest turn is below that. Who moves away, or lowers the voice, is near again with
+the next turn."""
 FEWEST = 3
 """Chunks, 96 ms."""
 
@@ -33,6 +36,7 @@ class Nearness:
     def __init__(self) -> None:
         self._chunks: deque[tuple[int, float]] = deque(maxlen=KEPT_MS * 16 // VAD_CHUNK_SAMPLES)
         """(last sample, power) of those that may be speech."""
+        self._turns_db: deque[float] = deque(maxlen=TURNS)
         self._usual_db: float | None = None
 
     def hear(self, frame: VadFrame) -> None:
@@ -45,8 +49,9 @@ class Nearness:
         level_db = self._level_db(start, end)
         if level_db is None:
             return
-        usual_db = level_db if self._usual_db is None else self._usual_db
-        self._usual_db = max(level_db, usual_db + FALLS * (level_db - usual_db))
+        self._turns_db.append(level_db)
+        usual_db = sorted(self._turns_db)[(len(self._turns_db) - 1) // 2]
+        self._usual_db = usual_db - FALLS * max(0.0, usual_db - level_db)
 
     def is_far(self, from_sample: int, far_db: float) -> bool:
         """Whether what sounds since then, its last half second at most, is that much below the

@@ -63,6 +63,32 @@ def test_who_puts_the_telephone_down_is_near_again_after_a_turn_or_two() -> None
     assert line.is_far(500), "and up again at once"
 
 
+def test_a_shout_among_usual_turns_makes_nobody_far() -> None:
+    line = Line()
+    for rms in (1000, 1000, 16000):
+        line.turn(rms)
+        assert not line.is_far(1000)
+    first = Line()
+    first.turn(16000)
+    assert first.is_far(1000), "nothing else is known of the caller yet"
+    first.turn(1000)
+    assert not first.is_far(500)
+
+
+def test_a_television_that_was_taken_for_the_caller_once_is_far_again_after_the_next_turn() -> None:
+    line = Line()
+    for rms in (5000, 5000, 300, 5000):
+        line.turn(rms)
+    assert line.is_far(300)
+
+
+def test_who_lowers_the_voice_after_many_loud_turns_is_near_with_the_next() -> None:
+    line = Line()
+    for rms in (5000, 5000, 5000, 500):
+        line.turn(rms)
+    assert not line.is_far(500)
+
+
 def test_nobody_is_far_in_the_first_tenth_of_a_second_nor_where_it_is_switched_off() -> None:
     line = Line()
     line.turn(5000)
