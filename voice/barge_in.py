@@ -11,9 +11,9 @@
     one, where it lasts `confirm_ms`, or has paused for `resume_ms`
     `confirm_ms` of it, and no word by when the recogniser usually has one    TURN
     no words, its final is lost, and nothing is waited for                    TURN
-    paused, and its final says nothing of that; none came in `resume_ms`,     NOTHING
-    or, while the answer sounds, in `final_limit_s`; the audio stopped
-    coming; no end of it, and no words that count
+    paused, and its final says nothing of that; none came in `final_limit_s`, NOTHING
+    nor, where it is our own voice or an answer is due, in `resume_ms`; the
+    audio stopped coming; no end of it, and no words that count
     for `resume_ms` nothing that proves it; or the answer has ended           LET_GO
 
 Words take the floor if they are neither a backchannel nor an echo. Whatever they are, but for an
@@ -184,7 +184,8 @@ class Doubt:
         if lasts or (wordless and not self._is_others(around, terms)):
             return Verdict.TURN
         late = self._is_late_at(around.now)
-        if self._is_over(around) or (late and claims):
+        settled = late and (claims or (around.replying and self.is_own(terms)))
+        if self._is_over(around) or settled:
             # Behind the answer's end nothing is lost by listening, unless a final says it is none.
             lost = not self._is_decided or self.utterance.failed
             heard = claims or (silent and lost and not around.waited_for)
@@ -198,8 +199,9 @@ class Doubt:
         return self.paused and self.utterance.is_final
 
     def _is_over(self, around: Around) -> bool:
-        # An answer that sounds on loses nothing by waiting; one that is due would have to wait too.
-        may_come = around.replying and around.now < self._lost_at - 1e-6
+        # Only an answer that is due would have to wait with us for a late final.
+        waits = around.replying or not around.waited_for
+        may_come = waits and around.now < self._lost_at - 1e-6
         waited = self._is_late_at(around.now) and not may_come
         lasted = around.judged - self.utterance.sample
         endless = not self.paused and lasted >= samples(LONGEST_DOUBT_MS)
@@ -218,8 +220,12 @@ class Doubt:
         """Loop time until which speech that proves nothing holds the answer back."""
         return self._held_at + max(rules.resume_ms, self._confirm_ms) / 1000
 
-    def deadline(self, rules: TurnRules, *, replying: bool) -> float:
-        """Loop time at which time alone changes something about it."""
+    def deadline(self, rules: TurnRules, *, waits: bool) -> float:
+        """Loop time at which time alone changes something about it.
+
+        Args:
+            waits: Behind `resume_ms`, too, for its final: no answer is due.
+        """
         if self._resume_at is not None:
-            return self._lost_at if self._is_late and replying else self._resume_at
+            return self._lost_at if self._is_late and waits else self._resume_at
         return self._lets_go_at(rules) if self.holds else inf

@@ -179,8 +179,9 @@ class CallerSide:
             due = min(due, self.pause.deadline(self._clock, rules, is_live=is_live))
         if self._doubt is not None:
             replying = self._questions.answering != 0
+            waits = replying or not self._questions.unheard
             held_in_vain = self._doubt.holds and not replying
-            doubted = self._doubt.deadline(rules, replying=replying)
+            doubted = self._doubt.deadline(rules, waits=waits)
             due = min(due, self._clock.arrived_at if held_in_vain else doubted)
         return due
 

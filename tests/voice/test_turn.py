@@ -1017,12 +1017,21 @@ def test_a_late_final_keeps_no_answer_waiting_that_has_not_begun() -> None:
     assert call.hear(1040).take() == [Dismiss("", echo=False), StartReply(1)]
 
 
-def test_behind_the_answers_end_a_late_final_is_waited_for_as_a_turn() -> None:
-    call = sounding().says(300).hear(1500)
-    call.take()
-    call.heard()
-    assert kinds(call.hear(20)) == [OpenUtterance, CommitUtterance]
-    assert call.final(2, "no wait").take() == [Understood(2, "no wait"), StartReply(2)]
+def test_behind_the_answers_end_a_late_final_is_waited_for_too() -> None:
+    """The end of our own voice is recognised as late as a caller's words."""
+    call, echo = sounding().says(300).hear(500), sounding().says(300).hear(500)
+    for one in (call, echo):
+        one.heard()
+        assert kinds(one.hear(1000)) == [Duck, BeginSegment, EndSegment, Unduck]
+    assert kinds(echo.final(2, "we are")) == [Dismiss]
+    assert kinds(call.final(2, "no wait")) == [
+        OpenUtterance, CommitUtterance, Understood, StartReply,
+    ]  # fmt: skip
+
+
+def test_late_sound_of_our_own_is_not_waited_for() -> None:
+    call = over_the_answer(0.8).hear(500).pauses().hear(1040)
+    assert kinds(call) == [EndSegment, Dismiss, Unduck]
 
 
 def test_without_a_final_the_last_partial_stands_for_it() -> None:
