@@ -312,7 +312,8 @@ class CallerSide:
         echo = said_by_us or doubt.is_own(self._terms)
         if echo:
             self._voice.came_back(self._questions.last_reply)
-        orders = [*self.segments.abandon(), Dismiss(text, echo=echo), *self.let_go()]
+        far = not echo and self._questions.answering != 0 and doubt.is_far(self._terms)
+        orders = [*self.segments.abandon(), Dismiss(text, echo, far), *self.let_go()]
         self.segments.forget(self._clock.judged)
         self._cut_short.forget()
         self._doubt = self.utterance = None

@@ -34,6 +34,8 @@ class Dismiss(Struct, frozen=True):
     text: str
     echo: bool
     """It was our own voice."""
+    far: bool = False
+    """It was somebody else's, across the room."""
 
 
 class BeginSegment(Struct, frozen=True):

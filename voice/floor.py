@@ -238,7 +238,8 @@ class Floor:
             self.record.timeline(turn).stamp(Stamp.SPEECH_START, started)
 
     def _dismiss(self, command: events.Dismiss) -> None:
-        was = "echo" if command.echo else "backchannel" if command.text else "nothing"
+        was = "backchannel" if command.text else "nothing"
+        was = "echo" if command.echo else "far" if command.far else was
         metrics.BARGE_INS.labels(was).inc()
         self._listen_afresh()
 

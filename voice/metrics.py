@@ -60,7 +60,7 @@ CLIENT_ERRORS = Counter(
 )
 BARGE_INS = Counter(
     "kaiwa_barge_ins_total",
-    "Speech over an answer, by what it was: turn, backchannel, echo, or nothing in words.",
+    "Speech over an answer, by what it was: turn, backchannel, echo, far, or nothing in words.",
     ["was"],
     registry=REGISTRY,
 )
