@@ -63,10 +63,14 @@ class Questions:
 
     def deadline(self, rules: TurnRules) -> float:
         """Loop time at which the next final has been waited for long enough."""
-        return min((_overdue_at(utterance, rules) for utterance in self.waiting), default=inf)
+        if not self.waiting:  # nearly always, and asked three times with every piece of audio
+            return inf
+        return min(_overdue_at(utterance, rules) for utterance in self.waiting)
 
     def give_up(self, rules: TurnRules, now: float) -> bool:
         """The last partials stand for finals that are overdue. Whether there is such a one."""
+        if not self.waiting:
+            return False
         overdue = [u for u in self.waiting if now >= _overdue_at(u, rules) - 1e-6]
         for utterance in overdue:
             utterance.give_up()
