@@ -11,8 +11,8 @@ class Terms:
         self, rules: TurnRules, words: Words | None = None, sound: OwnSound | None = None
     ) -> None:
         """Args:
-        words: What the words' rules are; without any, every word is a turn's.
-        sound: What is played against what comes in; without it, only words tell an echo.
+        words: Without any, every word is a turn's.
+        sound: Without any, only words tell an echo.
         """
         self.rules = rules
         self.words: Words = words or NoWords(rules.silence_ms)
