@@ -201,11 +201,15 @@ class Doubt:
     def _is_over(self, around: Around) -> bool:
         # Only an answer that is due would have to wait with us for a late final.
         waits = around.replying or not around.waited_for
-        may_come = waits and around.now < self._lost_at - 1e-6
+        may_come = waits and not self.is_lost_at(around.now)
         waited = self._is_late_at(around.now) and not may_come
         lasted = around.judged - self.utterance.sample
         endless = not self.paused and lasted >= samples(LONGEST_DOUBT_MS)
         return around.stalls or self._is_decided or waited or endless
+
+    def is_lost_at(self, now: float) -> bool:
+        """Whether it has paused, and its final will not come any more."""
+        return self.paused and now >= self._lost_at - 1e-6
 
     def _is_late_at(self, now: float) -> bool:
         return self._resume_at is not None and now >= self._resume_at - 1e-6

@@ -285,6 +285,8 @@ class CallerSide:
         around = self._suspicion.around(doubt, self.pause.sample, now)
         match doubt.verdict(around, self._terms):
             case Verdict.TURN:
+                if doubt.is_lost_at(now):
+                    doubt.utterance.give_up()  # its final was waited for long enough
                 return self._confirm() + self.tick(now)
             case Verdict.NOTHING:
                 return self._dismiss(doubt, around.ours)

@@ -1029,6 +1029,14 @@ def test_behind_the_answers_end_a_late_final_is_waited_for_too() -> None:
     ]  # fmt: skip
 
 
+def test_a_final_that_is_lost_behind_the_answers_end_is_waited_for_once() -> None:
+    call = sounding().says(300).hear(500)
+    call.heard()
+    call.take()
+    call.hear(1540)
+    assert kinds(call)[1:] == [OpenUtterance, CommitUtterance, Misheard, StartReply]
+
+
 def test_late_sound_of_our_own_is_not_waited_for() -> None:
     call = over_the_answer(0.8).hear(500).pauses().hear(1040)
     assert kinds(call) == [EndSegment, Dismiss, Unduck]
