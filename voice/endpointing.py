@@ -77,8 +77,6 @@ SHORT_ANSWER_MS = 150
 HISTORY = 0.9
 """LiveKit's alpha: how much of the average a further pause leaves in place."""
 CUT_OFF_WEIGHT = 4
-CUT_OFF_WITHIN_MS = 1000
-"""Who begins anew so soon after the commit had not finished; later it is a new thought."""
 MARGIN = 2.0
 """Times the average pause. Pauses are spread about log-normally, see Campione and Véronis,
 "A large-scale multilingual study of silent pause duration", Speech Prosody 2002."""
@@ -120,7 +118,7 @@ class Endpointing:
         self._needed_ms = max(self._needed_ms, pause_ms)
 
     def cut_off(self, pause_ms: float) -> None:
-        """The turn was ended, and within CUT_OFF_WITHIN_MS the caller began anew.
+        """The turn was ended too early, see voice/pause.py: the caller began anew.
 
         Args:
             pause_ms: From the last sound before the commit to the first one after it: the pause
