@@ -23,10 +23,10 @@ from voice.timeline import Stage as Stamp
 from voice.turn import Caller, TurnTaker
 from voice.utterances import Utterances
 
-ECHO_LATE_MS = 2000
-"""So long before a sound may have been spoken what it is an echo of: the client's buffer, the room,
-and what is recognised of the time in front of it. A word that was said earlier is the caller's who
-asks back: "nine?" """
+ECHO_LATE_MS = 1500
+"""So long before a sound may have been spoken what it is an echo of: own_voice.ECHO_TAIL_MS on its
+way, 300 that are recognised in front of it, and what the estimate of what is heard is wrong by. A
+word that was said earlier is the caller's who asks back: "nine?" """
 LAST_WORDS_MS = 1000
 """Of an answer's end: what may still come back when it is over."""
 

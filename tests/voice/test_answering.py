@@ -24,7 +24,7 @@ def spoken(call: Call) -> str:
     return call.session._turns.voice.spoken
 
 
-def test_only_what_was_said_in_the_last_two_seconds_may_come_back() -> None:
+def test_only_what_was_said_a_moment_ago_may_come_back() -> None:
     seen: list[str] = []
 
     async def scenario(call: Call) -> None:
