@@ -17,7 +17,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, get_type_hints
 
 import msgspec
 
@@ -273,6 +273,16 @@ def _faults(given: Iterable[str], kinds: Sequence[Kind]) -> dict[str, list[Any]]
         try:
             fault = msgspec.json.decode(content, type=FAULTS[kind])
         except ValueError as error:
-            raise MocksError(f"--fault {text}: {error}") from None
+            what = _with_choices(str(error), FAULTS[kind])
+            raise MocksError(f"--fault {text}: {what}") from None
         found.setdefault(kind, []).append(fault)
     return found
+
+
+def _with_choices(error: str, fault: Any) -> str:
+    """msgspec's words, with what a field may be."""
+    field = error.rpartition("`$.")[2].rstrip("`")
+    choices = get_args(get_type_hints(fault).get(field))
+    if not error.startswith("Invalid enum value") or not choices:
+        return error
+    return f"{field} must be one of {', '.join(map(str, choices))}"

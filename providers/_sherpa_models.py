@@ -21,8 +21,9 @@ from pathlib import Path
 
 import msgspec
 
+from providers import _openfst
 from providers._onnx_metadata import ModelError, read_metadata
-from providers._sherpa_symbols import describe_symbols, read_symbols
+from providers._sherpa_symbols import describe_symbols, need_blank, read_symbols
 
 __all__ = ["Kind", "ModelError", "SherpaModel", "find_model"]
 
@@ -30,8 +31,10 @@ FRAME_MS = 10
 TONE_LEAD_MS = 300
 GRAPH = "HLG.fst"
 TAKES_GRAPH = {"zipformer2_ctc", "nemo_ctc"}
-OPENFST = (2125659606).to_bytes(4, "little")
-"""What a file of OpenFst begins with: lib/fst.cc, kFstMagicNumber."""
+GRAPH_REMEDY = (
+    "download it again (Kaiwa's own: kaiwa models pull --force tiny-en), or take it away to decode "
+    "without"
+)
 SMALL_GRAPH_BYTES = 2_000_000
 SMALL_GRAPH_PATHS = 100
 """With the graph of `tiny_en` they hear what sherpa-onnx's 3000 hear, for up to twice the CPU of
@@ -128,13 +131,15 @@ def find_model(folder: Path, *, prefers_int8: bool = True) -> SherpaModel:
             f"{_found(folder)}; needed are encoder, decoder and joiner (transducer), encoder and "
             "decoder (paraformer), or one model*.onnx (CTC)"
         )
+    if str(described["kind"]).endswith("_ctc"):
+        need_blank(symbols, tokens)
     return msgspec.convert(
         {
             "name": folder.name,
             "tokens": str(tokens),
             "files": {part: str(path) for part, path in parts.items()},
             **described,
-            **_describe_graph(folder, str(described["kind"])),
+            **_describe_graph(folder, str(described["kind"]), len(symbols)),
             **describe_symbols(symbols, folder),
         },
         SherpaModel,
@@ -166,16 +171,18 @@ def _found(folder: Path) -> str:
 # --- files ---
 
 
-def _describe_graph(folder: Path, kind: str) -> dict[str, object]:
+def _describe_graph(folder: Path, kind: str, labels: int) -> dict[str, object]:
     path = folder / GRAPH
     if kind not in TAKES_GRAPH or not path.is_file():
         return {}
     with path.open("rb") as file:
-        if file.read(len(OPENFST)) != OPENFST:
-            raise ModelError(
-                f"{path} is no graph of OpenFst; download it again, or take it away: then the "
-                "model is decoded greedily"
-            )
+        is_openfst = file.read(len(_openfst.MAGIC)) == _openfst.MAGIC
+    if not is_openfst:
+        raise ModelError(f"{path} is no graph of OpenFst; {GRAPH_REMEDY}")
+    try:
+        _openfst.look_through(path, labels)
+    except _openfst.DamagedError as error:
+        raise ModelError(f"{path} is cut off or damaged ({error}); {GRAPH_REMEDY}") from None
     is_small = path.stat().st_size < SMALL_GRAPH_BYTES
     return {"graph": str(path), **({"max_active": SMALL_GRAPH_PATHS} if is_small else {})}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from providers._onnx_metadata import ModelError
 
+BLANKS = {"<blk>", "<eps>", "<blank>"}
 PIECE = "\u2581"
 """Before the first piece of a word."""
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -31,6 +32,20 @@ def read_symbols(path: Path) -> list[str]:
     if not symbols:
         raise ModelError(f"{path} is empty; download it again")
     return [symbols[index] for index in sorted(symbols)]
+
+
+def need_blank(symbols: list[str], path: Path) -> None:
+    """sherpa-onnx exits without it.
+
+    Raises:
+        ModelError: There is none of the names that CTC's blank has.
+    """
+    if not BLANKS & set(symbols):
+        raise ModelError(
+            f"{path} has {len(symbols)} symbols, and the blank {', '.join(sorted(BLANKS))} is none "
+            "of them: it is cut off, or another model's; download it again (what was pulled: kaiwa "
+            "models pull --force NAME)"
+        )
 
 
 def describe_symbols(symbols: list[str], folder: Path) -> dict[str, object]:

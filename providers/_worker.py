@@ -21,6 +21,8 @@ SAME_PAUSES = 3
 """So often the pause stays the same: an utterance may take down as many before it is given up, and
 those who speak at the same time should not wait longer for that."""
 LONG_LIFE_S = 30.0
+TRACE = ("Traceback (most recent call last)", '  File "')
+"""How one begins; of a long one, which is cut to its last lines, the second."""
 SAID_CHARS = 500
 """Of its last words in the log."""
 
@@ -48,6 +50,17 @@ class Pauses:
         self._short_lives += 1
         doublings = max(0, self._short_lives - SAME_PAUSES)
         return float(min(RESTART_MOST_S, RESTART_S * 2 ** min(doublings, 10)))
+
+
+def without_traces(words: str) -> str:
+    """Of each traceback only its last line, which is what was wrong."""
+    kept: list[str] = []
+    in_trace = False
+    for line in words.split("\n"):
+        in_trace = line.startswith(TRACE) or (in_trace and (line.startswith(" ") or not line))
+        if not in_trace:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 class Owner(Protocol):
@@ -123,7 +136,7 @@ class Worker:
             now = asyncio.get_running_loop().time()
             jobs, self.jobs = list(self.jobs.values()), {}
             tried, self._tried = self._tried, 0
-            self.last_words, self.refusal = process.last_words, process.refusal
+            self.last_words, self.refusal = without_traces(process.last_words), process.refusal
             said = process.last_words[-SAID_CHARS:]
             log.warning("worker_died", module=self._command.module, jobs=len(jobs), said=said)
             self.settled.set()

@@ -10,6 +10,7 @@ import structlog
 
 from providers._job_stream import JobStream, check, ping
 from providers._sherpa_models import ModelError, SherpaModel, find_model
+from providers._worker import Pauses
 from providers._worker_wire import BEAT_S
 from providers._workers import WorkerPool, WorkersError
 from providers.base import Fault, ProviderError, ProviderInfo, Slot, SttSink
@@ -22,6 +23,11 @@ PLACES = 512
 """Utterances under way at a time; further ones wait. A machine is too slow long before."""
 START_LIMIT_S = 120
 """A large model from a slow disk, onto a GPU."""
+
+AFTER_CRASH_TIMES = 6
+"""Pauses of a worker that never was ready, 3 to 60 s: whoever watches asks every 2 s for a start,
+and what crashes while it loads does so again and takes a core each time."""
+REMEDY = "`kaiwa models verify` tells whether its files are still what came"
 
 
 class SherpaSTT:
@@ -62,6 +68,10 @@ class SherpaSTT:
         self._hang_limit_s = hang_limit_s
         self._model: SherpaModel | None = None
         self._starting = asyncio.Lock()
+        self._crash: ProviderError | None = None
+        """Of the last start; it is raised again until `_not_before`."""
+        self._not_before = 0.0
+        self._pauses = Pauses()
         self.pool: WorkerPool | None = None
 
     @property
@@ -87,6 +97,9 @@ class SherpaSTT:
             model = await asyncio.to_thread(self._find_model)
             if not model.takes_hotwords and self._hotwords:
                 log.warning("hotwords_ignored", kind=model.kind.value, takes="transducer")
+            now = asyncio.get_running_loop().time
+            if self._crash is not None and now() < self._not_before:
+                raise self._crash
             pool = WorkerPool(
                 MODULE,
                 arguments=[self._settings(model)],
@@ -100,8 +113,11 @@ class SherpaSTT:
             except WorkersError as error:
                 if error.is_refusal:
                     raise _error(Fault.REFUSED, str(error)) from error
-                raise _error(Fault.CRASHED, f"model in {self.model_dir}: {error}") from error
-            self._model, self.pool = model, pool
+                message = f"model in {self.model_dir}: {error}; {REMEDY}"
+                self._crash = _error(Fault.CRASHED, message)
+                self._not_before = now() + AFTER_CRASH_TIMES * self._pauses.after(0)
+                raise self._crash from error
+            self._model, self.pool, self._crash = model, pool, None
 
     async def check(self) -> None:
         await check(self.open, _error)

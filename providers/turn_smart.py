@@ -66,6 +66,7 @@ class SmartTurn:
         self._running: _Asked | None = None
         self._begun_at = 0.0
         self._starting = asyncio.Lock()
+        self._trouble = "its thread does not run; restart Kaiwa"
 
     @property
     def info(self) -> ProviderInfo:
@@ -78,7 +79,8 @@ class SmartTurn:
             try:
                 network = await asyncio.to_thread(_Network, self._file)
             except ValueError as error:
-                raise self._error(Fault.BROKEN, f"{error}. {REMEDY}") from error
+                self._trouble = f"{error}. {REMEDY}"
+                raise self._error(Fault.BROKEN, self._trouble) from error
             self._loop = asyncio.get_running_loop()
             self._work = queue.SimpleQueue()
             self._thread = threading.Thread(
@@ -105,7 +107,7 @@ class SmartTurn:
     async def ping(self) -> None:
         """Asks nobody: whether the thread lives, and no run is overdue."""
         if self._thread is None or not self._thread.is_alive():
-            raise self._error(Fault.CRASHED, "its thread does not run; restart Kaiwa")
+            raise self._error(Fault.CRASHED, self._trouble)
         age_s = asyncio.get_running_loop().time() - self._begun_at
         if self._running is not None and age_s > HANG_S:
             message = f"no opinion for {age_s:.1f} s; is the CPU overloaded? If not, restart Kaiwa"

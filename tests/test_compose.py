@@ -134,6 +134,18 @@ def test_every_way_to_start_it_starts_what_it_says(
     assert set(services(kind, profile)) == wanted
 
 
+def test_further_processes_come_beside_the_servers_only_where_both_profiles_are_named() -> None:
+    """--profile replaces COMPOSE_PROFILES."""
+    both = services("production", "", ("COMPOSE_PROFILES", "production,balanced"))
+    assert set(both) == {"backend", *SERVERS, "worker", "balancer"}
+    for name in DOCUMENTS:
+        assert "--profile balanced up" not in (ROOT / name).read_text("utf-8"), name
+
+
+def test_an_image_of_the_operators_is_taken_without_a_gpu_too() -> None:
+    assert services("cpu", "tts", ("TTS_IMAGE", "mine:1"))["tts"]["image"] == "mine:1"
+
+
 def test_without_an_env_file_it_says_what_to_do() -> None:
     for missing in NEEDED:
         given = {name: value for name, value in NEEDED.items() if name != missing}

@@ -18,7 +18,8 @@ LAYERS = {
         providers.base rag.types
         voice.addresses voice.client_events voice.config voice.config_kinds voice.config_problems
         voice.config_providers voice.config_secrets voice.config_sections voice.config_server
-        voice.config_strays voice.config_talk voice.env_file voice.errors voice.events
+        voice.config_strays voice.config_talk voice.config_yaml voice.env_file voice.errors
+        voice.events
         voice.facts voice.ids voice.items voice.model_catalogue voice.phrases voice.providers
         voice.server_events voice.settings voice.settings_fields voice.tuning voice.wire
         voice.wording

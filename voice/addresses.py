@@ -25,19 +25,26 @@ def masked(text: str) -> str:
     return re.sub(r"""(://[^\s,'"?#]*)\?[^\s,'"]+""", r"\1?…", text)
 
 
-def endpoint_problem(text: str) -> str:
-    """Empty where `text` is the address of an HTTP server, and nothing but that."""
+def endpoint_problem(
+    text: str, example: str = "http://127.0.0.1:11434/v1", key: str = "api_key"
+) -> str:
+    """Empty where `text` is the address of an HTTP server, and nothing but that.
+
+    Args:
+        example: Of such an address, and whether it ends in /v1.
+        key: The setting that a key belongs into.
+    """
     if _is_http(text):
         parts = urlsplit(text)
         if parts.username is None and parts.password is None and not parts.query:
             return ""
-        return f"{masked(text)!r} holds a name, password or key; put a key into api_key instead"
+        return f"{masked(text)!r} holds a name, password or key; put a key into {key} instead"
     text = _without_user(text)
-    guess = f"http://{text}" if "/" in text else f"http://{text}/v1"
+    guess = f"http://{text}" if "/" in text else f"http://{text}{urlsplit(example).path}"
     if "://" not in text and _is_http(guess):
         return f"{text!r} is no http address; did you mean {guess}?"
     what = f"{text!r} is no http address{_other_scheme(text, 'http', 'https')}"
-    return f"{what}; it must look like http://127.0.0.1:11434/v1"
+    return f"{what}; it must look like {example}"
 
 
 def socket_problem(text: str) -> str:

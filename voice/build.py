@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ from msgspec import Struct
 
 from providers.base import Provider, ProviderError, Slot
 from rag.retrieve import IndexRetriever
+from voice.chain import Chain
 from voice.chain_llm import ChainLLM
 from voice.chain_search import ChainEmbedder, ChainReranker
 from voice.chain_stt import ChainSTT
@@ -40,7 +42,7 @@ def check_names(config: Config) -> None:
 
 def warnings(config: Config) -> list[str]:
     """What can be served, but hardly as it was meant."""
-    found = list(_unread_models(config))
+    found = [*_unread_models(config), *_models_nowhere(config)]
     language, voice = config.stt.language, config.tts.voice
     if language and chosen(config, "stt") == "pocketsphinx":
         from providers.stt_pocketsphinx import SPEAKS
@@ -76,6 +78,28 @@ def _unread_models(config: Config) -> Iterator[str]:
             yield f"{slot}: {why}; until then {name} does without"
 
 
+def _models_nowhere(config: Config) -> Iterator[str]:
+    """Folders that the operator set, where nothing is: what needs none is taken silently."""
+    named = {
+        "stt": (config.stt.model_dir, Config().stt.model_dir, "STT_MODEL_DIR (stt.model_dir)"),
+        "tts": (config.tts.model_dir, Config().tts.model_dir, "TTS_MODEL_DIR (tts.model_dir)"),
+        "turn": (config.turn.model, Config().turn.model, "TURN_MODEL (turn.model)"),
+    }
+    for slot, (folder, default, variable) in named.items():
+        name = chosen(config, slot)
+        is_used = name == "sherpa" or (getattr(config, slot).provider == "auto" and name in WITHOUT)
+        if is_used and folder and folder != default and not Path(folder).exists():
+            instead = "" if name == "sherpa" else f"; until then {WITHOUT[name]}"
+            yield f"{slot}: {variable} names {folder}, which is not there{instead}"
+
+
+WITHOUT = {
+    "pocketsphinx": "pocketsphinx does without",
+    "espeak": "espeak does without",
+    "none": "words alone say when a turn is over",
+}
+
+
 class Built(Struct, frozen=True):
     """Everything a server or a single turn needs."""
 
@@ -87,6 +111,8 @@ class Built(Struct, frozen=True):
     """See `warnings`."""
     strays: tuple[str, ...] = ()
     """Variables that look like settings: told in the log, and no caller is served worse for it."""
+    spared: tuple[str, ...] = ()
+    """Slots that nobody asked for by name, and that calls do without where they cannot start."""
 
     async def start(self) -> None:
         """Loads all models, side by side, so that no caller waits for one.
@@ -99,18 +125,21 @@ class Built(Struct, frozen=True):
         """
         for warning in (*self.warnings, *self.strays):
             log.warning("check_the_settings", why=warning)
-        await asyncio.gather(*(self._start(provider) for provider in self.by_slot.values()))
+        await asyncio.gather(*(self._start(*entry) for entry in self.by_slot.items()))
         if self.library is not None:
             await self.library.start()
         await self.recitals.start()
 
-    async def _start(self, provider: Provider) -> None:
+    async def _start(self, slot: str, provider: Provider) -> None:
         try:
             await provider.start()
         except ProviderError as error:
-            if provider.info.endpoint.startswith("in-process"):
+            if slot in self.spared:
+                log.warning("goes_on_without", slot=slot, error=str(error))
+            elif provider.info.endpoint.startswith("in-process"):
                 raise
-            log.warning("provider_not_there_yet", error=str(error))
+            elif not isinstance(provider, Chain):  # which says it for each of its links
+                log.warning("provider_not_there_yet", error=str(error))
 
     async def aclose(self) -> None:
         await self.recitals.aclose()
@@ -201,7 +230,9 @@ def build(config: Config) -> Built:
         turn=turn,
         recitals=recitals,
     )
-    return Built(providers, by_slot, library, recitals, tuple(warnings(config)), config.strays)
+    spared = ("turn",) if config.turn.provider == "auto" else ()
+    told = tuple(warnings(config))
+    return Built(providers, by_slot, library, recitals, told, config.strays, spared)
 
 
 def known_delays(config: Config) -> dict[str, float] | None:

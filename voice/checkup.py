@@ -46,6 +46,7 @@ async def examine(config: Config, *, limit_s: float = LIMIT_S) -> Findings:
     ]
     for slot in ("vad", "stt", "llm", "tts"):
         checks += _slot(config, slot)
+    checks += _slot(config, "turn")
     if config.rag.enabled:
         checks.append(("documents", "✗", _documents(config)))
         checks += _slot(config, "reranker")
@@ -101,7 +102,8 @@ def _slot(config: Config, slot: str) -> list[tuple[str, Mark, Awaitable[Findings
         name = chosen(own, slot)
         if name == "none":
             continue
-        mark: Mark = "!" if number or slot == "reranker" else "✗"
+        is_spared = slot == "reranker" or (slot == "turn" and own.turn.provider == "auto")
+        mark: Mark = "!" if number or is_spared else "✗"
         what = f"{slot}: {name}" + (" (stands in)" if number else "")
         checks.append((what, mark, _provider(own, slot, name, mark, what)))
     return checks

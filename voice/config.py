@@ -41,6 +41,7 @@ from voice.config_talk import (
     SpeculationConfig,
     TurnConfig,
 )
+from voice.config_yaml import DuplicateError, read_yaml
 from voice.errors import ConfigError
 
 __all__ = [
@@ -197,11 +198,13 @@ def _where(path: str, origins: Mapping[str, str], file: Path | None) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text("utf-8"))
+        tree = read_yaml(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8 text; save it as such.") from None
+    except DuplicateError as error:
+        raise ConfigError(f"{path}: {error}.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not YAML: {_trouble(error)}.") from None
     if tree is None:

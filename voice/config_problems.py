@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -30,6 +31,9 @@ _KINDS = {
     "array": "a list",
     "null": "nothing",
 }
+RESEMBLES = 0.7
+"""difflib's ratio, as in config_strays."""
+_MISSING = re.compile(r"Object missing required field `(.+)`")
 _EXPECTED = re.compile(r"Expected `([^`]+)`(?: of length (\S+ ?\S*)| ([<>]=? \S+))?(?:, got .*)?")
 
 
@@ -48,7 +52,7 @@ def converted(tree: dict[str, Any], kind: type[S], section: str = "") -> tuple[S
         try:
             return msgspec.convert(tree, kind, strict=False), problems
         except msgspec.ValidationError as error:
-            path, what = _explained(str(error), kind)
+            path, what = explained(str(error), kind)
             path = _member(tree, path)
             found, value = _taken_out(tree, path)
             # What is misplaced may be a key; of what has no place, nothing is shown.
@@ -98,16 +102,22 @@ def _taken_out(tree: dict[str, Any], path: str) -> tuple[bool, Any]:
     return False, None
 
 
-def _explained(error: str, kind: type[Struct]) -> Problem:
+def explained(error: str, kind: type[Struct]) -> Problem:
     """msgspec's words, with what would be right."""
     what, _, path = error.partition(" - at `$")
     path = path.rstrip("`").lstrip(".")
     unknown = what.removeprefix("Object contains unknown field `").rstrip("`")
     if what.startswith("Object contains unknown field"):
         known = _settings_of(_declared(kind, path))
-        return f"{path}.{unknown}".lstrip("."), f"{UNKNOWN}; known are {known}"
+        meant = get_close_matches(unknown, known.split(", "), n=1, cutoff=RESEMBLES)
+        guess = f"; did you mean {meant[0]}?" if meant else ";"
+        return f"{path}.{unknown}".lstrip("."), f"{UNKNOWN}{guess} known are {known}"
     if what.startswith("Invalid enum value"):
-        return path, f"must be one of {', '.join(get_args(_declared(kind, path)))}"
+        declared = _declared(kind, path)
+        choices = get_args(declared) or [str(one.value) for one in declared]
+        return path, f"must be one of {', '.join(choices)}"
+    if missing := _MISSING.fullmatch(what):
+        return f"{path}.{missing[1]}".lstrip("."), "is missing"
     if (expected := _EXPECTED.fullmatch(what)) is None:
         return path, what
     wanted, length, bound = expected.groups()
@@ -170,13 +180,32 @@ def contradictions(config: Config) -> Iterator[Problem]:
         yield "load.lag_ms", f"must grow from level to level, got {list(config.load.lag_ms)}"
 
 
+VARIABLES = {"embedder": "EMBEDDING"}
+EXAMPLES = {
+    "llm": "http://127.0.0.1:11434/v1",
+    "tts": "http://127.0.0.1:8080",
+    "speech-api": "http://127.0.0.1:8091/v1",
+    "embedder": "http://127.0.0.1:8081",
+    "reranker": "http://127.0.0.1:8082",
+}
+"""Addresses as each slot's servers have them."""
+
+
 def address_problems(path: str, section: Any) -> Iterator[Problem]:
     """Args:
     path: Of the section, or of a fallback, whose section differs from it.
     """
-    problem_of = addresses.endpoint_problem
-    if isinstance(section, SttConfig):
-        problem_of = addresses.socket_problem
+    slot = path.partition(".")[0]
+    variable = f"{VARIABLES.get(slot, slot.upper())}_API_KEY ({slot}.api_key)"
+    secret = variable if path == slot else f"{path}.api_key"
+    name = "speech-api" if getattr(section, "provider", "") == "speech-api" else slot
+    example = EXAMPLES.get(name, EXAMPLES["llm"])
+
+    def problem_of(text: str) -> str:
+        if isinstance(section, SttConfig):
+            return addresses.socket_problem(text)
+        return addresses.endpoint_problem(text, example, secret)
+
     for key in ("endpoint", "endpoints"):
         value = getattr(section, key, ())
         for endpoint in (value,) if isinstance(value, str) else value:

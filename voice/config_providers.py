@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from voice.config_kinds import Count, Delay, Milliseconds, Seconds, Share
+from voice.config_kinds import Count, Delay, Milliseconds, PromptTokens, Seconds, Share
 
 Fallback = Any
 """A provider that stands in: its name, or a mapping with `provider` and whatever else differs from
@@ -53,7 +53,7 @@ class LlmConfig(Struct, frozen=True, forbid_unknown_fields=True):
     api_key: str = ""
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     max_tokens: Count = 512
-    context_tokens: Count = 4000
+    context_tokens: PromptTokens = 4000
     """Budget of the prompt; the oldest turns leave first."""
     reasoning_effort: str = ""
     include_reasoning: bool | None = None

@@ -198,7 +198,11 @@ class Desk:
         if self._reread is None:
             raise ConfigError("this server has no settings to read again.")
         async with self._reloading:
-            fresh = await asyncio.to_thread(self._reread)
+            try:
+                fresh = await asyncio.to_thread(self._reread)
+            except ConfigError as error:
+                log.warning("config_refused", errors=str(error).splitlines())
+                raise
             outcome = self._adopt(fresh)
         told = {"changed": outcome.changed, "needs_restart": outcome.needs_restart}
         log.info("config_reloaded", **{k: [one.setting for one in v] for k, v in told.items()})
@@ -223,7 +227,7 @@ class Desk:
         return Outcome(
             changed=list(changed.values()),
             needs_restart=new.waiting,
-            warnings=list(fresh.warnings),
+            warnings=[*fresh.warnings, *fresh.config.strays],
         )
 
     # --- what is told -----------------------------------------------------------------------------

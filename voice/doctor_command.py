@@ -38,7 +38,7 @@ def show(found: Findings, console: Console) -> None:
         texts = map(escape, (finding.what, finding.found, finding.remedy))
         table.add_row(f"[{colour}]{finding.mark}[/]", *texts)
     console.print(table)
-    failed = [finding.what for finding in found if finding.mark == "✗"]
+    failed = dict.fromkeys(finding.what for finding in found if finding.mark == "✗")
     if failed:
         console.print(f"[red]Does not work:[/] {escape(', '.join(failed))}", highlight=False)
     else:

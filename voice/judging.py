@@ -26,7 +26,8 @@ NEEDS: dict[tuple[str, str], tuple[str, str]] = {
     ("stt", "sherpa-server"): ("endpoint", "STT_ENDPOINT, for example ws://127.0.0.1:6006"),
     ("llm", "openai"): (
         "endpoint",
-        "LLM_ENDPOINT, for example http://127.0.0.1:11434/v1 for Ollama",
+        "LLM_ENDPOINT, for example http://127.0.0.1:9000/v1 for vLLM, http://127.0.0.1:11434/v1 "
+        "for Ollama",
     ),
     ("tts", "fish"): ("endpoints", "TTS_ENDPOINT, for example http://127.0.0.1:8080"),
     ("tts", "speech-api"): ("endpoints", "TTS_ENDPOINT, for example http://127.0.0.1:8091/v1"),

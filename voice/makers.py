@@ -11,6 +11,7 @@ import msgspec
 from providers.base import LLM, STT, TTS, VAD, Embedder, Reranker, TurnModel
 from voice import judging
 from voice.config import Config, Problem, TtsConfig
+from voice.config_problems import explained as worded
 from voice.errors import ConfigError
 from voice.judging import NEEDS, chosen, explained, links, places
 from voice.model_folders import model_folder, turn_model_file
@@ -235,15 +236,36 @@ def _faults(config: Config, slot: str) -> dict[str, Any]:
     from mocks.faults import ScriptedFault
 
     mock = config.mock
-    chosen = [dict(fault) for fault in mock.faults if fault.get("slot") == slot]
-    for fault in chosen:
-        del fault["slot"]
-    try:
-        faults = tuple(msgspec.convert(fault, ScriptedFault) for fault in chosen)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"mock.faults: {error}") from None
+    for path, what in _wrong_faults(config):
+        raise ConfigError(f"{path}: {what}")
+    faults = tuple(
+        msgspec.convert(_without_slot(fault), ScriptedFault)
+        for fault in mock.faults
+        if fault["slot"] == slot
+    )
     return {"jitter_ms": mock.jitter_ms, "faults": faults, "seed": mock.seed}
 
+
+def _without_slot(fault: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fault.items() if key != "slot"}
+
+
+def _wrong_faults(config: Config) -> Iterator[Problem]:
+    from mocks.faults import ScriptedFault
+
+    for number, fault in enumerate(config.mock.faults):
+        path = f"mock.faults[{number}]"
+        if fault.get("slot") not in FAULTY:
+            yield f"{path}.slot", f"must be one of {', '.join(FAULTY)}, got {fault.get('slot')!r}"
+        try:
+            msgspec.convert(_without_slot(fault), ScriptedFault)
+        except msgspec.ValidationError as error:
+            within, what = worded(str(error), ScriptedFault)
+            yield f"{path}.{within}".rstrip("."), what
+
+
+FAULTY = ("stt", "llm", "tts")
+"""Slots whose mocks can be told to fail."""
 
 KNOWN: dict[str, dict[str, Make]] = {
     "vad": {"silero": _silero, "energy": _energy},
@@ -276,7 +298,8 @@ KNOWN: dict[str, dict[str, Make]] = {
 
 def problems(config: Config) -> Iterator[Problem]:
     """What is wrong with settings that only this place can judge: their paths, and why."""
-    return judging.problems(config, KNOWN)
+    yield from judging.problems(config, KNOWN)
+    yield from _wrong_faults(config)
 
 
 def make_all(config: Config, slot: str) -> list[Any]:

@@ -43,6 +43,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Files that come with Kaiwa, below `providers/`: copied, not downloaded."""
     steps: str = ""
     """What to do by hand, where there is nothing to pull."""
+    caution: str = ""
+    """What whoever pulls it may expect of it wrongly."""
     needs_steps: bool = False
     """Whether it is not there before the steps are done."""
 
@@ -86,6 +88,8 @@ CATALOGUE: tuple[Model, ...] = (
         title="English, everyday sentences; Kaiwa's own small model, for a first run and for tests",
         licence="Apache-2.0",
         page="providers/tiny_en",
+        caution="it knows synthetic voices only and does not understand people: for calls pull "
+        "en, and remove this one",
         packaged=("tiny_en/model.int8.onnx", "tiny_en/tokens.txt", "tiny_en/HLG.fst"),
     ),
     _stt(

@@ -23,6 +23,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
 from voice.config import Count
+from voice.config_kinds import PromptTokens
 from voice.errors import KaiwaError
 from voice.models import CannotAsk, ModelEntry, Models, NoModels, NoSuchModel
 
@@ -40,7 +41,7 @@ class TuneModel(Struct, forbid_unknown_fields=True):
     """null: the server's own."""
     max_tokens: Count | UnsetType = UNSET
     """Of an answer."""
-    context_length: Count | UnsetType = UNSET
+    context_length: PromptTokens | UnsetType = UNSET
     """Tokens of the prompt; the oldest turns leave first."""
 
 

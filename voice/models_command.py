@@ -52,24 +52,37 @@ def list_models(
             _say(f"[bold]{name}[/]  {meaning}")
             for model in CATALOGUE:
                 if model.slot == name:
-                    for line in _lines(model, _has(store, model), begun.get(model.name, 0)):
+                    for line in _lines(store, model, begun.get(model.name, 0)):
                         _say(line)
-    _say("\n● here   ○ kaiwa models pull NAME   – by hand: pull says how   sizes are approximate")
+    _say(
+        "\n● here   ✗ here, but damaged   ○ kaiwa models pull NAME   – by hand: pull says how   "
+        "sizes are approximate"
+    )
 
 
-def _lines(model: Model, is_here: bool, begun_bytes: int) -> Iterator[str]:
+def _lines(store: ModelStore, model: Model, begun_bytes: int) -> Iterator[str]:
+    is_here = _has(store, model)
+    troubles = store.check(model.name, by_size=True) if is_here else []
     mark = "[green]●[/]" if is_here else "○" if model.can_be_pulled else "–"
+    mark = "[red]✗[/]" if troubles else mark
     size = f"≈ {model.megabytes} MB" if model.megabytes else ""
     if model.packaged:
         size = "comes with Kaiwa"
     facts = ", ".join(filter(None, (size, f"licence {model.licence}")))
     yield f"  {mark} [cyan]{model.name:13}[/] {escape(model.title)}"
     yield f"    {'':13} {escape(facts)}"
+    for warning in filter(None, (model.caution, _damage(troubles, model.name))):
+        yield f"    {'':13} [yellow]{escape(warning)}[/]"
     if begun_bytes and not is_here:
         has_come = f"{begun_bytes / 1e6:,.0f} MB have come; pull goes on from there"
         yield f"    {'':13} [yellow]{has_come}[/]"
     for address in _addresses(model):
         yield f"    {'':13} {escape(address)}"
+
+
+def _damage(troubles: list[Trouble], name: str) -> str:
+    told = ", ".join(f"{trouble.path} {trouble.what}" for trouble in troubles)
+    return f"{told}: kaiwa models pull --force {name}" if troubles else ""
 
 
 def _addresses(model: Model) -> Iterator[str]:
@@ -96,6 +109,7 @@ def pull(
     store = ModelStore(models_dir)
     chosen = [_known(name) for name in names]
     missing = False
+    failures: list[KaiwaError] = []
     for model in chosen:
         if not model.can_be_pulled:
             _say(f"[bold]{model.name}[/]: {escape(model.steps)}")
@@ -106,7 +120,12 @@ def pull(
             missing |= bool(troubles)
             _tell(model.name, troubles)
         else:
-            _pull(store, model)
+            try:
+                _pull(store, model)
+            except KaiwaError as error:  # the others may be elsewhere
+                failures.append(error)
+    if failures:
+        raise KaiwaError("\n".join(map(str, failures)))
     if missing:
         raise typer.Exit(1)
 
@@ -139,6 +158,8 @@ def _pull(store: ModelStore, model: Model) -> None:
     _say(f"[green]✓[/] {folder}  {len(pulled.files)} files, {size_mb:,.1f} MB")
     for line in _use(store, model):
         _say(f"  {escape(line)}")
+    if model.caution:
+        _say(f"  [yellow]{escape(model.caution)}[/]")
 
 
 def _helped(error: str, store: ModelStore, model: Model) -> str:
@@ -146,9 +167,16 @@ def _helped(error: str, store: ModelStore, model: Model) -> str:
         return error
     return (
         f"{error}. Is this machine online, or behind a proxy (HTTPS_PROXY)? Or bring "
-        f"{', '.join(source.url for source in model.sources)} from another machine into "
+        f"{_brought(model)} from another machine into "
         f"{store.folder(model)}, archives unpacked"
     )
+
+
+def _brought(model: Model) -> str:
+    if len(model.sources) <= 2:
+        return ", ".join(source.url for source in model.sources)
+    paths = ", ".join(source.path for source in model.sources)
+    return f"{paths}, all of {model.page},"
 
 
 def _use(store: ModelStore, model: Model) -> Iterator[str]:

@@ -26,6 +26,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from voice.config import Config, Problem
+from voice.config_problems import explained
 from voice.errors import ConfigError
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -217,7 +218,8 @@ def _parts(path: Path, text: str) -> tuple[_Front, str, int]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}.") from None
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}.") from None
+        field, what = explained(str(error), _Front)
+        raise ConfigError(f"{path}: {field or 'what stands in front'}: {what}.") from None
     return front, matched[2], text[: matched.start(2)].count("\n") + 1
 
 

@@ -9,6 +9,7 @@ import pytest
 from providers._onnx_metadata import read_metadata
 from providers._sherpa_models import Kind, ModelError, find_model
 from providers._sherpa_symbols import read_symbols
+from providers.tiny_en import FOLDER
 from tests.providers import tiny_models
 from tests.providers.tiny_graph import write_graph
 
@@ -222,7 +223,7 @@ def test_more_paths_are_kept_of_a_large_graph_than_of_a_small_one(tmp_path: Path
     tiny_models.nemo_ctc(tmp_path)
     write_graph(tmp_path / "HLG.fst", [0, 1])
     assert find_model(tmp_path).max_active == 100
-    write_graph(tmp_path / "HLG.fst", range(200_000))
+    write_graph(tmp_path / "HLG.fst", [0, 1] * 100_000)
     assert find_model(tmp_path).max_active == 3000
 
 
@@ -230,4 +231,21 @@ def test_a_graph_that_is_none_is_named_with_the_way_out(tmp_path: Path) -> None:
     tiny_models.nemo_ctc(tmp_path)
     (tmp_path / "HLG.fst").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(ModelError, match=r"HLG.fst is no graph of OpenFst; .* take it away"):
+        find_model(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [60, 100, 2000, 150_000, -1])
+def test_a_graph_that_is_cut_off_is_named_with_the_way_out(tmp_path: Path, kept: int) -> None:
+    for name in ("model.int8.onnx", "tokens.txt"):
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
+    (tmp_path / "HLG.fst").write_bytes((FOLDER / "HLG.fst").read_bytes()[:kept])
+    with pytest.raises(ModelError, match=r"HLG.fst is cut off or damaged .* --force tiny-en\), or"):
+        find_model(tmp_path)
+
+
+def test_half_of_the_symbols_is_named_with_the_way_to_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "model.int8.onnx").write_bytes((FOLDER / "model.int8.onnx").read_bytes())
+    lines = (FOLDER / "tokens.txt").read_text("utf-8").splitlines()
+    (tmp_path / "tokens.txt").write_text("\n".join(lines[: len(lines) // 2]), "utf-8")
+    with pytest.raises(ModelError, match=r"tokens.txt has 128 symbols.* cut off.*pull --force"):
         find_model(tmp_path)

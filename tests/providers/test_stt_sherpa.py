@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from structlog.testing import capture_logs
 
 from providers._batches import PARTIAL_S
 from providers._sherpa_symbols import PIECE, read_symbols
@@ -509,6 +510,30 @@ def test_a_model_on_which_the_library_exits_is_named_with_its_last_words(tiny: P
     onnx.save(model, tiny / "model.onnx")
     error = asyncio.run(refusal(tiny))
     assert str(tiny) in str(error) and "vocab_size" in str(error)
+    assert error.message.endswith(
+        "`kaiwa models verify` tells whether its files are still what came"
+    )
+
+
+def test_what_crashes_while_it_loads_is_not_started_again_at_once(tiny: Path) -> None:
+    model = onnx.load(tiny / "model.onnx")
+    kept = [entry for entry in model.metadata_props if entry.key != "vocab_size"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, tiny / "model.onnx")
+
+    async def started_twice() -> list[str]:
+        stt, said = SherpaSTT(tiny), []
+        for _ in range(2):
+            with pytest.raises(ProviderError) as caught:
+                await stt.start()
+            said.append(caught.value.message)
+        return said
+
+    with capture_logs() as logged:
+        first, again = asyncio.run(started_twice())
+    assert first == again and "vocab_size" in first
+    assert [line["event"] for line in logged].count("worker_died") == 1
 
 
 def test_cuda_is_refused_where_the_library_would_quietly_use_the_cpu(tiny: Path) -> None:

@@ -138,3 +138,19 @@ def test_what_is_no_network_is_refused_with_its_name(tmp_path: Path) -> None:
     assert f"{file} cannot be loaded" in refusal(file)
     file.unlink()
     assert f"{file} cannot be loaded" in refusal(file)
+
+
+def test_one_that_could_not_start_is_told_with_its_cause_ever_after(tmp_path: Path) -> None:
+    (tmp_path / "v3.onnx").write_bytes(bytes(1000))
+    model = SmartTurn(tmp_path / "v3.onnx")
+
+    async def run() -> str:
+        with pytest.raises(ProviderError):
+            await model.start()
+        model.judge(FADES, lambda complete: pytest.fail("an opinion out of nothing"))
+        with pytest.raises(ProviderError) as told:
+            await model.ping()
+        return told.value.message
+
+    message = asyncio.run(run())
+    assert "v3.onnx cannot be loaded" in message and "kaiwa models pull smart-turn" in message

@@ -2,7 +2,7 @@
 
 import pytest
 
-from providers._worker import LONG_LIFE_S, RESTART_MOST_S, Pauses
+from providers._worker import LONG_LIFE_S, RESTART_MOST_S, Pauses, without_traces
 
 AN_HOUR_S = 3600.0
 
@@ -30,3 +30,26 @@ def test_a_long_life_lets_it_begin_again() -> None:
 def test_ten_years_of_deaths_are_no_number_too_large() -> None:
     found = Pauses()
     assert {found.after(0.0) for _ in range(20_000)} == {0.5, 1, 2, 4, 8, RESTART_MOST_S}
+
+
+TRACE = """warned before
+Traceback (most recent call last):
+  File "<frozen runpy>", line 198, in _run_module_as_main
+  File "/opt/kaiwa/providers/_sherpa_worker.py", line 240, in <module>
+    serve(load)
+MemoryError: std::bad_alloc
+it ended with status 1"""
+CUT_TRACE = TRACE.replace("Traceback (most recent call last):\n", "")
+
+
+@pytest.mark.parametrize(
+    "words", [TRACE, TRACE.replace("Traceback (most recent call last):\n", "")]
+)
+def test_of_a_traceback_only_what_was_wrong_is_told(words: str) -> None:
+    told = "warned before\nMemoryError: std::bad_alloc\nit ended with status 1"
+    assert without_traces(words) == told
+
+
+def test_words_without_a_traceback_stay_as_they_are() -> None:
+    words = "a line\n  indented\n\nit was ended by SIGSEGV"
+    assert without_traces(words) == words

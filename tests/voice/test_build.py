@@ -3,10 +3,14 @@
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 from structlog.testing import capture_logs
 
+from providers.base import ProviderError
 from tests.served import Served, get
 from voice.build import build, warnings
 from voice.config import (
@@ -15,6 +19,7 @@ from voice.config import (
     LlmConfig,
     SttConfig,
     TtsConfig,
+    TurnConfig,
     VadConfig,
     load,
 )
@@ -82,3 +87,52 @@ def test_a_misspelt_variable_is_told_at_the_start_and_nobody_is_called_degraded_
         asyncio.run(start())
     (told,) = [line["why"] for line in logged if line["event"] == "check_the_settings"]
     assert told == "LLM_ENDPONT is not a setting; did you mean LLM_ENDPOINT?"
+
+
+def started(config: Config) -> list[Any]:
+    async def start() -> None:
+        built = build(config)
+        try:
+            await built.start()
+        finally:
+            await built.aclose()
+
+    with capture_logs() as logged:
+        asyncio.run(start())
+    return list(logged)
+
+
+def test_a_broken_turn_model_that_nobody_named_keeps_no_server_from_starting(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "v3.onnx").write_bytes(bytes(1000))
+    mock = load(profile="mock", environment={})
+    turn = TurnConfig(model=str(tmp_path))
+    logged = started(msgspec.structs.replace(mock, turn=turn))
+    (told,) = [line for line in logged if line["event"] == "goes_on_without"]
+    assert told["slot"] == "turn" and "kaiwa models pull smart-turn" in told["error"]
+    named = msgspec.structs.replace(turn, provider="smart-turn")
+    with pytest.raises(ProviderError, match="kaiwa models pull smart-turn"):
+        started(msgspec.structs.replace(mock, turn=named))
+
+
+@pytest.mark.parametrize("variable", ["STT_MODEL_DIR", "TTS_MODEL_DIR", "TURN_MODEL"])
+def test_a_models_folder_that_was_set_and_is_not_there_is_warned_of_by_its_variable(
+    tmp_path: Path, variable: str
+) -> None:
+    nowhere = str(tmp_path / "none")
+    (warning,) = warnings(load(environment={variable: nowhere}))
+    assert variable in warning and f"names {nowhere}, which is not there" in warning
+    assert warnings(load(environment={variable: str(tmp_path)})) == []
+
+
+def test_a_recogniser_named_without_its_folder_is_warned_of(tmp_path: Path) -> None:
+    (warning,) = warnings(Config(stt=SttConfig("sherpa", model_dir=str(tmp_path / "none"))))
+    assert warning.endswith("none, which is not there")
+
+
+def test_a_server_that_is_not_there_yet_is_told_once() -> None:
+    mock = load(profile="mock", environment={})
+    nowhere = TtsConfig("fish", (), endpoints=("http://127.0.0.1:9",))
+    logged = started(msgspec.structs.replace(mock, tts=nowhere))
+    assert [line["event"] for line in logged].count("provider_not_there_yet") == 1

@@ -132,6 +132,9 @@ def test_every_variable_arrives_where_it_is_said_to(variable: str) -> None:
 REFUSED = [
     ("server: {prot: 1}", "server.prot", "known are host, port"),
     ("sever: {port: 1}", "sever", "known are profile, server"),
+    ("sever: {port: 1}", "sever", "did you mean server? known are"),
+    ("llm: {temprature: 1}", "llm.temprature", "did you mean temperature? known are"),
+    ("llm: {context_tokens: 1}", "llm.context_tokens", "must be >= 100"),
     ("server: 5", "server", "must be a section: below it its settings"),
     ("server: null", "server", "must be a section"),
     ("server: {port: soon}", "server.port", "must be a whole number, got 'soon'"),
@@ -224,6 +227,44 @@ def test_a_variable_that_cannot_be_is_named_with_its_setting_and_the_remedy(
     text = refusal(**{variable: value})
     assert text.startswith(f"{path}: ") and text.endswith(f" ({variable}).")
     assert remedy in text and value in text
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "lines"),
+    [
+        ("llm: {temperature: 1}\nllm: {model: x}\n", "llm", (1, 2)),
+        ("tts:\n  voice: a\n  model: b\n  voice: c\n", "voice", (2, 4)),
+        ("mock:\n  faults:\n  - {slot: llm,\n     kind: cut, kind: stall}\n", "kind", (4, 4)),
+    ],
+)
+def test_a_name_that_is_given_twice_is_refused_with_its_lines(
+    written: Path, text: str, name: str, lines: tuple[int, int]
+) -> None:
+    first, again = lines
+    told = f"{written}: '{name}' is set in line {first} and again in line {again}, "
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        loaded(written, text)
+
+
+def test_an_anchor_may_be_merged_and_overwritten(written: Path) -> None:
+    text = "llm: &one {max_tokens: 5, model: a}\nmock: {}\ntts: {extra: {<<: *one, model: b}}\n"
+    assert loaded(written, text).tts.extra == {"max_tokens": 5, "model": "b"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "example", "key"),
+    [
+        ("LLM_ENDPOINT", "http://127.0.0.1:11434/v1", "LLM_API_KEY (llm.api_key)"),
+        ("TTS_ENDPOINT", "http://127.0.0.1:8080", "TTS_API_KEY (tts.api_key)"),
+        ("EMBEDDING_ENDPOINT", "http://127.0.0.1:8081", "EMBEDDING_API_KEY (embedder.api_key)"),
+        ("RERANKER_ENDPOINT", "http://127.0.0.1:8082", "RERANKER_API_KEY (reranker.api_key)"),
+    ],
+)
+def test_an_address_is_told_with_an_example_of_its_own_kind(
+    variable: str, example: str, key: str
+) -> None:
+    assert f"must look like {example} (" in refusal(**{variable: "ftp://x"})
+    assert f"put a key into {key} instead" in refusal(**{variable: "http://me:s3cret@gpu"})
 
 
 def test_everything_that_is_wrong_is_told_at_once(written: Path) -> None:

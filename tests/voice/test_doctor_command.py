@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from mocks.serve import KINDS, Options, environment, serving
 from mocks.serve_embed import EmbedServer
@@ -24,6 +25,7 @@ from voice import checkup_machine
 from voice.checkup import _split, examine
 from voice.checkup_machine import LEAST_BYTES, Finding, Findings, disk_found, port_found
 from voice.config import Config, EmbedderConfig, load
+from voice.doctor_command import show
 from voice.model_catalogue import find
 from voice.model_store import ModelStore
 
@@ -192,6 +194,24 @@ def test_a_model_that_was_cut_short_is_told_with_what_mends_it(here: Path) -> No
     findings = found(config())
     assert set(bad(findings)) == {"stt: sherpa", "model tiny-en"}
     assert "pull --force tiny-en" in findings["model tiny-en"].remedy
+
+
+@pytest.mark.parametrize(("provider", "mark"), [("auto", "!"), ("smart-turn", "✗")])
+def test_a_broken_turn_model_is_told_and_a_fault_only_where_it_was_named(
+    here: Path, provider: str, mark: str
+) -> None:
+    (here / "models" / "turn").mkdir(parents=True)
+    (here / "models" / "turn" / "v3.onnx").write_bytes(bytes(1000))
+    turn = msgspec.structs.replace(config().turn, provider=provider)
+    told = found(msgspec.structs.replace(config(), turn=turn))["turn: smart-turn"]
+    assert told.mark == mark and "v3.onnx cannot be loaded" in told.found + told.remedy
+    assert "kaiwa models pull smart-turn" in told.found + told.remedy
+
+
+def test_what_fails_in_two_places_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    twice = [Finding("✗", "model tiny-en", "a is gone"), Finding("✗", "model tiny-en", "b is gone")]
+    show(twice, Console(width=200))
+    assert "Does not work: model tiny-en\n" in capsys.readouterr().out
 
 
 def test_a_download_that_broke_off_is_told_with_the_command_that_goes_on(here: Path) -> None:

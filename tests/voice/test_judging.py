@@ -22,12 +22,12 @@ REFUSED: list[tuple[Config, str, str]] = [
     (
         Config(llm=LlmConfig(endpoint=GPU, fallbacks=({"endpoint": "http://me:s3cret@gpu2"},))),
         "llm.fallbacks[0].endpoint",
-        "put a key into api_key",
+        "put a key into llm.fallbacks[0].api_key",
     ),
     (
         Config(llm=LlmConfig(endpoint=GPU, fallbacks=({"endpoint": "http://g?key=s3cret"},))),
         "llm.fallbacks[0].endpoint",
-        "put a key into api_key",
+        "put a key into llm.fallbacks[0].api_key",
     ),
     (
         Config(llm=LlmConfig(endpoint=GPU, api_key="s3cret with spaces")),
@@ -47,7 +47,7 @@ REFUSED: list[tuple[Config, str, str]] = [
     (
         Config(tts=TtsConfig("espeak", ({"provider": "fish", "endpoints": ["gpu:1"]},))),
         "tts.fallbacks[0].endpoints",
-        "did you mean http://gpu:1/v1?",
+        "did you mean http://gpu:1?",
     ),
     (
         Config(stt=SttConfig("pocketsphinx", ({"endpoint": "ftp://x", "provider": "auto"},))),
@@ -125,6 +125,34 @@ def test_a_provider_that_cannot_be_made_is_named_by_its_setting() -> None:
 def test_faults_of_mocks_that_cannot_be_are_told_once(tmp_path: Path) -> None:
     file = tmp_path / "kaiwa.yaml"
     file.write_text("profile: mock\nmock: {faults: [{slot: llm, kind: flood}]}")
-    with pytest.raises(ConfigError, match=r"^mock\.faults: ") as refused:
+    with pytest.raises(
+        ConfigError, match=r"^mock\.faults\[0\]\.kind: must be one of fail, stall, cut, slow"
+    ) as refused:
         load(file=file, environment={}, judge=problems)
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "path", "what"),
+    [
+        ("{kind: stall}", "slot", "must be one of stt, llm, tts, got None"),
+        ("{slot: nope, kind: stall}", "slot", "must be one of stt, llm, tts, got 'nope'"),
+        ("{slot: llm}", "kind", "is missing"),
+        ("{slot: llm, kind: fail, fault: x}", "fault", "must be one of "),
+        ("{slot: llm, kind: cut, itme: 1}", "itme", "did you mean item?"),
+    ],
+)
+def test_a_fault_that_would_never_come_is_refused_whoever_is_mocked(
+    tmp_path: Path, fault: str, path: str, what: str
+) -> None:
+    file = tmp_path / "kaiwa.yaml"
+    file.write_text(f"mock: {{faults: [{fault}]}}")
+    with pytest.raises(ConfigError) as refused:
+        load(file=file, environment={}, judge=problems)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"mock.faults[0].{path}: ") and what in line
+
+
+def test_production_without_a_model_is_told_of_vllm_as_well() -> None:
+    told = dict(problems(Config(llm=LlmConfig("openai"))))["llm.endpoint"]
+    assert "http://127.0.0.1:9000/v1 for vLLM" in told and "Ollama" in told

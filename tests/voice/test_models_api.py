@@ -221,6 +221,7 @@ def test_a_model_the_server_has_not_is_refused_with_those_it_has(setup: Setup) -
         ({"temperature": "hot"}, "temperature"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": None}, "max_tokens"),
+        ({"context_length": 1}, "context_length"),
         ({"context_length": 1.5}, "context_length"),
         ({"temprature": 0.5}, "temprature"),
         ([], "object"),

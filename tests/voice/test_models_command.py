@@ -187,3 +187,28 @@ def test_without_network_the_command_says_so_and_what_else_can_be_done(tmp_path:
     assert "no connection to github.com" in done.stderr and "HTTPS_PROXY" in done.stderr
     assert "another machine" in done.stderr
     assert ModelStore(tmp_path).pulled() == {}
+
+
+def test_a_model_for_tests_says_what_it_is_not(tmp_path: Path) -> None:
+    for arguments in (("pull", "tiny-en"), ("list", "stt")):
+        assert "does not understand people" in said(run(*arguments, "--models-dir", str(tmp_path)))
+
+
+def test_the_list_marks_what_is_here_and_damaged(tmp_path: Path) -> None:
+    run("pull", "tiny-en", "--models-dir", str(tmp_path))
+    (tmp_path / "stt" / "tiny-en" / "tokens.txt").unlink()
+    shown = said(run("list", "stt", "--models-dir", str(tmp_path)))
+    assert "✗ tiny-en" in shown and "● tiny-en" not in shown
+    assert "pull --force tiny-en" in shown
+
+
+def test_what_cannot_be_had_keeps_nothing_else_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    result = run("pull", "e5", "tiny-en", "--models-dir", str(tmp_path))
+    assert (tmp_path / "stt" / "tiny-en" / "tokens.txt").is_file()
+    told = str(result.exception)
+    assert isinstance(result.exception, KaiwaError) and "models: e5: " in told
+    assert told.count("https://") == 1 and "model.safetensors" in told

@@ -257,6 +257,27 @@ def test_the_env_file_is_read_again(
     assert changed["tts.voice"]["now"] == "ko" and changed["llm.max_tokens"]["now"] == 99
 
 
+def test_a_misspelt_variable_is_told_by_a_reload_and_makes_nobody_degraded(
+    operated: Callable[..., Operated], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    kaiwa = operated()
+    before = get(kaiwa.url, "/health").json["warnings"]
+    (tmp_path / ".env").write_text("LLM_ENDPONT=http://127.0.0.1:9\n", "utf-8")
+    told = kaiwa.reload().json["warnings"]
+    assert "LLM_ENDPONT is not a setting; did you mean LLM_ENDPOINT?" in told
+    assert get(kaiwa.url, "/health").json["warnings"] == before
+
+
+def test_a_refused_reload_is_logged(operated: Callable[..., Operated]) -> None:
+    kaiwa = operated()
+    kaiwa.write(turn={"silence_ms": 1})
+    assert kaiwa.reload().status == 422
+    (error,) = kaiwa.served.logged("config_refused")["errors"]
+    assert error.startswith("turn.silence_ms: ")
+
+
 def test_a_page_of_elsewhere_can_change_nothing(operated: Callable[..., Operated]) -> None:
     """No key is asked for on 127.0.0.1, and browsers send a POST without asking."""
     kaiwa = operated()

@@ -113,6 +113,7 @@ def test_rendering_without_a_value_is_refused() -> None:
         ("---\nname: [\n---\nx", "is not YAML"),
         ("---\nname: agent\n---\nx", "version"),
         ("---\nname: agent\nversion: 0\n---\nx", "version"),
+        (FRONT + "variables: [shop]\n---\nx", "variables: must be a mapping, name: value"),
         (FRONT + "mood: kind\n---\nx", "mood"),
         (FRONT + "---\n \n", "holds no text"),
         (FRONT.replace("1", "3") + "---\nx", "its version is 3, its file's 1"),
