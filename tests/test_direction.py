@@ -57,7 +57,7 @@ LAYERS = {
     "root": """
         voice.build voice.judging voice.makers voice.server voice.cli voice.ask_command
         voice.bench_command voice.bench_stt_command voice.checkup voice.checkup_machine
-        voice.doctor_command voice.mocks_command voice.models_command
+        voice.doctor_command voice.mock_faults voice.mocks_command voice.models_command
         voice.config_command voice.ingest_command voice.replay_command
         """,
 }
@@ -74,7 +74,7 @@ WORLD = {
 """What a module that is told facts and the time has no use for."""
 
 KNOW_RAG = {"voice.build", "voice.checkup", "voice.ingest_command"}
-NAME_MOCKS = {"voice.build", "voice.makers", "voice.mocks_command"}
+NAME_MOCKS = {"voice.build", "voice.makers", "voice.mock_faults", "voice.mocks_command"}
 RECIPE = "providers.tiny_en."
 """How the small model was made; nothing that runs imports it."""
 NAME_PROVIDERS = {"voice.build", "voice.cli", "voice.makers"}

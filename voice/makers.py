@@ -6,14 +6,12 @@ What a configuration means by them, and what is wrong with it: voice/judging.py.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
-
 from providers.base import LLM, STT, TTS, VAD, Embedder, Reranker, TurnModel
 from voice import judging
 from voice.config import Config, Problem, TtsConfig
-from voice.config_problems import explained as worded
 from voice.errors import ConfigError
 from voice.judging import NEEDS, chosen, explained, links, places
+from voice.mock_faults import scripted, wrong_faults
 from voice.model_folders import model_folder, turn_model_file
 
 __all__ = ["KNOWN", "NEEDS", "chosen", "links", "make_all", "problems"]
@@ -205,7 +203,7 @@ def _mock_stt(config: Config) -> STT:
         turns=QUESTIONS if mock.stt_text is None else (mock.stt_text,),
         word_ms=mock.stt_partial_ms,
         final_delay_ms=mock.stt_final_ms,
-        **_faults(config, "stt"),
+        **scripted(config, "stt"),
     )
 
 
@@ -216,14 +214,14 @@ def _mock_llm(config: Config) -> LLM:
     return EchoLLM(
         first_token_ms=mock.llm_first_token_ms,
         token_ms=mock.llm_token_ms,
-        **_faults(config, "llm"),
+        **scripted(config, "llm"),
     )
 
 
 def _mock_tts(config: Config) -> TTS:
     from mocks.tts import ToneTTS
 
-    return ToneTTS(first_audio_ms=config.mock.tts_first_audio_ms, **_faults(config, "tts"))
+    return ToneTTS(first_audio_ms=config.mock.tts_first_audio_ms, **scripted(config, "tts"))
 
 
 def _mock_embedder(config: Config) -> Embedder:
@@ -231,41 +229,6 @@ def _mock_embedder(config: Config) -> Embedder:
 
     return HashEmbedder()
 
-
-def _faults(config: Config, slot: str) -> dict[str, Any]:
-    from mocks.faults import ScriptedFault
-
-    mock = config.mock
-    for path, what in _wrong_faults(config):
-        raise ConfigError(f"{path}: {what}")
-    faults = tuple(
-        msgspec.convert(_without_slot(fault), ScriptedFault)
-        for fault in mock.faults
-        if fault["slot"] == slot
-    )
-    return {"jitter_ms": mock.jitter_ms, "faults": faults, "seed": mock.seed}
-
-
-def _without_slot(fault: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fault.items() if key != "slot"}
-
-
-def _wrong_faults(config: Config) -> Iterator[Problem]:
-    from mocks.faults import ScriptedFault
-
-    for number, fault in enumerate(config.mock.faults):
-        path = f"mock.faults[{number}]"
-        if fault.get("slot") not in FAULTY:
-            yield f"{path}.slot", f"must be one of {', '.join(FAULTY)}, got {fault.get('slot')!r}"
-        try:
-            msgspec.convert(_without_slot(fault), ScriptedFault)
-        except msgspec.ValidationError as error:
-            within, what = worded(str(error), ScriptedFault)
-            yield f"{path}.{within}".rstrip("."), what
-
-
-FAULTY = ("stt", "llm", "tts")
-"""Slots whose mocks can be told to fail."""
 
 KNOWN: dict[str, dict[str, Make]] = {
     "vad": {"silero": _silero, "energy": _energy},
@@ -299,7 +262,7 @@ KNOWN: dict[str, dict[str, Make]] = {
 def problems(config: Config) -> Iterator[Problem]:
     """What is wrong with settings that only this place can judge: their paths, and why."""
     yield from judging.problems(config, KNOWN)
-    yield from _wrong_faults(config)
+    yield from wrong_faults(config)
 
 
 def make_all(config: Config, slot: str) -> list[Any]:
