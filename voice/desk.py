@@ -215,6 +215,8 @@ class Desk:
             changed[path] = change(path, was, now, "new calls")
         for path, (was, now) in self.models.restore(new.config.llm).items():
             changed[path] = change(path, was, now, "next answer")
+        if "llm.model" in changed:
+            self.watch.look_again("llm")
         self.config, self._warnings, self.door = new.config, fresh.warnings, _door(new.config)
         self.load.limits = _limits(new.config)
         logs.set_level(new.config.log.level)

@@ -138,6 +138,11 @@ class Watch:
             watched[0].failed(error)
             watched[0].doubted.set()
 
+    def look_again(self, slot: str) -> None:
+        """Something else is asked for than before, which may not be there."""
+        for watched in self._by_slot.get(slot, []):
+            watched.doubted.set()
+
     def link_failed(self, link: Link[Any]) -> None:
         """Of a chain, which notes it itself."""
         for watched in self._all():
@@ -159,9 +164,9 @@ class Watch:
             if not watched.is_started:
                 await self._ask(watched, watched.start, START_LIMIT_S)
             if watched.is_started:
+                watched.doubted.clear()
                 await self._check(watched)
             if not watched.problem:
-                watched.doubted.clear()
                 await self._ask_lightly(watched)
             if watched.problem:
                 await asyncio.sleep(CHECK_AGAIN_S)

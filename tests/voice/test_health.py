@@ -244,6 +244,33 @@ def test_a_model_that_was_switched_to_is_shown_first() -> None:
     assert status.problem == "slow" and status.fallbacks[0].problem == ""
 
 
+@pytest.mark.parametrize("before_s", [0.2, 10.0, CHECK_EVERY_S + 0.6])
+def test_what_is_asked_for_anew_is_looked_for_at_once(before_s: float) -> None:
+    """Also if it is in the middle of a check of what was asked for before."""
+
+    class Named(EchoLLM):
+        model = "large"
+
+        async def check(self) -> None:
+            model = self.model
+            await asyncio.sleep(0.4)
+            if model != "large":
+                raise ProviderError(Slot.LLM, "echo", Fault.REFUSED, f"no model {model}")
+
+    async def scenario() -> None:
+        llm = Named()
+        watched = watch(llm)
+        watched.start()
+        await asyncio.sleep(before_s)
+        llm.model = "lagre"
+        watched.look_again("llm")
+        await asyncio.sleep(1)
+        assert watched.statuses()["llm"].problem == "no model lagre"
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
 def test_one_whose_checks_cost_money_is_asked_as_often_as_it_says() -> None:
     class Paid(EchoLLM):
         check_every_s = 300.0
