@@ -5,6 +5,7 @@ well  ask ask ask ─▶ failed ─▶ in trouble ─▶ every PROBE_EVERY_S our
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ from providers.base import Fault, Provider, ProviderError, Slot
 
 PROBE_EVERY_S = 5.0
 """One that failed is asked by us alone: to find out at a caller's cost takes most of his time."""
+LAST_QUESTIONS = 500
+"""Of all calls: so many are known to have been counted."""
 VARIABLES = {Slot.EMBEDDER: "EMBEDDING_ENDPOINT", Slot.RERANKER: "RERANKER_ENDPOINT"}
 
 T = TypeVar("T")
@@ -28,6 +31,8 @@ class Dispensable:
         instead: What is done without it.
         probe: A small request of its own; raises ProviderError.
         failed: Told of every failure that a caller met; not of those who did not ask any more.
+        question: Tells which one is searched for; None: one of its own. Several searches may be
+            made for one that is still being spoken.
     """
 
     def __init__(
@@ -36,14 +41,16 @@ class Dispensable:
         instead: str,
         probe: Callable[[], Awaitable[object]],
         failed: Callable[[ProviderError], None],
+        question: Callable[[], object | None] = lambda: None,
     ) -> None:
         self._provider, self._instead, self._probe = provider, instead, probe
-        self._failed = failed
+        self._failed, self._question = failed, question
+        self._counted: deque[object] = deque(maxlen=LAST_QUESTIONS)
         self._probe_at = 0.0
         self.trouble = ""
         """What it does wrong at present, and what is done without it."""
         self.missed = 0
-        """Requests that had to be done without."""
+        """Questions that had to be searched for without."""
 
     @property
     def slot(self) -> Slot:
@@ -56,7 +63,7 @@ class Dispensable:
             by: Loop time when it must have ended.
         """
         if self.trouble:
-            self.missed += 1
+            self._miss()
             return None
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -70,11 +77,17 @@ class Dispensable:
         except Exception as raised:
             log.exception("search_aid_broke", slot=self.slot.value)
             error = self._error(Fault.BROKEN, f"{raised!r}; see the log")
-        self.missed += 1
+        self._miss()
         self._probe_at = loop.time() + PROBE_EVERY_S
         self.trouble = f"{error}; until it answers, {self._instead}"
         self._failed(error)
         return None
+
+    def _miss(self) -> None:
+        question = self._question()
+        if question is None or question not in self._counted:
+            self.missed += 1
+            self._counted.append(question)
 
     async def probe(self, limit_s: float) -> None:
         """Where it failed and some time has passed: it has recovered if it answers now."""

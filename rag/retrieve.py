@@ -70,6 +70,7 @@ class IndexRetriever:
             "documents are searched by their words alone",
             lambda: embedder.embed(["check"], "query"),
             lambda error: self.on_failed(error),
+            lambda: self.question(),
         )
         self._reranks: Dispensable | None = None
         if reranker is not None:
@@ -78,10 +79,13 @@ class IndexRetriever:
                 "passages stay in the order of the first search",
                 lambda: reranker.rank("check", [Passage(text="check", source="check")]),
                 lambda error: self.on_failed(error),
+                lambda: self.question(),
             )
         self.on_failed: Callable[[ProviderError], None] = lambda error: None
         """Called on the event loop for each failure of the embedder or the reranker that a search
         met; the search goes on without."""
+        self.question: Callable[[], object | None] = lambda: None
+        """Called on the event loop: which question the search is for; None: one of its own."""
         self._index: store.Contents | None = None
         self._texts: dict[str, str] = {}
         self._stamp: store.Stamp | None = None
@@ -112,12 +116,12 @@ class IndexRetriever:
 
     @property
     def fallback_count(self) -> int:
-        """How often a search went without the embedder, or without the reranker."""
+        """How many questions went without the embedder, or without the reranker."""
         return sum(self.missed.values())
 
     @property
     def missed(self) -> dict[Slot, int]:
-        """How often a search went without each of them."""
+        """How many questions went without each of them."""
         return {one.slot: one.missed for one in self._dispensables()}
 
     @property

@@ -45,8 +45,8 @@ LAYERS = {
         voice.chain_tts voice.ear voice.floor voice.foresight voice.handlers voice.metrics
         voice.models voice.patience voice.prefetch voice.recitals voice.record voice.recorded
         voice.recording voice.reload voice.replay voice.replies voice.reply voice.reply_facts
-        voice.rules voice.session voice.silent voice.speaker voice.tape voice.templates
-        voice.thinker voice.utterances
+        voice.rules voice.session voice.silent voice.speaker voice.stillness voice.tape
+        voice.templates voice.thinker voice.utterances
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*

@@ -1,7 +1,14 @@
-"""A language model with others that stand in for it, also in the middle of an answer."""
+"""A language model with others that stand in for it, also in the middle of an answer.
+
+tokens ──▶ first clause ──▶ the voice
+   │ broke off                  │ broke off
+   └─▶ begun anew by any        └─▶ gone on with, by one that can
+"""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from contextvars import ContextVar
+from typing import Protocol
 
 import msgspec
 
@@ -19,6 +26,21 @@ from voice.patience import Limit, Patience, within
 from voice.prompt import Seam, continued
 
 LIMIT = "llm.attempt_limit_s"
+
+
+class Draft(Protocol):
+    """What whoever asks has made of the tokens so far."""
+
+    @property
+    def is_open(self) -> bool:
+        """Nobody has heard or read a word of it."""
+
+    def discard(self) -> None:
+        """Only while it is open: the answer begins anew."""
+
+
+DRAFT: ContextVar[Draft | None] = ContextVar("draft", default=None)
+"""Of the answer that is asked for; None: what was given is said."""
 
 
 class ChainLLM(Chain[LLM]):
@@ -43,11 +65,14 @@ class ChainLLM(Chain[LLM]):
         self._continues = continues
 
     async def stream(self, request: LLMRequest) -> AsyncGenerator[LLMEvent, None]:
-        said = ""
+        said, draft = "", DRAFT.get()
         tried: list[Link[LLM]] = []
         failure: ProviderError | None = None
         while (link := self.next_after(tried)) is not None:
             tried.append(link)
+            if said and draft is not None and draft.is_open:
+                said = ""
+                draft.discard()
             if said and not self._continues(link.provider):
                 continue
             events = self._attempt(link, request, said, tried)
@@ -70,11 +95,12 @@ class ChainLLM(Chain[LLM]):
         seam = Seam(said) if said else None
         if seam is not None:
             request = msgspec.structs.replace(request, messages=continued(request.messages, said))
-        begun, speaks = False, bool(said)
+        begun, speaks, draft = False, bool(said), DRAFT.get()
 
         def limit() -> Limit:
             others = [one for one in self.order() if one not in tried]
-            if any(self._continues(one.provider) or not speaks for one in others):
+            is_free = not speaks or (draft is not None and draft.is_open)
+            if any(is_free or self._continues(one.provider) for one in others):
                 return self._attempt_s, LIMIT
             return self._patience.limit(begun=begun)
 

@@ -12,7 +12,8 @@ the section it stands in. voice/judging.py tells what is wrong with each of them
 
 
 Fallbacks = tuple[Fallback, ...] | None
-"""Null: of `auto`, what needs no server stands in for one; else, as with [], nobody does."""
+"""Null: what needs no server stands in for one, named or found by `auto`, and for whatever else
+`auto` found; []: nobody does."""
 
 
 class VadConfig(Struct, frozen=True, forbid_unknown_fields=True):

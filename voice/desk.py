@@ -39,9 +39,12 @@ class Library(Retriever, Protocol):
     on_failed: Callable[[ProviderError], None]
     """Told of what a search met, and went on without."""
 
+    question: Callable[[], object | None]
+    """Tells which question a search is for: what is searched for ahead of it is no further one."""
+
     @property
     def missed(self) -> dict[Slot, int]:
-        """How often a search went on without the embedder or the reranker."""
+        """How many questions went on without the embedder or the reranker."""
 
     @property
     def documents(self) -> int: ...
@@ -95,6 +98,7 @@ class Desk:
         self._told = library.warning if library else ""
         if library is not None:
             library.on_failed = self._search_failed
+            library.question = _question
         self._recorder = recorder_of(config.record)
         self._open: dict[str, Session] = {}
         self.stopping = False
@@ -219,6 +223,8 @@ class Desk:
             changed[path] = change(path, was, now, "new calls")
         for path, (was, now) in self.models.restore(new.config.llm).items():
             changed[path] = change(path, was, now, "next answer")
+        if "llm.model" in changed:
+            self.watch.look_again("llm")
         self.config, self._warnings, self.door = new.config, fresh.warnings, _door(new.config)
         self.load.limits = _limits(new.config)
         logs.set_level(new.config.log.level)
@@ -292,6 +298,11 @@ class Desk:
 def _count(error: ProviderError) -> None:
     labels = (error.slot.value, error.provider, error.fault.value)
     metrics.PROVIDER_ERRORS.labels(*labels).inc()
+
+
+def _question() -> tuple[Any, Any] | None:
+    call = CALL.get({})
+    return (call["session"], call["turn"]) if {"session", "turn"} <= call.keys() else None
 
 
 def _count_fallback(first: Link[Any], other: Link[Any]) -> None:

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from providers.base import Fault, NoNews, Provider, ProviderError, Slot
 from voice.chain import Chain, Link
+from voice.stillness import SETTLE_S, Stillness
 
 CHECK_EVERY_S = 30.0
 PING_EVERY_S = 1.0
@@ -22,6 +23,8 @@ PING_EVERY_S = 1.0
 CHECK_AGAIN_S = 2.0
 """After a failure: a repair is seen soon."""
 CHECK_LIMIT_S = 10.0
+MOST_SPOILT = 3
+"""So often a failure is put down to a machine that stood still, which may do so again and again."""
 START_LIMIT_S = 120.0
 """For what could not be started with the server, and has to load a model now."""
 
@@ -122,6 +125,7 @@ class Watch:
         self._providers = dict(providers)
         self._by_slot = {slot: _watched(slot, one) for slot, one in self._providers.items()}
         self._task: asyncio.Task[None] | None = None
+        self._stillness = Stillness()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="provider-watch")
@@ -138,6 +142,11 @@ class Watch:
             watched[0].failed(error)
             watched[0].doubted.set()
 
+    def look_again(self, slot: str) -> None:
+        """Something else is asked for than before, which may not be there."""
+        for watched in self._by_slot.get(slot, []):
+            watched.doubted.set()
+
     def link_failed(self, link: Link[Any]) -> None:
         """Of a chain, which notes it itself."""
         for watched in self._all():
@@ -149,7 +158,7 @@ class Watch:
             yield from watched
 
     async def _run(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with self._stillness.watching(), asyncio.TaskGroup() as group:
             for watched in self._all():
                 name = f"watch-{watched.slot}-{watched.provider.info.provider}"
                 group.create_task(self._ask_again(watched), name=name)
@@ -159,9 +168,9 @@ class Watch:
             if not watched.is_started:
                 await self._ask(watched, watched.start, START_LIMIT_S)
             if watched.is_started:
+                watched.doubted.clear()
                 await self._check(watched)
             if not watched.problem:
-                watched.doubted.clear()
                 await self._ask_lightly(watched)
             if watched.problem:
                 await asyncio.sleep(CHECK_AGAIN_S)
@@ -207,6 +216,19 @@ class Watch:
                 watched.succeeded()
 
     async def _problem_of(
+        self, watched: _Watched, request: Request, limit_s: float
+    ) -> ProviderError | None:
+        """Asks again where we ourselves stood still. Raises NoNews as the request does."""
+        now = asyncio.get_running_loop().time
+        for _ in range(MOST_SPOILT):
+            began = now()
+            problem = await self._ask_once(watched, request, limit_s)
+            if problem is None or not self._stillness.spoils(began, now()):
+                return problem
+            await asyncio.sleep(SETTLE_S)
+        return await self._ask_once(watched, request, limit_s)
+
+    async def _ask_once(
         self, watched: _Watched, request: Request, limit_s: float
     ) -> ProviderError | None:
         """Raises NoNews as the request does."""

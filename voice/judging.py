@@ -1,7 +1,8 @@
 """What a configuration means by its providers, and what is wrong with that.
 
 auto       what the settings point to: an address, else a model's folder, else what needs none
-fallbacks  each a name, or a mapping of what differs from its section
+fallbacks  each a name, or a mapping of what differs from its section; unless set, what needs no
+           server stands in for one, and for `auto`
 
 Each provider is made once on trial, which opens no socket and starts no process, so that what serve
 would refuse is refused by `kaiwa config check` and by a reload, too.
@@ -96,11 +97,15 @@ def places(config: Config, slot: str) -> Iterator[tuple[str, Config]]:
 
 
 def _fallbacks(config: Config, slot: str) -> Iterator[tuple[int, Any]]:
-    """Nobody stands in for himself: of `auto` a fallback may come out."""
+    """Nobody stands in for himself: of `auto` a fallback may come out.
+
+    One of our own that is named stands alone unless more is set: it was chosen over the other.
+    """
     first, section = chosen(config, slot), getattr(config, slot)
     named = getattr(section, "fallbacks", ())
     if named is None:
-        named = (SERVERLESS[slot],) if section.provider == "auto" else ()
+        is_server = NEEDS.get((slot, first), ("",))[0].startswith("endpoint")
+        named = (SERVERLESS[slot],) if is_server or section.provider == "auto" else ()
     for number, entry in enumerate(named):
         if entry != first:
             yield number, entry

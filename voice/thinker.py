@@ -14,6 +14,7 @@ from providers.base import (
     TextDelta,
     ToolCallDelta,
 )
+from voice.chain_llm import DRAFT
 from voice.clauses import ClauseSplitter, pieces
 from voice.patience import timed
 from voice.phrases import apology
@@ -21,19 +22,30 @@ from voice.reply_facts import Called, Fact, Failed, Phrased, Task, Thought
 
 
 class Thinker:
-    """Args:
-    post: Takes the facts, in order.
+    """Implements `voice.chain_llm.Draft`.
+
+    Args:
+        post: Takes the facts, in order.
     """
 
     def __init__(self, task: Task, llm: LLM, post: Callable[[Fact], None]) -> None:
         self._task, self._llm, self._post = task, llm, post
         self._turn = task.turn
         self._called = self._phrased = False
+        self._splitter = ClauseSplitter()
         self.clauses: asyncio.Queue[str | None] = asyncio.Queue()
         """None behind the last."""
         self.finish = Finish()
         self.asked: LLMRequest | None = None
         self.written_chars = 0
+
+    @property
+    def is_open(self) -> bool:
+        """No clause has gone to the voice."""
+        return not self._phrased
+
+    def discard(self) -> None:
+        self._splitter = ClauseSplitter()
 
     async def tokens(self, request: LLMRequest) -> AsyncGenerator[str, None]:
         """The words as the model gives them; whatever else it gives is posted or kept."""
@@ -71,15 +83,15 @@ class Thinker:
 
     async def think(self, request: LLMRequest) -> None:
         """Fills `clauses`."""
-        splitter = ClauseSplitter()
+        DRAFT.set(self)  # in this task's own context
         try:
             async with contextlib.aclosing(self.tokens(request)) as tokens:
                 async for text in tokens:
                     for number, piece in enumerate(pieces(text)):
                         if number:  # others have their turn
                             await asyncio.sleep(0)
-                        self._phrase(splitter.feed(piece))
-            self._phrase(splitter.flush())
+                        self._phrase(self._splitter.feed(piece))
+            self._phrase(self._splitter.flush())
             if not self._phrased and (words := self.nothing_said()):
                 self._phrase([words])
         except ProviderError as error:

@@ -173,8 +173,8 @@ class Stack:
             "reranker": {"provider": "tei", "endpoint": self._url("reranker")},
             "rag": {"index": str(self._index)},
         }
-        for slot in others.keys() - self._alone:
-            tree[slot]["fallbacks"] = [others[slot]]
+        for slot in others:
+            tree[slot]["fallbacks"] = [] if slot in self._alone else [others[slot]]
         return msgspec.convert(tree, Config, strict=False)
 
     def _url(self, part: Part, scheme: str = "http") -> str:

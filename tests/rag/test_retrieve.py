@@ -329,6 +329,23 @@ def test_each_failure_that_a_search_met_is_told_once_and_those_of_probes_are_not
     run_virtual(scenario())
 
 
+def test_several_searches_for_one_question_are_one_that_went_without(hashed: Path) -> None:
+    async def scenario() -> None:
+        embedder, reranker = HashEmbedder(), IdentityReranker(faults=[_down(request=0)])
+        embedder.faults.set(_down(request=0))
+        retriever = IndexRetriever(hashed, embedder, reranker=reranker)
+        await retriever.start()
+        questions: list[str | None] = ["one", "one", "other", "one", "other", None, None]
+        retriever.question = lambda: questions[0]
+        while questions:
+            await retriever.search("how much does a library card cost", limit_s=0.3)
+            del questions[0]
+        assert retriever.missed == {Slot.EMBEDDER: 4, Slot.RERANKER: 4}
+        await retriever.aclose()
+
+    run_virtual(scenario())
+
+
 def test_a_reranker_may_find_that_nothing_answers(index: Path) -> None:
     async def scenario() -> None:
         nothing = IdentityReranker(faults=[ScriptedFault(kind="cut", request=0)])

@@ -48,6 +48,7 @@ class ScriptedLibrary(ScriptedRetriever):
     most_passages = 4
 
     on_failed: Callable[[ProviderError], None]
+    question: Callable[[], object | None]
     missed: ClassVar[dict[Slot, int]] = {Slot.EMBEDDER: 3}
 
     def source_text(self, source: str) -> str | None:

@@ -24,6 +24,7 @@ from providers.base import Fault, Hypothesis, Passage, Slot, SttSink, ToolCall
 from tests.driving import PLAIN, Call, converse
 from tests.recorded_calls import recorded
 from voice import metrics
+from voice.chain import CALL
 from voice.chain_llm import ChainLLM
 from voice.chain_tts import ChainTTS
 from voice.config import AgentConfig, Config, RagConfig, SpeculationConfig
@@ -126,6 +127,25 @@ def test_the_timeline_sums_up_and_tells_the_lead() -> None:
     assert 80 <= record["lead_ms"] <= 280
     plain = ask(PLAIN).one("kaiwa.turn.timeline").event
     assert (plain["attempts"], plain["lead_ms"]) == (0, None)
+
+
+def test_what_is_searched_for_ahead_is_of_the_turn_that_is_answered() -> None:
+    class Asked(ScriptedRetriever):
+        async def search(self, query: str, *, limit_s: float) -> tuple[Passage, ...]:
+            turns.append((query, CALL.get({}).get("turn")))
+            return await super().search(query, limit_s=limit_s)
+
+    async def scenario(call: Call) -> None:
+        for _ in range(2):
+            await call.say(1.0)
+            await call.hush(7.0)
+
+    turns: list[tuple[str, int | None]] = []
+    stt = EchoSTT(turns=["when do you open on monday", "and where is the tower of yours"])
+    converse(scenario, llm=EchoLLM([ANSWER] * 4), stt=stt, retriever=Asked(), config=AHEAD)
+    first = [turn for query, turn in turns if query.startswith("when")]
+    second = [turn for query, turn in turns if query.startswith("and")]
+    assert len(first) > 1 and set(first) == {1} and len(second) > 1 and set(second) == {2}
 
 
 def test_the_lead_is_what_was_really_ahead() -> None:

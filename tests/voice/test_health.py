@@ -4,8 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
+import structlog
 
-from mocks.clock import run_virtual
+from mocks.clock import VirtualLoop, run_virtual
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM
 from mocks.tts import ToneTTS
@@ -242,6 +243,122 @@ def test_a_model_that_was_switched_to_is_shown_first() -> None:
     second_link.problem = "slow"
     status = watched.statuses()["llm"]
     assert status.problem == "slow" and status.fallbacks[0].problem == ""
+
+
+@pytest.mark.parametrize("before_s", [0.2, 10.0, CHECK_EVERY_S + 0.6])
+def test_what_is_asked_for_anew_is_looked_for_at_once(before_s: float) -> None:
+    """Also if it is in the middle of a check of what was asked for before."""
+
+    class Named(EchoLLM):
+        model = "large"
+
+        async def check(self) -> None:
+            model = self.model
+            await asyncio.sleep(0.4)
+            if model != "large":
+                raise ProviderError(Slot.LLM, "echo", Fault.REFUSED, f"no model {model}")
+
+    async def scenario() -> None:
+        llm = Named()
+        watched = watch(llm)
+        watched.start()
+        await asyncio.sleep(before_s)
+        llm.model = "lagre"
+        watched.look_again("llm")
+        await asyncio.sleep(1)
+        assert watched.statuses()["llm"].problem == "no model lagre"
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
+def stand_still(seconds: float) -> None:
+    """The clock goes on, and nothing runs."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop._advance(seconds)
+
+
+class Answering(Hanging):
+    """Both take as long as from a server near by, and give up as they do."""
+
+    async def ping(self) -> None:
+        try:
+            async with asyncio.timeout(0.9):
+                await asyncio.sleep(0.05)
+                await self.alive.wait()
+        except TimeoutError:
+            raise ProviderError(Slot.LLM, "echo", Fault.TIMEOUT, "it hangs") from None
+
+
+@pytest.mark.parametrize("at_s", [0.05, 0.2, 0.45, 1.41, 1.44, 1.6, CHECK_EVERY_S + 0.45])
+def test_who_did_not_answer_while_we_ourselves_stood_still_is_not_blamed(at_s: float) -> None:
+    async def scenario() -> None:
+        watched = watch(Answering())
+        watched.start()
+        await asyncio.sleep(at_s)
+        stand_still(30)
+        for _ in range(50):
+            await asyncio.sleep(0.05)
+            assert watched.statuses()["llm"].healthy
+        await watched.aclose()
+
+    with structlog.testing.capture_logs() as lines:
+        run_virtual(scenario())
+    assert lines == []
+
+
+def test_who_is_resumed_a_moment_after_us_is_not_blamed() -> None:
+    class Resumed(EchoLLM):
+        stopped = False
+
+        async def ping(self) -> None:
+            if self.stopped:
+                raise ProviderError(Slot.LLM, "echo", Fault.CRASHED, "its process is stopped")
+
+    async def scenario() -> None:
+        llm = Resumed()
+        watched = watch(llm)
+        watched.start()
+        await asyncio.sleep(10.3)
+        llm.stopped = True
+        stand_still(10)
+        await asyncio.sleep(0.8)
+        llm.stopped = False
+        await asyncio.sleep(2)
+        await watched.aclose()
+
+    with structlog.testing.capture_logs() as lines:
+        run_virtual(scenario())
+    assert lines == []
+
+
+def test_who_is_dead_is_named_though_we_stood_still_soon_afterwards_and_again_and_again() -> None:
+    async def scenario() -> None:
+        llm = Answering()
+        watched = watch(llm)
+        watched.start()
+        await asyncio.sleep(10)
+        llm.alive.clear()
+        stand_still(10)
+        await asyncio.sleep(4)
+        assert watched.statuses()["llm"].problem == "it hangs"
+        await watched.aclose()
+
+    async def shaken() -> None:
+        llm = Answering()
+        watched = watch(llm)
+        watched.start()
+        await asyncio.sleep(10)
+        llm.alive.clear()
+        for _ in range(20):
+            stand_still(1)
+            await asyncio.sleep(0.5)
+        assert watched.statuses()["llm"].problem == "it hangs"
+        await watched.aclose()
+
+    run_virtual(scenario())
+    run_virtual(shaken())
 
 
 def test_one_whose_checks_cost_money_is_asked_as_often_as_it_says() -> None:

@@ -152,7 +152,7 @@ def first_request(
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         variables = {"TTS_ENDPOINT": site_url(runner), "TTS_PROVIDER": provider, **environment}
-        (tts,) = make_all(load(file=file, environment=variables), "tts")
+        tts, *_ = make_all(load(file=file, environment=variables), "tts")
         with suppress(ProviderError):
             async with aclosing(tts.stream("Good morning.")) as events:
                 async for _ in events:
@@ -201,8 +201,8 @@ def test_a_server_of_speech_is_given_the_time_and_told_the_price_that_are_set(
     file = tmp_path / "kaiwa.yaml"
     file.write_text("tts: {provider: speech-api, paid: true}")
     address = {"TTS_ENDPOINT": "http://127.0.0.1:9", "TTS_FIRST_WORD_LIMIT_S": "33"}
-    (paid,) = make_all(load(file=file, environment=address), "tts")
-    (ours,) = make_all(load(environment={**address, "TTS_PROVIDER": "speech-api"}), "tts")
+    paid, _ = make_all(load(file=file, environment=address), "tts")
+    ours, _ = make_all(load(environment={**address, "TTS_PROVIDER": "speech-api"}), "tts")
     assert paid.check_every_s > ours.check_every_s
     fish, _ = make_all(load(environment=address), "tts")
     assert [tts._first_word_s for tts in (paid, fish)] == [33, 33]
@@ -254,7 +254,7 @@ def test_an_embedder_in_process_gets_the_threads_that_are_set() -> None:
 
 
 @pytest.mark.parametrize("fallbacks", [None, ()])
-def test_of_auto_what_needs_no_server_stands_in_for_one_unless_the_operator_wants_nobody(
+def test_what_needs_no_server_stands_in_for_one_unless_the_operator_wants_nobody(
     fallbacks: tuple[str, ...] | None,
 ) -> None:
     config = Config(
@@ -268,9 +268,35 @@ def test_of_auto_what_needs_no_server_stands_in_for_one_unless_the_operator_want
     assert found == [first + others for first, others in zip(servers, inside, strict=True)]
 
 
-def test_whoever_is_named_alone_is_alone() -> None:
-    config = Config(llm=LlmConfig(provider="openai", endpoint="http://llm:9000/v1"))
-    assert [chosen(own, "llm") for own in links(config, "llm")] == ["openai"]
+NAMED = {
+    "STT_PROVIDER": "sherpa-server",
+    "STT_ENDPOINT": "ws://stt:6006",
+    "LLM_PROVIDER": "openai",
+    "LLM_ENDPOINT": "http://llm:9000/v1",
+    "EMBEDDING_PROVIDER": "tei",
+    "EMBEDDING_ENDPOINT": "http://embedding:8081",
+    "TTS_ENDPOINT": "http://tts:8080",
+}
+
+
+@pytest.mark.parametrize("voice", ["fish", "speech-api"])
+def test_a_server_that_is_named_has_the_stand_in_it_would_have_unnamed(voice: str) -> None:
+    config = load(environment={**NAMED, "TTS_PROVIDER": voice})
+    slots = ("stt", "llm", "tts", "embedder")
+    found = [[chosen(own, slot) for own in links(config, slot)] for slot in slots]
+    others = [["sherpa-server", "pocketsphinx"], ["openai", "extractive"], [voice, "espeak"]]
+    assert found == [*others, ["tei"]], "a search does without an embedder by itself"
+    assert list(problems(config)) == []
+
+
+def test_one_of_our_own_that_is_named_and_a_mock_are_alone() -> None:
+    for slot, section in (
+        ("stt", SttConfig("sherpa")),
+        ("stt", SttConfig("mock", endpoint="ws://stt:6006")),
+        ("tts", TtsConfig("openjtalk", endpoints=("http://tts:8080",))),
+    ):
+        config = msgspec.structs.replace(Config(), **{slot: section})
+        assert [chosen(own, slot) for own in links(config, slot)] == [section.provider]
 
 
 def test_a_turn_model_is_used_where_its_file_lies_and_refused_where_it_is_not(

@@ -12,7 +12,16 @@ import pytest
 
 from mocks.llm import EchoLLM
 from mocks.serve_llm import LLMServer
-from tests.served import Answer, Caller, Hosted, Served, get, request, written
+from tests.served import (
+    Answer,
+    Caller,
+    Hosted,
+    Served,
+    eventually,
+    get,
+    request,
+    written,
+)
 
 QWEN, LLAMA = "Qwen/Qwen3-8B", "llama3.2:1b"
 KEY = "a-key-that-is-long-enough-0001"
@@ -362,6 +371,26 @@ def test_where_keys_are_set_they_are_asked_for(serving: Callable[..., Served]) -
         assert get(url, path).status == 401
     assert switch(url, QWEN).status == tune(url, QWEN, max_tokens=5).status == 401
     assert get(url, "/api/models", f"Authorization: Bearer {KEY}").status == 200
+
+
+def test_a_model_that_is_not_there_is_told_soon_after_the_reload(tmp_path: Path) -> None:
+    """Before anybody has asked it anything."""
+    with llm_server(model=QWEN) as server:
+        served = Served(written(tmp_path, {"llm": openai(server, model=QWEN)}))
+        try:
+
+            def told() -> str:
+                return str(get(served.url, "/ready").json["warnings"])
+
+            assert server.endpoint not in told()
+            written(tmp_path, {"llm": openai(server, model="no-such")})
+            assert send(served.url, "POST", "/api/system/reload-config", b"").status == 200
+            eventually(lambda: "no model 'no-such'" in told(), "it is named", 2.0)
+            written(tmp_path, {"llm": openai(server, model=QWEN)})
+            send(served.url, "POST", "/api/system/reload-config", b"")
+            eventually(lambda: "no-such" not in told(), "it is taken back")
+        finally:
+            served.stop()
 
 
 def test_a_reload_brings_back_what_the_settings_say(tmp_path: Path) -> None:

@@ -15,7 +15,14 @@ from mocks.tts import ToneTTS
 from providers.base import Fault, Passage, Slot, SpeechAudio, ToolCall
 from tests.driving import PLAIN, Call, converse
 from voice.chain_llm import ChainLLM
-from voice.config import AgentConfig, Config, LlmConfig, PlayoutConfig, TtsConfig
+from voice.config import (
+    AgentConfig,
+    Config,
+    LlmConfig,
+    PlayoutConfig,
+    SpeculationConfig,
+    TtsConfig,
+)
 from voice.conversation import CUT_MARK
 from voice.metrics import PROVIDER_ERRORS
 from voice.patience import Patience
@@ -365,17 +372,95 @@ def test_a_caller_may_cut_in_on_the_word_that_breaks_the_silence() -> None:
     assert call.history()[-1][1].endswith("Second.")
 
 
-def test_a_chains_failure_is_one_log_line_and_one_count_though_the_answer_fails_by_it() -> None:
-    class Alone(ChainLLM):
-        running = 0
+class Anyhow(ChainLLM):
+    """As `Call` counts streams."""
 
-    chain = Alone(
-        [EchoLLM(faults=[fault("fail")])],
+    running = 0
+
+
+def chain_of(*models: EchoLLM, goes_on: bool = False) -> Anyhow:
+    return Anyhow(
+        models,
         now=now,
         patience=Patience(Slot.LLM, "token", 10.0, 5.0),
         attempt_s=2.0,
-        continues=bool,
+        continues=lambda one: goes_on,
     )
+
+
+def asked(chain: ChainLLM, **parts: Any) -> Call:
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(12.0)
+
+    config = msgspec.structs.replace(parts.pop("config", PLAIN), agent=AgentConfig(hold_after_ms=0))
+    return converse(scenario, llm=chain, config=config, **parts)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("kind", ["fail", "stall"])
+def test_a_model_that_dies_before_its_first_clause_is_stood_in_for_from_the_beginning(
+    kind: str, goes_on: bool
+) -> None:
+    """Three tokens came, and no clause of them."""
+    second = EchoLLM(["Our hours are nine to eight."])
+    call = asked(chain_of(EchoLLM([ANSWER], faults=[fault(kind, 3)]), second, goes_on=goes_on))
+    assert call.done() == [("completed", "")] and call.outcomes() == ["completed"]
+    assert call.history()[-1] == ("assistant", "Our hours are nine to eight.")
+    assert second.requests[0].messages[-1].role == "user", "it is not told to go on"
+    assert len([one for one in second.requests[0].messages if one.role != "system"]) == 1
+    assert silence_s(call) <= (0.3 if kind == "fail" else 2.0 + GRACE_S + 0.3)
+
+
+def test_a_short_answer_that_breaks_off_at_its_very_end_is_stood_in_for() -> None:
+    first = EchoLLM(["At nine"], faults=[fault("fail", LAST)])
+    call = asked(chain_of(first, EchoLLM(["From nine on."])))
+    assert call.history()[-1] == ("assistant", "From nine on.")
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_what_has_gone_to_the_voice_stays_said_and_only_who_can_go_on_does(goes_on: bool) -> None:
+    first = EchoLLM([ANSWER], faults=[fault("fail", 12)])
+    call = asked(chain_of(first, EchoLLM([" open never."]), goes_on=goes_on))
+    said = "We are open from nine until eight."
+    after = "On Sundays we are open never." if goes_on else SORRY
+    assert call.history()[-1] == ("assistant", f"{said} {after}")
+    assert call.done() == [("completed", "") if goes_on else ("failed", "llm_broken")]
+
+
+def test_an_answer_begun_early_that_dies_before_its_first_clause_is_stood_in_for() -> None:
+    """The model stalls at 1.4, is given up on behind the commit at 1.5, and nothing was heard."""
+    config = msgspec.structs.replace(PLAIN, speculation=SpeculationConfig())
+    first = EchoLLM([ANSWER], token_ms=50, faults=[fault("stall", 3)])
+    call = asked(chain_of(first, EchoLLM(["Our hours are nine to eight."])), config=config)
+    assert call.one("kaiwa.turn.timeline").event["attempts"] == 1
+    assert call.done() == [("completed", "")]
+    assert call.history()[-1] == ("assistant", "Our hours are nine to eight.")
+
+
+def test_in_writing_no_word_that_was_sent_is_taken_back() -> None:
+    async def scenario(call: Call) -> None:
+        call.update(output_modalities=["text"])
+        call.write("hello")
+        call.tell("response.create")
+        await call.hush(3.0)
+
+    second = EchoLLM(["Our hours are nine to eight."])
+    chain = chain_of(EchoLLM([ANSWER], faults=[fault("fail", 3)]), second)
+    call = converse(scenario, llm=chain)
+    assert call.done() == [("failed", "llm_broken")]
+    assert call.history()[-1] == ("assistant", "We are open") and not second.requests
+
+
+def test_a_call_that_was_begun_is_not_begun_anew() -> None:
+    half = Reply(text="", tool_calls=(ToolCall("call_1", "look_up", '{"a": 1}'),))
+    second = EchoLLM(["Our hours are nine to eight."])
+    call = asked(chain_of(EchoLLM([half], faults=[fault("fail", LAST)]), second))
+    assert call.done() == [("failed", "llm_broken")] and not second.requests
+
+
+def test_a_chains_failure_is_one_log_line_and_one_count_though_the_answer_fails_by_it() -> None:
+    chain = chain_of(EchoLLM(faults=[fault("fail")]))
     counted = PROVIDER_ERRORS.labels("llm", "echo", "broken")
     before = counted._value.get()
 
