@@ -477,7 +477,7 @@ def test_mock_profile_is_a_kaiwa_that_finds_every_server_and_ingests_over_their_
     found = services("production", "mock")
     here = dict(zip(SERVERS, free_ports(len(SERVERS)), strict=True))
     (port,) = free_ports(1)
-    settings = found["backend"]["environment"]
+    settings = {**found["backend"]["environment"], "TURN_MODEL": str(ROOT / "models" / "turn")}
     for name in SERVERS:
         before = settings[f"{name.upper()}_ENDPOINT"]
         after = before.replace(f"//{name}:{PORTS[name]}", f"//127.0.0.1:{here[name]}")
@@ -503,7 +503,7 @@ def test_mock_profile_is_a_kaiwa_that_finds_every_server_and_ingests_over_their_
             eventually(lambda: '"event": "ready"' in log.read_text(), "Kaiwa is there")
             with closing(urllib.request.urlopen(f"http://127.0.0.1:{port}/ready")) as answer:
                 ready = json.load(answer)
-    assert (ready["status"], ready["warnings"]) == ("ok", [])
+    assert (ready["status"], ready["warnings"]) == ("ok", []), ready["warnings"]
     used = {slot: provider["provider"] for slot, provider in ready["providers"].items()}
     assert used["stt"] == "sherpa-server" and used["llm"] == "openai"
     assert used["tts"] == "fish" and used["embedder"] == "tei"

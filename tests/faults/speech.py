@@ -35,11 +35,13 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 def _exchanges(count: int) -> tuple[Exchange, ...]:
-    words = map("".join, product("zv", "aou", "bgkmprt", "aeio"))
+    asked = map("".join, product("zv", "aou", "bgkmprt", "aeio"))
+    # No letter in common with a question's word in the same place: it is no echo of the answer.
+    told = map("".join, product("ndlj", "eiy", "fhsxwc", "uy"))
     made = []
     for _ in range(count):
-        question = " ".join(next(words) for _ in range(5))
-        sentences = [" ".join(next(words) for _ in range(4)).capitalize() for _ in range(3)]
+        question = " ".join(next(asked) for _ in range(5))
+        sentences = [" ".join(next(told) for _ in range(4)).capitalize() for _ in range(3)]
         made.append(Exchange(question, ". ".join(sentences) + "."))
     return tuple(made)
 
