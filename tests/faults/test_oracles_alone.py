@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import voice.floor
+import voice.answering
 import voice.http
 import voice.reply
 import voice.speaker
@@ -40,7 +40,7 @@ def says_anything_for_an_apology(patch: pytest.MonkeyPatch) -> None:
 
 
 def asks_nobody_to_say_it_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(voice.floor, "misheard", lambda language: "Well.")
+    patch.setattr(voice.answering, "misheard", lambda language: "Well.")
 
 
 def never_breaks_a_silence(patch: pytest.MonkeyPatch) -> None:
