@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from providers.tiny_en import FOLDER
+from providers.tiny_en.corpus import trimmed, with_mark
 from providers.tiny_en.evaluate import (
     BLOCK,
+    Spoken,
     measure,
     noisy,
     recogniser,
-    spoken,
     transcripts,
     whole_utterance_text,
     word_errors,
@@ -36,7 +37,7 @@ from providers.tiny_en.sentences import (
     sentences,
     words_of,
 )
-from providers.tiny_en.voices import RATE_HZ, Wave, by_espeak, plain_known_voice
+from providers.tiny_en.voices import RATE_HZ, Wave, by_espeak, by_flite, plain_known_voice
 from tests.needed import needed
 from tests.providers.tiny_graph import read_graph
 from tests.speech import flite, resample
@@ -66,6 +67,15 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Wave]
         return (samples / 32768).astype(np.float32)
 
     return say
+
+
+def plainly_spoken(text: str, rng: random.Random) -> Spoken:
+    """As the card's tables are spoken, but for the resampler, which is Kaiwa's own here."""
+    voice = plain_known_voice(rng)
+    say = by_flite if voice.engine == "flite" else by_espeak
+    own, rate_hz = say(with_mark(text), voice.name)
+    wave = (resample(own, rate_hz, RATE_HZ) / 32768).astype(np.float32)
+    return Spoken(text, voice, trimmed(wave))
 
 
 def error_rate(model: Any, waves: list[Wave]) -> float:
@@ -104,8 +114,8 @@ def test_new_sentences_of_espeaks_voice_are_understood(
 @pytest.mark.speech
 def test_nine_words_of_ten_are_heard_in_held_out_sentences_of_known_voices(model: Any) -> None:
     needed("flite")
-    new = sentences(120, 99, held_out=True)
-    assert measure(model, spoken(new, plain_known_voice, 5)) <= 0.1
+    new, rng = sentences(120, 99, held_out=True), random.Random(5)
+    assert measure(model, [plainly_spoken(text, rng) for text in new]) <= 0.1
 
 
 def test_a_stream_is_decoded_alike_alone_and_in_a_batch(
