@@ -1,9 +1,9 @@
 """From configuration to running providers: made, chained, started, given back."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -88,7 +88,7 @@ def _models_nowhere(config: Config) -> Iterator[str]:
     for slot, (folder, default, variable) in named.items():
         name = chosen(config, slot)
         is_used = name == "sherpa" or (getattr(config, slot).provider == "auto" and name in WITHOUT)
-        if is_used and folder and folder != default and not Path(folder).exists():
+        if is_used and folder and folder != default and not os.path.exists(folder):
             instead = "" if name == "sherpa" else f"; until then {WITHOUT[name]}"
             yield f"{slot}: {variable} names {folder}, which is not there{instead}"
 

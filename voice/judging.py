@@ -8,9 +8,9 @@ Each provider is made once on trial, which opens no socket and starts no process
 would refuse is refused by `kaiwa config check` and by a reload, too.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -69,7 +69,7 @@ def chosen(config: Config, slot: str) -> str:
             return "tei" if section.endpoint else "none"
         case "turn":
             named = section.model.endswith(".onnx") or holds_model(section.model)
-            return "smart-turn" if named or Path(section.model).is_file() else "none"
+            return "smart-turn" if named or os.path.isfile(section.model) else "none"
     return "auto"
 
 

@@ -275,8 +275,8 @@ def test_speech_over_the_greeting_ducks_it_and_a_call_whose_time_is_over_ends_on
     page: Page, tmp_path: Path
 ) -> None:
     """
-    microphone        --question--
-    speaker     ##greeting##ducked|         answer  ##goodbye##|  closed, the microphone too
+    microphone        --question--          --and again, as the file goes round--
+    speaker     ##greeting##ducked|         answer          ##goodbye##|  closed, the microphone too
     """
     config = tmp_path / "kaiwa.yaml"
     greeting = "Good morning, and welcome to the library. " * 4
@@ -298,9 +298,8 @@ def test_speech_over_the_greeting_ducks_it_and_a_call_whose_time_is_over_ends_on
             };
         }""")
         page.click("#talk")
-        greeted, answered = _turns(page, 2)[:2]
-        assert (greeted["outcome"], answered["outcome"]) == ("interrupted", "completed")
-        assert greeted["cut_in_ms"] > 500
+        greeted = _turns(page, 2)[0]
+        assert greeted["outcome"] == "interrupted" and greeted["cut_in_ms"] > 500
         assert page.evaluate("window.ducked")[:2] == [True, False]
         expect(page.locator("[data-code=call-ended]")).to_contain_text("The call is over")
         expect(page.locator("#connection")).to_have_attribute("data-state", "closed")
