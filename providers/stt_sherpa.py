@@ -68,8 +68,8 @@ class SherpaSTT:
         self._hang_limit_s = hang_limit_s
         self._model: SherpaModel | None = None
         self._starting = asyncio.Lock()
-        self._crash: ProviderError | None = None
-        """Of the last start; it is raised again until `_not_before`."""
+        self._crash = ""
+        """How the last start ended; it is told again until `_not_before`."""
         self._not_before = 0.0
         self._pauses = Pauses()
         self.pool: WorkerPool | None = None
@@ -98,8 +98,8 @@ class SherpaSTT:
             if not model.takes_hotwords and self._hotwords:
                 log.warning("hotwords_ignored", kind=model.kind.value, takes="transducer")
             now = asyncio.get_running_loop().time
-            if self._crash is not None and now() < self._not_before:
-                raise self._crash
+            if self._crash and now() < self._not_before:
+                raise _error(Fault.CRASHED, self._crash)
             pool = WorkerPool(
                 MODULE,
                 arguments=[self._settings(model)],
@@ -113,11 +113,10 @@ class SherpaSTT:
             except WorkersError as error:
                 if error.is_refusal:
                     raise _error(Fault.REFUSED, str(error)) from error
-                message = f"model in {self.model_dir}: {error}; {REMEDY}"
-                self._crash = _error(Fault.CRASHED, message)
+                self._crash = f"model in {self.model_dir}: {error}; {REMEDY}"
                 self._not_before = now() + AFTER_CRASH_TIMES * self._pauses.after(0)
-                raise self._crash from error
-            self._model, self.pool, self._crash = model, pool, None
+                raise _error(Fault.CRASHED, self._crash) from error
+            self._model, self.pool, self._crash = model, pool, ""
 
     async def check(self) -> None:
         await check(self.open, _error)
