@@ -24,6 +24,7 @@ from mocks.tts import ToneTTS
 from mocks.vad import LoudnessVAD
 from providers.base import ProviderError, SpeechAudio, TurnModel
 from voice import metrics, wire
+from voice.carrier import WEBSOCKET, Carrier
 from voice.config import Config, SpeculationConfig, TtsConfig
 from voice.playout import Frame
 from voice.providers import Providers, Recited
@@ -114,6 +115,7 @@ class Call:
         config: Config | None = None,
         load_level: Callable[[], int] = lambda: 0,
         tape: Tape | None = None,
+        carrier: Carrier = WEBSOCKET,
     ) -> None:
         self.client = Client()
         self.vad = vad or LoudnessVAD()
@@ -142,6 +144,7 @@ class Call:
             closed=self._closed,
             failed=lambda slot, error: self.failures.append(error),
             tape=tape,
+            carrier=carrier,
         )
 
     def _closed(self, session: Session) -> None:

@@ -18,7 +18,8 @@ LAYERS = {
         providers.base rag.types
         voice.addresses voice.client_events voice.config voice.config_kinds voice.config_problems
         voice.config_providers voice.config_secrets voice.config_sections voice.config_server
-        voice.config_strays voice.config_talk voice.config_yaml voice.env_file voice.errors
+        voice.carrier voice.config_calls voice.config_strays voice.config_talk voice.config_yaml
+        voice.env_file voice.errors
         voice.events
         voice.facts voice.ids voice.items voice.model_catalogue voice.phrases voice.providers
         voice.server_events voice.settings voice.settings_fields voice.tuning voice.wire
@@ -55,7 +56,7 @@ LAYERS = {
         voice.retention voice.system_api voice.transports.* voice.unpack
         """,
     "root": """
-        voice.build voice.judging voice.makers voice.server voice.cli voice.ask_command
+        voice.build voice.doors voice.judging voice.makers voice.server voice.cli voice.ask_command
         voice.bench_command voice.bench_stt_command voice.checkup voice.checkup_machine
         voice.doctor_command voice.mock_faults voice.mocks_command voice.models_command
         voice.config_command voice.ingest_command voice.replay_command

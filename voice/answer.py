@@ -233,6 +233,13 @@ class Answer:
                 self._conversation.heard(self.item_id, self.heard_text(heard_ms))
         return events
 
+    def truncated(self, now: float) -> Events:
+        """That it was cut, for a client that did not do so itself."""
+        if not self.item_id or not self._conversation.is_cut(self.item_id):
+            return []
+        heard_ms = int(self.playout.heard_ms(now))
+        return [wire.ItemTruncated(item_id=self.item_id, content_index=0, audio_end_ms=heard_ms)]
+
     def truncate(self, audio_end_ms: int, now: float) -> int:
         """The client says where it stopped; more than there is means all there is.
 

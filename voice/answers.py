@@ -11,6 +11,7 @@ from typing import Protocol
 
 from voice import metrics, settings, wire
 from voice.answer import Answer
+from voice.carrier import Carrier
 from voice.config import Config
 from voice.conversation import Conversation
 from voice.foresight import Foresight
@@ -62,6 +63,7 @@ class Answers:
         ids: Ids,
         conversation: Conversation,
         record: Record,
+        carrier: Carrier,
         outbox: Outbox,
         send: Callable[[wire.ServerEvent], None],
         post: Callable[[object], None],
@@ -70,6 +72,7 @@ class Answers:
         self._config, self._providers, self._ids = config, providers, ids
         self._conversation, self._record = conversation, record
         self._outbox, self._send, self._post = outbox, send, post
+        self._carrier, self._playing = carrier, False
         self._on_ended = ended
         self.current: Answer | None = None
         self._recent: dict[str, Answer] = {}
@@ -118,13 +121,16 @@ class Answers:
         timeline = self._record.timeline(turn)
         timeline.stamp(Stamp.REQUEST, at)
         playout = self._config.playout
+        lead_ms = self._carrier.lead_ms or playout.lead_ms
         self.current = Answer(
             response=response,
             conversation=self._conversation,
             timeline=timeline,
             question_id=item_id or question_id,
-            frame_ms=frame_ms(playout.frame_ms, playout.lead_ms, self._providers.load_level()),
-            lead_ms=playout.lead_ms,
+            frame_ms=frame_ms(
+                min(playout.frame_ms, lead_ms), lead_ms, self._providers.load_level()
+            ),
+            lead_ms=lead_ms,
         )
         if say:
             self.current.outcome = Outcome.FAILED
@@ -210,6 +216,7 @@ class Answers:
                 if isinstance(event, wire.AudioDelta):
                     event.event_id = self._ids.new("event")
                     form = answer.response.settings.audio.output.format
+                    self._tell_playing(answer)
                     self._outbox.sound(event, frame, form)
                 else:
                     self._send(event)
@@ -238,6 +245,10 @@ class Answers:
             return
         self._outbox.clear()
         self._send_all(answer.cut(at, ending, outcome))
+        if self._playing:
+            self._playing = False
+            self._send(wire.OutputAudioCleared(response_id=answer.response.id))
+            self._send_all(answer.truncated(at))
         self.end(at)
 
     def end(self, at: float) -> None:
@@ -250,6 +261,9 @@ class Answers:
             self._task = None
         self._give_room()
         if answer is not None:
+            if self._playing:
+                self._playing = False
+                self._send(wire.OutputAudioStopped(response_id=answer.response.id))
             metrics.UNDERRUNS.inc(answer.playout.underruns)
             self._on_ended(answer, at)
 
@@ -260,6 +274,11 @@ class Answers:
                 self.current.outcome = Outcome.CANCELLED
             self.end(at)
         await self._replies.aclose(self.foresight.close())
+
+    def _tell_playing(self, answer: Answer) -> None:
+        if self._carrier.plays and not self._playing:
+            self._playing = True
+            self._send(wire.OutputAudioStarted(response_id=answer.response.id))
 
     def _send_all(self, events: list[wire.ServerEvent]) -> None:
         for event in events:

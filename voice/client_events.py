@@ -59,6 +59,10 @@ class ResponseCancel(ClientEvent, frozen=True, tag="response.cancel"):
     response_id: str | None = None
 
 
+class OutputAudioClear(ClientEvent, frozen=True, tag="output_audio_buffer.clear"):
+    pass
+
+
 class PlaybackReport(ClientEvent, frozen=True, tag="kaiwa.playback.report"):
     item_id: str
     played_ms: float
@@ -75,6 +79,7 @@ AnyClientEvent = (
     | ItemTruncate
     | ResponseCreate
     | ResponseCancel
+    | OutputAudioClear
     | PlaybackReport
 )
 

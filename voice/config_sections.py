@@ -3,12 +3,14 @@
     config_server      server, load, log, record
     config_providers   vad, stt, llm, tts, embedder, reranker, rag, mock
     config_talk        turn, barge_in, speculation, playout, agent
+    config_calls       webrtc, telephony, sip
 
 Units are in the names; a limit is a time after which something else happens.
 """
 
 from msgspec import Struct
 
+from voice.config_calls import SipConfig, TelephonyConfig, WebrtcConfig
 from voice.config_providers import (
     EmbedderConfig,
     LlmConfig,
@@ -46,6 +48,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     speculation: SpeculationConfig = SpeculationConfig()
     playout: PlayoutConfig = PlayoutConfig()
     agent: AgentConfig = AgentConfig()
+    webrtc: WebrtcConfig = WebrtcConfig()
+    telephony: TelephonyConfig = TelephonyConfig()
+    sip: SipConfig = SipConfig()
     record: RecordConfig = RecordConfig()
     mock: MockConfig = MockConfig()
     strays: tuple[str, ...] = ()

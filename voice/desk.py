@@ -14,6 +14,7 @@ import structlog
 from providers.base import Provider, ProviderError, Retriever, Slot
 from voice import logs, metrics
 from voice.answers import Outbox
+from voice.carrier import WEBSOCKET, Carrier
 from voice.chain import CALL, Chain, Link
 from voice.config import LOOPBACK, Config
 from voice.drain import drain
@@ -129,6 +130,15 @@ class Desk:
         """Raises:
         Refusal: With the status, before the upgrade.
         """
+        self.check_door(scope)
+        self.check_room()
+
+    def check_door(self, scope: Any) -> None:
+        """Whether this client may call at all.
+
+        Raises:
+            Refusal: 401, 403.
+        """
         headers = {
             name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]
         }
@@ -140,6 +150,13 @@ class Desk:
         if not self.door.knows(headers, scope.get("subprotocols") or ()):
             message = "A valid API key is needed: Authorization: Bearer KEY, see docs/wire.md."
             raise Refusal(401, "invalid_api_key", message)
+
+    def check_room(self) -> None:
+        """Whether there is room for one more, whoever it is.
+
+        Raises:
+            Refusal: 503.
+        """
         now = time.monotonic()
         if self.stopping:
             message = "The server is stopping; please call again shortly."
@@ -160,7 +177,7 @@ class Desk:
             lag_ms = round(self.load.lag_ms, 1)
             log.warning("load", level=level.value, lag_ms=lag_ms, sessions=len(self._open))
 
-    def new_session(self, outbox: Outbox) -> Session:
+    def new_session(self, outbox: Outbox, carrier: Carrier = WEBSOCKET) -> Session:
         session_id = f"sess_{secrets.token_hex(8)}"
         CALL.set({"session": session_id})  # in the connection's own task
         session = Session(
@@ -170,6 +187,7 @@ class Desk:
             outbox=outbox,
             figures=self.figures,
             now=time.monotonic,
+            carrier=carrier,
             closed=self._forget,
             failed=self.watch.failed,
             tape=self._recorder.tape(session_id) if self._recorder else None,

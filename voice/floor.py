@@ -20,6 +20,7 @@ from voice import events, metrics, rules, settings, wire
 from voice.answering import Answering
 from voice.answers import Answers, Outbox
 from voice.backlog import Backlog
+from voice.carrier import Carrier
 from voice.chain import NobodyLeft
 from voice.config import Config
 from voice.conversation import Conversation
@@ -40,6 +41,7 @@ from voice.utterances import Utterances
 
 class Floor:
     """Args:
+    carrier: How the call comes in.
     outbox: For the sound; events go by `send`, which numbers them.
     post: Takes what providers and replies say into the call's inbox.
     failed: Told of every failure of a recogniser.
@@ -53,16 +55,18 @@ class Floor:
         providers: Providers,
         ids: Ids,
         figures: metrics.Figures,
+        carrier: Carrier,
         outbox: Outbox,
         send: Callable[[wire.ServerEvent], None],
         post: Callable[[object], None],
         failed: Callable[[ProviderError], None],
     ) -> None:
         self.config, self.ids, self.send = config, ids, send
+        self.carrier = carrier
         self._on_failed = failed
         self.defaults = rules.session_defaults(config, providers)
         self.effective = settings.initial(session_id, self.defaults)
-        self.settings = settings.typed(self.effective)
+        self.settings = carrier.fixed(settings.typed(self.effective))
         self._words = SpokenWords(self.language, rules.delays(config, self.settings))
         self._echo = EchoEnergy()
         self.turns = TurnTaker(rules.turn_rules(config, self.settings), self._words, self._echo)
@@ -93,6 +97,7 @@ class Floor:
             ids=ids,
             conversation=self.conversation,
             record=self.record,
+            carrier=carrier,
             outbox=outbox,
             send=send,
             post=post,

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from voice import rules, settings, wire
 from voice.errors import ClientError
 from voice.floor import Floor
@@ -15,7 +17,8 @@ def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
     floor.effective = settings.merge(
         floor.effective, event.session, detection=floor.defaults.detection
     )
-    before, floor.settings = floor.settings, settings.typed(floor.effective)
+    typed = settings.typed(floor.effective)
+    before, floor.settings = floor.settings, floor.carrier.fixed(typed)
     floor.ear.set_format(floor.settings.audio.input.format)
     floor.ear.expect(rules.expected(floor.config, floor.settings))
     detection = floor.settings.audio.input.turn_detection
@@ -30,6 +33,9 @@ def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
 
 
 def _append(floor: Floor, event: wire.AudioAppend, at: float) -> None:
+    if floor.carrier.listens is not None:
+        message = "This call's audio comes in by its own track; append none."
+        raise ClientError("invalid_event_for_transport", message)
     floor.hear(wire.decode_audio(event.audio), at)
 
 
@@ -92,7 +98,8 @@ def _create_response(floor: Floor, event: wire.ResponseCreate, at: float) -> Non
             f"Conversation already has an active response in progress: {name}. Wait until the "
             "response is finished before creating a new one.",
         )
-    options = reply_options(floor.effective, event.response or {}, floor.conversation)
+    asked = reply_options(floor.effective, event.response or {}, floor.conversation)
+    options = msgspec.structs.replace(asked, settings=floor.carrier.fixed(asked.settings))
     floor.answers.end(at)  # one that was said in full, and is still being heard
     floor.answering.options = options
     floor.carry_out(floor.turns.request_reply(), at)
@@ -109,6 +116,13 @@ def _cancel_response(floor: Floor, event: wire.ResponseCancel, at: float) -> Non
     else:
         message = "Cancellation failed: no active response found"
         raise ClientError("response_cancel_not_active", message)
+
+
+def _clear_sound(floor: Floor, event: wire.OutputAudioClear, at: float) -> None:
+    if not floor.carrier.plays:
+        message = "output_audio_buffer.clear is for calls whose sound is played from here."
+        raise ClientError("invalid_event_for_transport", message)
+    floor.answering.cut("client_cancelled", Outcome.CANCELLED, at)
 
 
 def _report_playback(floor: Floor, event: wire.PlaybackReport, at: float) -> None:
@@ -134,5 +148,6 @@ CLIENT_HANDLERS: dict[type, Callable[[Floor, Any, float], None]] = {
     wire.ItemTruncate: _truncate_item,
     wire.ResponseCreate: _create_response,
     wire.ResponseCancel: _cancel_response,
+    wire.OutputAudioClear: _clear_sound,
     wire.PlaybackReport: _report_playback,
 }

@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from providers.base import Fault, Hypothesis, Message, ProviderError, Slot, SttFailure, VadFrame
 from voice import reply_facts
+from voice.carrier import WEBSOCKET, Carrier
 from voice.client_events import CLIENT_EVENT_TYPES
 from voice.errors import KaiwaError
 from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged
@@ -86,6 +87,7 @@ class Start(Struct, frozen=True, array_like=True, tag="start"):
     recogniser: str
     """The wire names it."""
     config: dict[str, Any]
+    carrier: Carrier = WEBSOCKET
 
 
 class Told(Struct, frozen=True, array_like=True):

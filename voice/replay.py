@@ -198,6 +198,7 @@ class _Replica(Session):
             outbox=_Nowhere(),
             figures=metrics.Figures(HitRate(few=WINDOW + 1)),
             now=clock,
+            carrier=start.carrier,
             tape=tape,
         )
 

@@ -7,7 +7,8 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,7 @@ from voice import metrics
 from voice.build import Built, build, check_names, known_delays, warnings
 from voice.config import Config, ServerConfig
 from voice.desk import Desk
+from voice.doors import Socket, listeners, sockets
 from voice.errors import ConfigError
 from voice.garbage import Garbage
 from voice.http import application
@@ -29,9 +31,7 @@ from voice.templates import prompt_of
 from voice.transports.line import Line
 from voice.transports.request import PromptRequest
 from voice.transports.websocket import refuse_elsewhere
-from voice.transports.websocket import serve as serve_websocket
 
-REALTIME = "/v1/realtime"
 PROBE_S = 0.05
 HOUSEKEEPING_EVERY = 20
 """Probes: once a second."""
@@ -47,23 +47,16 @@ log = structlog.get_logger()
 
 
 class Front:
-    """WebSocket calls go straight to the transport, everything else to Litestar."""
+    """WebSocket calls go straight to their transport, everything else to Litestar."""
 
-    def __init__(self, desk: Desk, http: Litestar) -> None:
-        self._desk, self._http = desk, http
+    def __init__(self, sockets: Mapping[str, Socket], http: Litestar) -> None:
+        self._sockets, self._http = sockets, http
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "websocket" and scope["path"].rstrip("/") == REALTIME:
-            await serve_websocket(
-                scope,
-                receive,
-                send,
-                admit=self._desk.admit,
-                new_session=self._desk.new_session,
-                send_limit_s=self._desk.config.server.send_limit_s,
-            )
-        elif scope["type"] == "websocket":
-            await refuse_elsewhere(scope, receive, send)
+        if scope["type"] == "websocket":
+            path = scope["path"].rstrip("/")
+            serve: Socket = self._sockets.get(path, refuse_elsewhere)
+            await serve(scope, receive, send)
         else:
             if scope.get("method") == "HEAD":  # answered as GET; uvicorn leaves the body out
                 scope = {**scope, "method": "GET"}
@@ -180,7 +173,7 @@ def _bound(server: ServerConfig) -> socket.socket:
 def server_for(desk: Desk) -> Server:
     """uvicorn round the desk; `serve(sockets=[…])` runs it."""
     config = uvicorn.Config(
-        Front(desk, application(desk)),
+        Front(sockets(desk), application(desk)),
         ws=Line,
         ws_max_size=desk.config.server.max_frame_kib * 1024,
         ws_per_message_deflate=False,
@@ -225,7 +218,10 @@ async def _listen(
     often, seldom, _ = gc.get_threshold()
     gc.set_threshold(often, seldom, NEVER)  # see voice/garbage.py
     try:
-        await server.serve(sockets=[listener])
+        async with AsyncExitStack() as open_ports:
+            for port in listeners(desk):
+                await open_ports.enter_async_context(port)
+            await server.serve(sockets=[listener])
     finally:
         probe.cancel()
         await desk.watch.aclose()

@@ -216,6 +216,24 @@ class AudioDone(_Part, kw_only=True, tag="response.output_audio.done"):
     pass
 
 
+class OutputAudioStarted(ServerEvent, kw_only=True, tag="output_audio_buffer.started"):
+    """The first of a response's sound has left; for carriers that play it (voice/carrier.py)."""
+
+    response_id: str
+
+
+class OutputAudioStopped(ServerEvent, kw_only=True, tag="output_audio_buffer.stopped"):
+    """The last of it has, too."""
+
+    response_id: str
+
+
+class OutputAudioCleared(ServerEvent, kw_only=True, tag="output_audio_buffer.cleared"):
+    """The rest of it never will."""
+
+    response_id: str
+
+
 class TextDeltaEvent(_Part, kw_only=True, tag="response.output_text.delta"):
     delta: str
 

@@ -19,6 +19,7 @@ import structlog
 from providers.base import Hypothesis, Message, ProviderError, SttFailure, VadFrame
 from voice import metrics, reply_facts, wire
 from voice.answers import Outbox
+from voice.carrier import WEBSOCKET, Carrier
 from voice.config import Config
 from voice.errors import ClientError
 from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged
@@ -38,7 +39,9 @@ wait for the rest would take timers of 0 ms, one after another."""
 class Tape(Protocol):
     """Keeps all that goes into a session and all that comes out: voice/tape.py. Nothing waits."""
 
-    def begin(self, session_id: str, config: Config, defaults: Defaults) -> None: ...
+    def begin(
+        self, session_id: str, config: Config, defaults: Defaults, carrier: Carrier
+    ) -> None: ...
 
     def watch(self, now: Callable[[], float]) -> Callable[[], float]:
         """The same clock; what is read from it is kept."""
@@ -67,6 +70,7 @@ class Tape(Protocol):
 class Session:
     """Args:
     session_id: Its random part seeds every id of this session.
+    carrier: How the call comes in.
     now: A monotonic clock in seconds, fine enough to measure with.
     closed: Told once, when the session is over.
     failed: Told of every provider's failure, with its slot.
@@ -82,6 +86,7 @@ class Session:
         outbox: Outbox,
         figures: metrics.Figures,
         now: Callable[[], float],
+        carrier: Carrier = WEBSOCKET,
         closed: Callable[["Session"], None] = lambda session: None,
         failed: Callable[[str, ProviderError], None] = lambda slot, error: None,
         tape: Tape | None = None,
@@ -101,6 +106,7 @@ class Session:
             providers=providers,
             ids=self._ids,
             figures=figures,
+            carrier=carrier,
             outbox=outbox,
             send=self._send,
             post=self.post,
@@ -114,7 +120,7 @@ class Session:
         self._timer_at = 0.0
         self.closed = False
         if tape is not None:
-            tape.begin(session_id, config, self._floor.defaults)
+            tape.begin(session_id, config, self._floor.defaults, carrier)
 
     # --- in ---------------------------------------------------------------------------------------
 
@@ -181,7 +187,7 @@ class Session:
                 self._client(fact, at)
             case Opened():
                 metrics.SESSIONS.inc()
-                self._log.info("session_opened")
+                self._log.info("session_opened", carrier=self._floor.carrier.name)
                 self._send(wire.SessionCreated(session=self._floor.effective))
                 self._floor.initiative.open(at)
             case Complaint():

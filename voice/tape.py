@@ -17,6 +17,7 @@ import structlog
 from providers.base import Message
 from voice import settings, wire
 from voice.answers import Outbox
+from voice.carrier import Carrier
 from voice.config import Config
 from voice.playout import Frame
 from voice.recorded import event_without_keys, fact_without_keys, recorded
@@ -67,7 +68,9 @@ class Tape:
         """Nothing is recorded any more."""
         self._session = ""
 
-    def begin(self, session_id: str, config: Config, defaults: settings.Defaults) -> None:
+    def begin(
+        self, session_id: str, config: Config, defaults: settings.Defaults, carrier: Carrier
+    ) -> None:
         self._session = session_id
         if not self.stopped and not (problem := self._put(MAGIC)):
             start = Start(
@@ -76,6 +79,7 @@ class Tape:
                 version=version("kaiwa"),
                 recogniser=defaults.transcription_model,
                 config=recorded(config, defaults.instructions),
+                carrier=carrier,
             )
             self._write(start)
         elif not self.stopped:

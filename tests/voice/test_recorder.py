@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from tests.driving import Call, converse
 from tests.recorded_calls import Reel, cuts_in, recorded
 from tests.served import Caller, Served, eventually
+from voice.carrier import WEBSOCKET
 from voice.config import RecordConfig
 from voice.errors import ConfigError
 from voice.recorder import MOST_WAITING_BYTES, Recorder, Spool, Traffic, create, recorder_of
@@ -140,7 +141,7 @@ def test_a_disk_that_hangs_holds_up_no_call(tmp_path: Path) -> None:
     assert took_s < 30, "it was never waited for"
     assert len(stopped_for(logs)) == 1 and "too slowly" in stopped_for(logs)[0]
     assert call.done()[:2] == [("cancelled", "turn_detected"), ("completed", "")]
-    other.begin("sess_other", call.config, call.session._floor.defaults)
+    other.begin("sess_other", call.config, call.session._floor.defaults, WEBSOCKET)
     assert other.stopped, "and what waits is bounded for all calls together"
     recorder.close()  # bounded, too
     with open(pipe, "rb") as reader:  # the disk is back

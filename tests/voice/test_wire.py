@@ -21,6 +21,7 @@ CLIENT_EVENTS: dict[str, dict[str, Any]] = {
     "conversation.item.truncate": {"item_id": "item_1", "content_index": 0, "audio_end_ms": 120},
     "response.create": {"response": {"metadata": {"a": "b"}}},
     "response.cancel": {"response_id": "resp_1"},
+    "output_audio_buffer.clear": {},
     "kaiwa.playback.report": {"item_id": "item_1", "played_ms": 12.5},
 }
 """One right event of each type, with all it must have."""
@@ -53,6 +54,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("conversation.item.truncate", {"item_id": "a", "audio_end_ms": 1.5}, "audio_end_ms"),
     ("response.create", {"response": []}, "response"),
     ("response.cancel", {"response_id": 7}, "response_id"),
+    ("output_audio_buffer.clear", {"event_id": 7}, "event_id"),
     ("kaiwa.playback.report", {"item_id": "a"}, "played_ms"),
     ("kaiwa.playback.report", {"item_id": "a", "played_ms": "x"}, "played_ms"),
 ]

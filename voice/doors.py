@@ -1,0 +1,36 @@
+"""Where calls come in: the paths of WebSocket calls, and the ports that are no HTTP.
+
+HTTP routes are in voice/http.py; what each door does is in voice/transports.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from voice.desk import Desk
+from voice.transports import websocket
+
+REALTIME = "/v1/realtime"
+
+Socket = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application for one WebSocket path."""
+Listener = AbstractAsyncContextManager[Any]
+"""A port, open as long as it is entered; entering it raises ConfigError where it cannot be had."""
+
+
+def sockets(desk: Desk) -> dict[str, Socket]:
+    async def realtime(scope: Any, receive: Any, send: Any) -> None:
+        await websocket.serve(
+            scope,
+            receive,
+            send,
+            admit=desk.admit,
+            new_session=desk.new_session,
+            send_limit_s=desk.config.server.send_limit_s,
+        )
+
+    return {REALTIME: realtime}
+
+
+def listeners(desk: Desk) -> list[Listener]:
+    return []
