@@ -35,6 +35,10 @@ LAYERS = {
         voice.plaintext voice.playout voice.prompt voice.questions voice.requests voice.resample
         voice.response voice.scripts voice.security voice.segments voice.speculation voice.speech
         voice.spoken_words voice.suspicion voice.terms voice.timeline voice.turn voice.turn_rules
+        voice.transports.telephony.adapter voice.transports.telephony.arrival
+        voice.transports.telephony.asterisk voice.transports.telephony.heard
+        voice.transports.telephony.telnyx voice.transports.telephony.twilio
+        voice.transports.telephony.vonage
         voice.utterance voice.words
         """,
     "driver": """
@@ -53,7 +57,8 @@ LAYERS = {
         providers.* providers.tiny_en.* mocks.*
         voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
         voice.logs voice.model_folders voice.model_store voice.models_api voice.recorder
-        voice.retention voice.system_api voice.transports.* voice.unpack
+        voice.retention voice.system_api voice.transports.* voice.transports.telephony.*
+        voice.unpack
         """,
     "root": """
         voice.build voice.doors voice.judging voice.makers voice.server voice.cli voice.ask_command

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from voice.config_calls import TelephonyConfig
 from voice.config_kinds import Count
 from voice.config_problems import LOOPBACK, SECTION, Problem, contradictions, converted
 from voice.config_providers import (
@@ -66,6 +67,7 @@ __all__ = [
     "ServerConfig",
     "SpeculationConfig",
     "SttConfig",
+    "TelephonyConfig",
     "TtsConfig",
     "TurnConfig",
     "VadConfig",
@@ -122,6 +124,9 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "KAIWA_SPECULATION": ("speculation", "enabled"),
     "KAIWA_RECORD_FOLDER": ("record", "folder"),
     "KAIWA_RECORD_DAYS": ("record", "keep_days"),
+    "KAIWA_PUBLIC_URL": ("telephony", "public_url"),
+    "TWILIO_ACCOUNT_SID": ("telephony", "twilio_account_sid"),
+    "TWILIO_AUTH_TOKEN": ("telephony", "twilio_auth_token"),
 }
 """Variable → where it goes. Lists are separated by commas."""
 

@@ -1,6 +1,10 @@
 """The settings of the doors beside the WebSocket: WebRTC, telephone providers, SIP."""
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from voice.config_kinds import Seconds
 
 
 class WebrtcConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -9,7 +13,20 @@ class WebrtcConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TelephonyConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """A provider's door is open where its secrets are set."""
+    """A provider's door is open where its secrets are set; see docs/telephony.md."""
+
+    public_url: str = ""
+    """Where providers reach this server: "https://voice.example.com". What they sign names it, so
+    the doors of those that sign stay shut without it."""
+    lead_ms: Annotated[int, Meta(ge=40, le=5000)] = 200
+    """Sound is given so far ahead of what the caller hears, to bridge what the network is late."""
+    start_limit_s: Seconds = 5.0
+    """A connection that has not said which call it is by then is closed."""
+    twilio_account_sid: str = ""
+    """Calls of other accounts are refused."""
+    twilio_auth_token: str = ""
+    twilio_signing_keys: dict[str, str] = {}
+    """By their ids, for accounts whose webhooks are signed with shared keys (HMAC-SHA256)."""
 
 
 class SipConfig(Struct, frozen=True, forbid_unknown_fields=True):

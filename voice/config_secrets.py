@@ -12,6 +12,8 @@ SECRET = (
     "llm.cache_salt",
     "reranker.api_key",
     "server.api_keys",
+    "telephony.twilio_auth_token",
+    "telephony.twilio_signing_keys",
     "tts.api_key",
 )
 

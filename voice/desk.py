@@ -28,6 +28,7 @@ from voice.reload import Fresh, Outcome, change, merged
 from voice.security import Door
 from voice.session import Session
 from voice.templates import prompt_of
+from voice.transports.telephony.switchboard import Switchboard
 from voice.transports.websocket import Refusal
 
 log = structlog.get_logger()
@@ -96,6 +97,7 @@ class Desk:
                 provider.on_failed = self._link_failed
                 provider.on_fell_back = _count_fallback
         self.door = _door(config)
+        self.switchboard = Switchboard(config.telephony)
         self._told = library.warning if library else ""
         if library is not None:
             library.on_failed = self._search_failed

@@ -5,10 +5,13 @@ HTTP routes are in voice/http.py; what each door does is in voice/transports.
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from voice.desk import Desk
 from voice.transports import websocket
+from voice.transports.telephony import socket as telephone
+from voice.transports.telephony import twilio_door
 
 REALTIME = "/v1/realtime"
 
@@ -29,7 +32,10 @@ def sockets(desk: Desk) -> dict[str, Socket]:
             send_limit_s=desk.config.server.send_limit_s,
         )
 
-    return {REALTIME: realtime}
+    def phone(provider: str) -> Socket:
+        return partial(telephone.serve, provider=provider, desk=desk)
+
+    return {REALTIME: realtime, twilio_door.SOCKET: phone("twilio")}
 
 
 def listeners(desk: Desk) -> list[Listener]:

@@ -31,7 +31,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from voice import metrics, models_api, system_api
+from voice import metrics, models_api, system_api, telephony_api
 from voice.desk import Desk
 from voice.health import without_addresses
 from voice.transports.websocket import Refusal
@@ -71,8 +71,10 @@ def own_page(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler
         )
 
 
-def right_name(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+def right_name(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard for all: a page of elsewhere that had its name rebound to 127.0.0.1 reads nothing."""
+    if handler.opt.get("signed"):
+        return  # whoever cannot sign reads nothing, and a proxy may keep its own name
     desk: Desk = connection.app.state.desk
     if not desk.door.allows_host(_headers(connection)):
         raise PermissionDeniedException("This server answers to 127.0.0.1 and localhost only.")
@@ -185,6 +187,11 @@ def application(desk: Desk) -> Litestar:
         guards=[needs_key, own_page],
         exception_handlers=models_api.HANDLERS,
     )
+    telephones = Router(
+        path="/",
+        route_handlers=telephony_api.ROUTES,
+        exception_handlers=telephony_api.HANDLERS,
+    )
     app = Litestar(
         route_handlers=[
             health,
@@ -195,6 +202,7 @@ def application(desk: Desk) -> Litestar:
             known_delays,
             realtime_status,
             operators,
+            telephones,
             page,
         ],
         openapi_config=OpenAPIConfig(

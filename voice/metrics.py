@@ -96,6 +96,18 @@ TASKS = Gauge("kaiwa_tasks", "Tasks of the event loop.", registry=REGISTRY)
 DROPPED_CLIENTS = Counter(
     "kaiwa_dropped_clients_total", "Clients that stopped reading.", registry=REGISTRY
 )
+PHONE_FRAMES = Counter(
+    "kaiwa_phone_frames_total",
+    "Frames of telephone providers that were no use: late (or twice), garbled, late_mark.",
+    ["carrier", "was"],
+    registry=REGISTRY,
+)
+PHONE_MISSING = Counter(
+    "kaiwa_phone_missing_seconds_total",
+    "Callers' sound that never came, filled with silence.",
+    ["carrier"],
+    registry=REGISTRY,
+)
 SPECULATIONS = Counter(
     "kaiwa_speculations_total",
     "Answers begun before the turn was over, by what became of them.",

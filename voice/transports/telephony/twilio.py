@@ -27,7 +27,7 @@ from voice.transports.telephony.adapter import (
 ULAW = AudioFormat(type="audio/pcmu")
 
 
-class _Format(Struct):
+class _Format(Struct, frozen=True):
     encoding: str = ""
     sampleRate: int = 0
     channels: int = 1

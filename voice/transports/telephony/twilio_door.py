@@ -1,0 +1,120 @@
+"""Twilio's door: its webhook answers with the way to the media socket, and both are signed.
+
+POST …/twilio/voice   signed over URL and fields   ──▶ TwiML: <Connect><Stream>, with a ticket
+WS   …/twilio         signed over the wss URL      ──▶ start: CallSid, ticket
+"""
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from twilio.request_validator import (
+    HMAC_SHA1,
+    SIGNATURE_HEADER,
+    SIGNATURE_SETTINGS_HEADER,
+    RequestValidator,
+    get_signature_algorithm,
+)
+from twilio.twiml.voice_response import Connect, Reject, Stream, VoiceResponse
+
+from voice.config import TelephonyConfig
+from voice.transports.telephony.adapter import Adapter, Started
+from voice.transports.telephony.entrance import forged, headers_of
+from voice.transports.telephony.tickets import Tickets
+from voice.transports.telephony.twilio import Twilio
+
+SOCKET = "/v1/telephony/twilio"
+WEBHOOK = f"{SOCKET}/voice"
+TICKET = "kaiwa_ticket"
+
+
+class TwilioDoor:
+    """Args:
+    config: With the account's secrets and `public_url`.
+    """
+
+    subprotocol = ""
+
+    def __init__(self, config: TelephonyConfig, tickets: Tickets) -> None:
+        self._config, self._tickets = config, tickets
+        self._base = config.public_url.rstrip("/")
+
+    def new_adapter(self) -> Adapter:
+        return Twilio()
+
+    @property
+    def socket_url(self) -> str:
+        return f"ws{self._base.removeprefix('http')}{SOCKET}"
+
+    # --- signatures -------------------------------------------------------------------------------
+
+    def signed(self, url: str, fields: Mapping[str, str], headers: Mapping[str, str]) -> bool:
+        """Whether Twilio sent this, by the account's own secrets.
+
+        Args:
+            url: As the operator's settings say it: what headers say, anybody can.
+        """
+        signature = headers.get(SIGNATURE_HEADER.lower(), "")
+        told = headers.get(SIGNATURE_SETTINGS_HEADER.lower(), "")
+        algorithm = get_signature_algorithm(told)
+        if algorithm == HMAC_SHA1:
+            secret = self._config.twilio_auth_token
+        else:
+            secret = self._config.twilio_signing_keys.get(_key_of(told), "")
+        if not secret or not signature:
+            return False
+        signed: bool = RequestValidator(secret).validate(url, dict(fields), signature, algorithm)
+        return signed
+
+    def check_upgrade(self, scope: Any) -> None:
+        if not self.signed(self.socket_url, {}, headers_of(scope)):
+            raise forged("This upgrade bears no valid X-Twilio-Signature.")
+
+    def check_start(self, started: Started) -> None:
+        self._check_account(started.account)
+        ticket = started.parameters.get(TICKET, "")
+        if not self._tickets.redeem(ticket, started.call, time.time()):
+            raise forged("This stream's ticket is not for this call, too old, or used.")
+
+    def _check_account(self, account: str) -> None:
+        if self._config.twilio_account_sid not in ("", account):
+            raise forged("This call is another account's.")
+
+    # --- the webhook ------------------------------------------------------------------------------
+
+    def answer(self, path: str, fields: Mapping[str, str], headers: Mapping[str, str]) -> str:
+        """TwiML for a call that comes in.
+
+        Args:
+            path: Of the request, below public_url, with its query.
+        Raises:
+            Refusal: 403.
+        """
+        if not self.signed(self._base + path, fields, headers) or not fields.get("CallSid"):
+            raise forged("This request bears no valid X-Twilio-Signature.")
+        self._check_account(fields.get("AccountSid", ""))
+        return self.connect(fields["CallSid"])
+
+    def connect(self, call: str) -> str:
+        """TwiML that joins a call to its session, and hangs up when that is over."""
+        ticket = self._tickets.issue(call, time.time(), secrets.token_hex(8))
+        stream = Stream(url=self.socket_url)
+        stream.parameter(name=TICKET, value=ticket)
+        connect = Connect()
+        connect.append(stream)
+        response = VoiceResponse()
+        response.append(connect)
+        response.hangup()
+        return str(response)
+
+    def busy(self) -> str:
+        """TwiML for a call that there is no room for: the caller hears that the line is busy."""
+        response = VoiceResponse()
+        response.append(Reject(reason="busy"))
+        return str(response)
+
+
+def _key_of(settings: str) -> str:
+    named = (part.partition("=") for part in settings.split(","))
+    return next((value.strip() for name, _, value in named if name.strip() == "key"), "")
