@@ -1,37 +1,102 @@
-"""Twilio, as a server sees it: one call's media stream, and the buffer that plays what comes back.
+"""Telephone providers, as a server sees them: one call's media connection, and what is heard on it.
 
-    caller's sound   media, media, …           20 ms each, numbered, with the stream's own time
-    answer's sound   media ─▶ buffer ─▶ played in real time; `heard` keeps what and when
-    marks            echoed when what stands before them has been played; all at once after `clear`
+    caller's sound   20 ms each, numbered where the provider does    begin, media, press, stop
+    answer's sound   into an Earpiece, which plays it                receive, tick
+    marks            echoed when what stands before them has been played; after `clear` at once
 
-`TwilioStream` is pure: it is told the time. mocks/phone_call.py speaks it over sockets.
+Pure: they are told the time. Text frames are str, binary ones bytes. mocks/phone_call.py speaks
+Twilio's over sockets.
 """
 
 import base64
 import json
-from collections import deque
 from typing import Any
 
-from msgspec import Struct
+from mocks.earpiece import Earpiece
+from mocks.phone_sound import FRAME_MS, RATE_HZ
 
-from mocks.phone_sound import FRAME_BYTES, FRAME_MS, RATE_HZ
-
-BYTES_PER_S = RATE_HZ
-
-
-class Heard(Struct, frozen=True):
-    """Sound that came out of the telephone in one go."""
-
-    at: float
-    """When its first sample did."""
-    data: bytes
-
-    @property
-    def until(self) -> float:
-        return self.at + len(self.data) / BYTES_PER_S
+Frame = str | bytes
 
 
-class TwilioStream:
+class Phone:
+    """What they share.
+
+    Args:
+        call: The provider's name of the call.
+        starts_after_s: What the provider holds back before it plays.
+    """
+
+    bytes_per_s = RATE_HZ
+    """Of both directions' coding."""
+
+    def __init__(self, call: str, *, starts_after_s: float = 0.0) -> None:
+        self.call = call
+        self.earpiece = Earpiece(self.bytes_per_s, starts_after_s)
+        self.wrong: list[str] = []
+        """What the server sent that this provider does not know, and would hang up for."""
+
+    # --- what the provider sends ------------------------------------------------------------------
+
+    def begin(self) -> list[Frame]:
+        raise NotImplementedError
+
+    def media(self, data: bytes) -> Frame:
+        """The caller's next 20 ms."""
+        raise NotImplementedError
+
+    def lose(self, ms: int) -> None:
+        """Sound that never reaches the server, with its number and its time."""
+
+    def press(self, digit: str) -> Frame:
+        raise NotImplementedError
+
+    def stop(self) -> list[Frame]:
+        """Before the connection is closed."""
+        return []
+
+    def _echo(self, name: str) -> Frame:
+        raise NotImplementedError
+
+    # --- what the server sends --------------------------------------------------------------------
+
+    def receive(self, frame: Frame, now: float) -> list[Frame]:
+        """Returns:
+        Frames that answer at once: echoes.
+        """
+        echoes = self.tick(now)
+        try:
+            return echoes + self._take(frame, now)
+        except (ValueError, KeyError, TypeError) as error:
+            self.wrong.append(f"{error!r} in {frame[:80]!r}")
+            return echoes
+
+    def _take(self, frame: Frame, now: float) -> list[Frame]:
+        """Raises:
+        ValueError, KeyError, TypeError: It is none of this provider's.
+        """
+        raise NotImplementedError
+
+    def tick(self, now: float) -> list[Frame]:
+        """Plays what is due; echoes the marks that were reached."""
+        return [self._echo(name) for name in self.earpiece.play(now)]
+
+    def next_due(self) -> float | None:
+        """When `tick` will have a mark to echo; None: none waits."""
+        return self.earpiece.next_due()
+
+    def _put(self, data: bytes, now: float) -> list[Frame]:
+        self.earpiece.put(data, now)
+        return []
+
+    def _mark(self, name: str, now: float) -> list[Frame]:
+        self.earpiece.mark(name)
+        return self.tick(now)
+
+    def _clear(self, now: float) -> list[Frame]:
+        return [self._echo(name) for name in self.earpiece.clear(now)]
+
+
+class TwilioStream(Phone):
     """Args:
     call: The CallSid.
     parameters: As the TwiML's <Parameter>s had them.
@@ -39,36 +104,24 @@ class TwilioStream:
 
     def __init__(
         self,
-        call: str,
+        call: str = "CA" + "0" * 32,
         parameters: dict[str, str] | None = None,
         *,
         account: str = "AC" + "0" * 32,
         stream: str = "MZ" + "0" * 32,
+        starts_after_s: float = 0.0,
     ) -> None:
-        self.call, self.account, self.stream = call, account, stream
+        super().__init__(call, starts_after_s=starts_after_s)
+        self.account, self.stream = account, stream
         self.parameters = parameters or {}
-        self._sequence = self._chunk = 0
-        self._at_ms = 0
-        self._buffer: deque[bytes | str] = deque()
-        """Sound, and the names of marks behind it."""
-        self._playing_since = 0.0
-        self.heard: list[Heard] = []
-        self.cleared_at: list[float] = []
-        self.dropped_bytes = 0
-        """Of sound, by `clear`."""
-        self.marks: list[str] = []
-        """Echoed, in order."""
-        self.wrong: list[str] = []
-        """What the server sent that Twilio does not know: its error 31924 or the like."""
-
-    # --- what Twilio sends ------------------------------------------------------------------------
+        self._sequence = self._chunk = self._at_ms = 0
 
     def _frame(self, event: str, **fields: Any) -> str:
         self._sequence += 1
         numbered = {"sequenceNumber": str(self._sequence), "streamSid": self.stream}
         return json.dumps({"event": event, **numbered, **fields})
 
-    def begin(self) -> list[str]:
+    def begin(self) -> list[Frame]:
         connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
         start = {
             "accountSid": self.account,
@@ -81,7 +134,6 @@ class TwilioStream:
         return [json.dumps(connected), self._frame("start", start=start)]
 
     def media(self, data: bytes) -> str:
-        """The caller's next 20 ms."""
         self._chunk += 1
         media = {
             "track": "inbound",
@@ -89,101 +141,230 @@ class TwilioStream:
             "timestamp": str(self._at_ms),
             "payload": base64.b64encode(data).decode(),
         }
-        self._at_ms += FRAME_MS * len(data) // FRAME_BYTES
+        self._at_ms += len(data) * 1000 // RATE_HZ
         return self._frame("media", media=media)
 
     def lose(self, ms: int) -> None:
-        """Sound that never reaches the server, with its number and its time."""
         self._chunk += ms // FRAME_MS
         self._at_ms += ms
 
     def press(self, digit: str) -> str:
         return self._frame("dtmf", dtmf={"track": "inbound_track", "digit": digit})
 
-    def stop(self) -> str:
-        return self._frame("stop", stop={"accountSid": self.account, "callSid": self.call})
-
-    # --- what Twilio is sent ----------------------------------------------------------------------
-
-    def receive(self, text: str | bytes, now: float) -> list[str]:
-        """Returns:
-        Frames that answer at once: echoes.
-        """
-        echoes = self.tick(now)
-        try:
-            frame = json.loads(text)
-            event, stream = frame["event"], frame["streamSid"]
-        except (ValueError, KeyError, TypeError):
-            self.wrong.append(f"no frame of ours: {text[:80]!r}")
-            return echoes
-        if stream != self.stream:
-            self.wrong.append(f"another stream: {stream!r}")
-        elif event == "media":
-            if not self._buffer:
-                self._playing_since = now
-            self._buffer.append(base64.b64decode(frame["media"]["payload"], validate=True))
-        elif event == "mark":
-            self._buffer.append(str(frame["mark"]["name"]))
-            echoes += self.tick(now)
-        elif event == "clear":
-            echoes += self._clear(now)
-        else:
-            self.wrong.append(f"unknown event: {event!r}")
-        return echoes
-
-    def _clear(self, now: float) -> list[str]:
-        names = [one for one in self._buffer if isinstance(one, str)]
-        self.dropped_bytes += sum(len(one) for one in self._buffer if isinstance(one, bytes))
-        self._buffer.clear()
-        self.cleared_at.append(now)
-        return [self._echo(name) for name in names]
-
-    def tick(self, now: float) -> list[str]:
-        """Plays what is due.
-
-        Returns:
-            The echoes of the marks that were reached.
-        """
-        echoes = []
-        while self._buffer:
-            first = self._buffer[0]
-            if isinstance(first, str):
-                echoes.append(self._echo(first))
-            else:
-                due = int((now - self._playing_since) * BYTES_PER_S + 1e-6)
-                if due <= 0:
-                    break
-                self._play(first[:due])
-                if due < len(first):
-                    self._buffer[0] = first[due:]
-                    break
-            self._buffer.popleft()
-        return echoes
-
-    def _play(self, data: bytes) -> None:
-        at = self._playing_since
-        self._playing_since += len(data) / BYTES_PER_S
-        last = self.heard[-1] if self.heard else None
-        if last is not None and abs(last.until - at) < 1 / BYTES_PER_S:
-            self.heard[-1] = Heard(last.at, last.data + data)
-        elif data:
-            self.heard.append(Heard(at, data))
+    def stop(self) -> list[Frame]:
+        return [self._frame("stop", stop={"accountSid": self.account, "callSid": self.call})]
 
     def _echo(self, name: str) -> str:
-        self.marks.append(name)
         return self._frame("mark", mark={"name": name})
 
-    def next_due(self) -> float | None:
-        """When `tick` will have a mark to echo; None: none waits."""
-        before = 0
-        for one in self._buffer:
-            if isinstance(one, str):
-                return self._playing_since + before / BYTES_PER_S
-            before += len(one)
-        return None
+    def _take(self, frame: Frame, now: float) -> list[Frame]:
+        told = json.loads(frame)
+        if told["streamSid"] != self.stream:
+            raise ValueError(f"another stream: {told['streamSid']!r}")
+        match told["event"]:
+            case "media":
+                return self._put(base64.b64decode(told["media"]["payload"], validate=True), now)
+            case "mark":
+                return self._mark(str(told["mark"]["name"]), now)
+            case "clear":
+                return self._clear(now)
+        raise ValueError(f"unknown event: {told['event']!r}")
 
-    @property
-    def buffered_ms(self) -> float:
-        """Sound that has come and not been played, as of the last `tick`."""
-        size = sum(len(one) for one in self._buffer if isinstance(one, bytes))
-        return size * 1000 / BYTES_PER_S
+
+class TelnyxStream(Phone):
+    """Args:
+    call: The call_control_id.
+    """
+
+    def __init__(
+        self,
+        call: str = "v2:7V3r4VFCGLTzKLOveE0",
+        *,
+        encoding: str = "PCMU",
+        starts_after_s: float = 0.0,
+    ) -> None:
+        super().__init__(call, starts_after_s=starts_after_s)
+        self._encoding = encoding
+        self._sequence = self._chunk = self._at_ms = 0
+
+    def _frame(self, event: str, **fields: Any) -> str:
+        self._sequence += 1
+        numbered = {"sequence_number": str(self._sequence), "stream_id": "32DE0DEA-53CB"}
+        return json.dumps({"event": event, **numbered, **fields})
+
+    def begin(self) -> list[Frame]:
+        start = {
+            "user_id": "3E6F995F-85F7-4705-9741-53B116D28237",
+            "call_control_id": self.call,
+            "client_state": None,
+            "media_format": {"encoding": self._encoding, "sample_rate": 8000, "channels": 1},
+            "from": "+15005550006",
+            "to": "+15005550001",
+        }
+        return [
+            json.dumps({"event": "connected", "version": "1.0.0"}),
+            self._frame("start", start=start),
+        ]
+
+    def media(self, data: bytes) -> str:
+        self._chunk += 1
+        media = {
+            "track": "inbound",
+            "chunk": str(self._chunk),
+            "timestamp": str(self._at_ms),
+            "payload": base64.b64encode(data).decode(),
+        }
+        self._at_ms += len(data) * 1000 // RATE_HZ
+        return self._frame("media", media=media)
+
+    def lose(self, ms: int) -> None:
+        self._chunk += ms // FRAME_MS
+        self._at_ms += ms
+
+    def press(self, digit: str) -> str:
+        return self._frame("dtmf", dtmf={"digit": digit}, occurred_at="2026-01-01T00:00:00Z")
+
+    def stop(self) -> list[Frame]:
+        return [self._frame("stop", stop={"call_control_id": self.call})]
+
+    def _echo(self, name: str) -> str:
+        return self._frame("mark", mark={"name": name})
+
+    def _take(self, frame: Frame, now: float) -> list[Frame]:
+        told = json.loads(frame)
+        match told["event"]:
+            case "media":
+                data = base64.b64decode(told["media"]["payload"], validate=True)
+                if not 20 <= len(data) * 1000 / self.bytes_per_s <= 30_000:
+                    raise ValueError(f"{len(data)} bytes; 20 ms to 30 s can be")
+                return self._put(data, now)
+            case "mark":
+                return self._mark(str(told["mark"]["name"]), now)
+            case "clear":
+                return self._clear(now)
+        raise ValueError(f"unknown event: {told['event']!r}")
+
+
+class VonageSocket(Phone):
+    """Args:
+    headers: As the NCCO had them.
+    """
+
+    bytes_per_s = 2 * 16_000
+    frame_bytes = bytes_per_s * FRAME_MS // 1000
+
+    def __init__(
+        self,
+        call: str = "63f61863-4a51-4f6b-86e1-46edebcf9356",
+        headers: dict[str, str] | None = None,
+        *,
+        starts_after_s: float = 0.0,
+    ) -> None:
+        super().__init__(call, starts_after_s=starts_after_s)
+        self._headers = {"kaiwa_call": call} if headers is None else headers
+
+    def begin(self) -> list[Frame]:
+        connected = {"event": "websocket:connected", "content-type": "audio/l16;rate=16000"}
+        return [json.dumps({**connected, **self._headers})]
+
+    def media(self, data: bytes) -> bytes:
+        return data
+
+    def press(self, digit: str) -> str:
+        return json.dumps({"event": "websocket:dtmf", "digit": digit, "duration": 260})
+
+    def _echo(self, name: str) -> str:
+        return json.dumps({"event": "websocket:notify", "payload": {"name": name}})
+
+    def _take(self, frame: Frame, now: float) -> list[Frame]:
+        if isinstance(frame, bytes):
+            if len(frame) != self.frame_bytes:
+                raise ValueError(f"{len(frame)} bytes; a frame has {self.frame_bytes}")
+            return self._put(frame, now)
+        told = json.loads(frame)
+        match told["action"]:
+            case "notify":
+                return self._mark(str(told["payload"]["name"]), now)
+            case "clear":
+                return [*self._clear(now), json.dumps({"event": "websocket:cleared"})]
+        raise ValueError(f"unknown action: {told['action']!r}")
+
+
+class AsteriskChannel(Phone):
+    """Args:
+    call: The channel's id.
+    is_json: How control messages are; else a line of text.
+    has_marks: A release that has MARK_MEDIA, and tells its ptime.
+    """
+
+    frame_bytes = RATE_HZ * FRAME_MS // 1000
+
+    def __init__(
+        self,
+        call: str = "pbx1-123456789.999",
+        *,
+        is_json: bool = True,
+        has_marks: bool = True,
+        starts_after_s: float = 0.0,
+    ) -> None:
+        super().__init__(call, starts_after_s=starts_after_s)
+        self._json, self._has_marks = is_json, has_marks
+        self.answered = self.hung_up = False
+
+    def _event(self, event: str, bare: str = "", **fields: Any) -> str:
+        if self._json:
+            told = {"correlation_id": bare} if bare else {}
+            return json.dumps({"event": event, "channel_id": self.call, **fields, **told})
+        words = [f"{name}:{value}" for name, value in fields.items()]
+        return " ".join([event, *([bare] if bare else []), *words])
+
+    def begin(self) -> list[Frame]:
+        fields: dict[str, Any] = {
+            "connection_id": "e226e283-c90a-4ea9-9e37-389000b9ef47",
+            "channel": "WebSocket/kaiwa",
+            "channel_id": self.call,
+            "format": "ulaw",
+            "optimal_frame_size": self.frame_bytes,
+        }
+        if self._has_marks:
+            fields["ptime"] = FRAME_MS
+        else:
+            fields["channel"] = self.call
+            del fields["channel_id"]
+        return [self._event("MEDIA_START", **fields)]
+
+    def media(self, data: bytes) -> bytes:
+        return data
+
+    def press(self, digit: str) -> str:
+        return self._event("DTMF_END", digit=digit)
+
+    def fill(self, is_full: bool) -> str:
+        return self._event("MEDIA_XOFF" if is_full else "MEDIA_XON")
+
+    def _echo(self, name: str) -> str:
+        return self._event("MEDIA_MARK_PROCESSED", name)
+
+    def _take(self, frame: Frame, now: float) -> list[Frame]:
+        if isinstance(frame, bytes):
+            if len(frame) % self.frame_bytes or len(frame) > 65_500:
+                raise ValueError(f"{len(frame)} bytes are no whole frames, or too many")
+            return self._put(frame, now)
+        if self._json:
+            told = json.loads(frame)
+            name, bare = told["command"], told.get("correlation_id", "")
+        else:
+            name, _, bare = frame.partition(" ")
+        match name:
+            case "MARK_MEDIA" if self._has_marks:
+                return self._mark(bare, now)
+            case "FLUSH_MEDIA":
+                self._clear(now)  # its marks go with it
+                return []
+            case "ANSWER":
+                self.answered = True
+                return []
+            case "HANGUP":
+                self.hung_up = True
+                return []
+        raise ValueError(f"unknown command: {name!r}")

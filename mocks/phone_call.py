@@ -2,9 +2,9 @@
 
     async with TwilioCall.dial(server, account, speak_into=…) as call:
         await call.say(hum(1.2))            in real time, as every 20 ms since the call began
-        await call.until(lambda: call.stream.heard)
+        await call.until(lambda: call.ear.heard)
 
-In whatever time the running loop has. What is heard, when, and what was cleared: `call.stream`.
+In whatever time the running loop has. What is heard, when, and what was cleared: `call.ear`.
 """
 
 import asyncio
@@ -107,6 +107,7 @@ class TwilioCall:
 
     def __init__(self, socket: ClientConnection, stream: TwilioStream) -> None:
         self._socket, self.stream = socket, stream
+        self.ear = stream.earpiece
         self._loop = asyncio.get_running_loop()
         self._mouth: deque[bytes] = deque()
         self._changed = asyncio.Condition()
@@ -180,7 +181,8 @@ class TwilioCall:
     async def hang_up(self) -> None:
         """The caller does: stop, and Twilio closes the connection."""
         self._tasks[0].cancel()
-        await self._socket.send(self.stream.stop())
+        for frame in self.stream.stop():
+            await self._socket.send(frame)
         await self._socket.close()
         await self.until(lambda: self.ended)
 

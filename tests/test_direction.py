@@ -18,7 +18,8 @@ LAYERS = {
         providers.base rag.types
         voice.addresses voice.client_events voice.config voice.config_kinds voice.config_problems
         voice.config_providers voice.config_secrets voice.config_sections voice.config_server
-        voice.carrier voice.config_calls voice.config_strays voice.config_talk voice.config_yaml
+        voice.carrier voice.config_calls voice.config_phone_problems voice.config_strays
+        voice.config_talk voice.config_yaml
         voice.env_file voice.errors
         voice.events
         voice.facts voice.ids voice.items voice.model_catalogue voice.phrases voice.providers
@@ -37,8 +38,8 @@ LAYERS = {
         voice.spoken_words voice.suspicion voice.terms voice.timeline voice.turn voice.turn_rules
         voice.transports.telephony.adapter voice.transports.telephony.arrival
         voice.transports.telephony.asterisk voice.transports.telephony.heard
-        voice.transports.telephony.telnyx voice.transports.telephony.twilio
-        voice.transports.telephony.vonage
+        voice.transports.telephony.telnyx voice.transports.telephony.tickets
+        voice.transports.telephony.twilio voice.transports.telephony.vonage
         voice.utterance voice.words
         """,
     "driver": """

@@ -127,6 +127,9 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "KAIWA_PUBLIC_URL": ("telephony", "public_url"),
     "TWILIO_ACCOUNT_SID": ("telephony", "twilio_account_sid"),
     "TWILIO_AUTH_TOKEN": ("telephony", "twilio_auth_token"),
+    "TELNYX_PUBLIC_KEY": ("telephony", "telnyx_public_key"),
+    "VONAGE_SIGNATURE_SECRET": ("telephony", "vonage_signature_secret"),
+    "ASTERISK_PASSWORD": ("telephony", "asterisk_password"),
 }
 """Variable → where it goes. Lists are separated by commas."""
 

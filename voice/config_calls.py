@@ -27,6 +27,14 @@ class TelephonyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     twilio_auth_token: str = ""
     twilio_signing_keys: dict[str, str] = {}
     """By their ids, for accounts whose webhooks are signed with shared keys (HMAC-SHA256)."""
+    telnyx_public_key: str = ""
+    """Of the account, Ed25519 in base64."""
+    vonage_signature_secret: str = ""
+    vonage_application_id: str = ""
+    """Calls of other applications are refused."""
+    asterisk_username: str = "kaiwa"
+    asterisk_password: str = ""
+    """What Asterisk's websocket_client.conf has for both."""
 
 
 class SipConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from voice import addresses
+from voice.config_phone_problems import phone_problems
 from voice.config_providers import SttConfig
 from voice.config_secrets import SECRET
 from voice.config_sections import Config
@@ -176,6 +177,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
             "record.keep_mb",
             f"must hold one call, record.most_mb ({record.most_mb}), or be 0; got {record.keep_mb}",
         )
+    yield from phone_problems(config.telephony)
     if sorted(config.load.lag_ms) != list(config.load.lag_ms):
         yield "load.lag_ms", f"must grow from level to level, got {list(config.load.lag_ms)}"
 

@@ -12,8 +12,10 @@ SECRET = (
     "llm.cache_salt",
     "reranker.api_key",
     "server.api_keys",
+    "telephony.asterisk_password",
     "telephony.twilio_auth_token",
     "telephony.twilio_signing_keys",
+    "telephony.vonage_signature_secret",
     "tts.api_key",
 )
 

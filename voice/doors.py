@@ -10,8 +10,8 @@ from typing import Any
 
 from voice.desk import Desk
 from voice.transports import websocket
+from voice.transports.telephony import asterisk_door, telnyx_door, twilio_door, vonage_door
 from voice.transports.telephony import socket as telephone
-from voice.transports.telephony import twilio_door
 
 REALTIME = "/v1/realtime"
 
@@ -35,7 +35,13 @@ def sockets(desk: Desk) -> dict[str, Socket]:
     def phone(provider: str) -> Socket:
         return partial(telephone.serve, provider=provider, desk=desk)
 
-    return {REALTIME: realtime, twilio_door.SOCKET: phone("twilio")}
+    return {
+        REALTIME: realtime,
+        twilio_door.SOCKET: phone("twilio"),
+        telnyx_door.SOCKET: phone("telnyx"),
+        vonage_door.SOCKET: phone("vonage"),
+        asterisk_door.SOCKET: phone("asterisk"),
+    }
 
 
 def listeners(desk: Desk) -> list[Listener]:

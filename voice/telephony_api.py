@@ -1,6 +1,8 @@
 """Telephone providers' webhooks: what they ask when a call comes in.
 
-POST /v1/telephony/twilio/voice   TwiML that joins the call to /v1/telephony/twilio
+    POST /v1/telephony/twilio/voice        TwiML  ┐
+    POST /v1/telephony/telnyx/voice        TeXML  ├ that joins the call to the provider's socket
+    GET, POST /v1/telephony/vonage/voice   NCCO   ┘
 
 Their signatures are looked at before anything else; keys and origins are for other doors.
 """
@@ -8,15 +10,57 @@ Their signatures are looked at before anything else; keys and origins are for ot
 from typing import Any
 from urllib.parse import parse_qsl
 
-from litestar import Request, Response, post
+import msgspec
+from litestar import Request, Response, get, post
 
+from voice import metrics
 from voice.desk import Desk
-from voice.transports.telephony.twilio_door import WEBHOOK
+from voice.transports.telephony import telnyx_door, twilio_door, vonage_door
+from voice.transports.telephony.entrance import Answered, Asked
 from voice.transports.websocket import Refusal
 
 MOST_BODY_BYTES = 65_536
 SIGNED: dict[str, Any] = {"signed": True}
 """Marks a route whose requests prove themselves, under whatever name they came in."""
+XML, JSON = "text/xml", "application/json"
+
+
+@post(
+    twilio_door.WEBHOOK,
+    status_code=200,
+    request_max_body_size=MOST_BODY_BYTES,
+    opt=SIGNED,
+    summary="Twilio's webhook for calls that come in",
+)
+async def twilio_voice(request: Request[Any, Any, Any]) -> Response[str]:
+    return await _answer(request, "twilio", _board(request).twilio, XML)
+
+
+@post(
+    telnyx_door.WEBHOOK,
+    status_code=200,
+    request_max_body_size=MOST_BODY_BYTES,
+    opt=SIGNED,
+    summary="Telnyx's TeXML webhook for calls that come in",
+)
+async def telnyx_voice(request: Request[Any, Any, Any]) -> Response[str]:
+    return await _answer(request, "telnyx", _board(request).telnyx, XML)
+
+
+@post(
+    vonage_door.WEBHOOK,
+    status_code=200,
+    request_max_body_size=MOST_BODY_BYTES,
+    opt=SIGNED,
+    summary="Vonage's answer webhook",
+)
+async def vonage_voice(request: Request[Any, Any, Any]) -> Response[str]:
+    return await _answer(request, "vonage", _board(request).vonage, JSON)
+
+
+@get(vonage_door.WEBHOOK, opt=SIGNED, summary="Vonage's answer webhook, as it is set to GET")
+async def vonage_voice_get(request: Request[Any, Any, Any]) -> Response[str]:
+    return await _answer(request, "vonage", _board(request).vonage, JSON)
 
 
 def _desk(request: Request[Any, Any, Any]) -> Desk:
@@ -24,44 +68,53 @@ def _desk(request: Request[Any, Any, Any]) -> Desk:
     return desk
 
 
+def _board(request: Request[Any, Any, Any]) -> Any:
+    return _desk(request).switchboard
+
+
+async def _answer(
+    request: Request[Any, Any, Any], provider: str, door: Answered | None, kind: str
+) -> Response[str]:
+    desk = _desk(request)
+    if door is None:
+        desk.switchboard.tell_shut(provider)
+        raise Refusal(404, "no_such_path", "This server takes no calls of this provider.")
+    answer = door.answer(await _asked(request))
+    return Response(answer if _has_room(desk) else door.busy(), media_type=kind)
+
+
+async def _asked(request: Request[Any, Any, Any]) -> Asked:
+    body = await request.body()
+    query = request.scope["query_string"].decode("latin-1")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Asked(request.scope["path"], query, headers, body, _fields(body, query, headers))
+
+
+def _fields(body: bytes, query: str, headers: dict[str, str]) -> dict[str, str]:
+    if headers.get("content-type", "").startswith(JSON):
+        try:
+            fields = msgspec.json.decode(body, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return {}
+        return {name: value for name, value in fields.items() if isinstance(value, str)}
+    text = body.decode("utf-8", "replace") if body else query
+    return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=200))
+
+
 def _has_room(desk: Desk) -> bool:
     try:
         desk.check_room()
-    except Refusal:
+    except Refusal as refusal:
+        metrics.REFUSED.labels(refusal.code).inc()
         return False
     return True
 
 
-def refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, Any]]:
+def _refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, Any]]:
+    metrics.REFUSED.labels(refusal.code).inc()
     body = {"error": {"code": refusal.code, "message": refusal.message}}
     return Response(body, status_code=refusal.status)
 
 
-def _path(request: Request[Any, Any, Any]) -> str:
-    query = request.scope["query_string"].decode("latin-1")
-    return f"{request.scope['path']}?{query}" if query else request.scope["path"]
-
-
-@post(
-    WEBHOOK,
-    status_code=200,
-    media_type="text/xml",
-    request_max_body_size=MOST_BODY_BYTES,
-    opt=SIGNED,
-    summary="Twilio's webhook for calls that come in",
-)
-async def twilio_voice(request: Request[Any, Any, Any]) -> str:
-    desk = _desk(request)
-    door = desk.switchboard.twilio
-    if door is None:
-        desk.switchboard.entrance("twilio")
-        raise Refusal(404, "no_such_path", "This server takes no calls of this provider.")
-    body = (await request.body()).decode("utf-8", "replace")
-    fields = dict(parse_qsl(body, keep_blank_values=True))
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    answer = door.answer(_path(request), fields, headers)
-    return answer if _has_room(desk) else door.busy()
-
-
-ROUTES = [twilio_voice]
-HANDLERS: dict[Any, Any] = {Refusal: refused}
+ROUTES = [twilio_voice, telnyx_voice, vonage_voice, vonage_voice_get]
+HANDLERS: dict[Any, Any] = {Refusal: _refused}

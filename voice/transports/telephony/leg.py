@@ -84,7 +84,7 @@ class Leg:
     def __init__(
         self, adapter: Adapter, connection: Connection, started: Started, hooks: Hooks = NO_HOOKS
     ) -> None:
-        self.started = started
+        self.provider, self.started = adapter.name, started
         self._adapter, self._connection, self._hooks = adapter, connection, hooks
         self._session: Session
         self._arrival, self._marks = Arrival(started.form), Marks()

@@ -13,7 +13,6 @@ from voice import metrics
 from voice.desk import Desk
 from voice.transports.line import Line
 from voice.transports.telephony.adapter import Adapter, Garbled, Started, Unsupported
-from voice.transports.telephony.entrance import Entrance
 from voice.transports.telephony.leg import Leg, carrier_of, read
 from voice.transports.websocket import Receive, Refusal, Send, refuse
 
@@ -29,7 +28,7 @@ async def serve(scope: Any, receive: Receive, send: Send, *, provider: str, desk
         entrance = desk.switchboard.entrance(provider)
         if entrance is None:
             raise Refusal(404, "no_such_path", "This server takes no calls of this provider.")
-        entrance.check_upgrade(scope)
+        admitted = entrance.check_upgrade(scope)
         desk.check_room()
     except Refusal as refusal:
         await refuse(scope, send, refusal)
@@ -40,7 +39,9 @@ async def serve(scope: Any, receive: Receive, send: Send, *, provider: str, desk
     line: Line = scope["extensions"]["kaiwa.line"]
     adapter = entrance.new_adapter()
     try:
-        started = await _started(receive, adapter, entrance, desk.config.telephony.start_limit_s)
+        started = await _started(receive, adapter, desk.config.telephony.start_limit_s)
+        if started is not None:
+            entrance.check_start(started, admitted)
     except Refusal as refusal:
         metrics.REFUSED.labels(refusal.code).inc()
         log.info("call_refused", provider=provider, why=refusal.code, detail=refusal.message)
@@ -50,36 +51,36 @@ async def serve(scope: Any, receive: Receive, send: Send, *, provider: str, desk
         await _hold(line, adapter, started, desk)
 
 
-async def _started(
-    receive: Receive, adapter: Adapter, entrance: Entrance, limit_s: float
-) -> Started | None:
+async def _started(receive: Receive, adapter: Adapter, limit_s: float) -> Started | None:
     """Which call this is; None: it left before it said so.
 
     Raises:
-        Refusal: It did not say so in time, or in too many words; or may not come in.
+        Refusal: It did not say so in time or in few words, or it cannot be had.
     """
-    why = "no frame of this provider's"
     try:
         async with asyncio.timeout(limit_s):
-            for _ in range(MOST_BEFORE_START):
-                message = await receive()
-                if message["type"] != "websocket.receive":
-                    return None
-                text = message.get("text")
-                data = message.get("bytes") if text is None else text.encode()
-                try:
-                    facts = read(adapter, data or b"", binary=text is None)
-                except Unsupported as error:
-                    raise Refusal(400, "unsupported_call", str(error)) from None
-                except Garbled as error:
-                    why = str(error)
-                    continue
-                for fact in facts:
-                    if isinstance(fact, Started):
-                        entrance.check_start(fact)
-                        return fact
+            return await _first_facts(receive, adapter)
     except TimeoutError:
         raise Refusal(400, "no_start", f"It did not start within {limit_s:g} s.") from None
+
+
+async def _first_facts(receive: Receive, adapter: Adapter) -> Started | None:
+    why = "no frame of this provider's"
+    for _ in range(MOST_BEFORE_START):
+        message = await receive()
+        if message["type"] != "websocket.receive":
+            return None
+        text = message.get("text")
+        data = message.get("bytes") if text is None else text.encode()
+        try:
+            facts = read(adapter, data or b"", binary=text is None)
+        except Unsupported as error:
+            raise Refusal(400, "unsupported_call", str(error)) from None
+        except Garbled as error:
+            why = str(error)
+            continue
+        if started := next((fact for fact in facts if isinstance(fact, Started)), None):
+            return started
     raise Refusal(400, "no_start", f"It did not start: {why}")
 
 
@@ -88,7 +89,7 @@ async def _hold(line: Line, adapter: Adapter, started: Started, desk: Desk) -> N
     leg = Leg(adapter, line, started, board.hooks)
     session = desk.new_session(leg, carrier_of(adapter, started, board.config.lead_ms))
     leg.attach(session)
-    board.enter(adapter.name, leg)
+    leave = board.enter(leg)
     try:
         session.open()
         await line.attach(
@@ -96,7 +97,7 @@ async def _hold(line: Line, adapter: Adapter, started: Started, desk: Desk) -> N
         )
     finally:
         leg.close()
-        board.leave(adapter.name, leg)
+        leave()
         await session.close(*line.ended)
         if line.dropped:
             metrics.DROPPED_CLIENTS.inc()

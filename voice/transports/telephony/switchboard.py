@@ -7,17 +7,27 @@ has let go of the first, and a conversation begins anew.
 
 import hashlib
 import secrets
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 
 from voice.config import TelephonyConfig
+from voice.transports.telephony.asterisk_door import AsteriskDoor
 from voice.transports.telephony.entrance import Entrance
 from voice.transports.telephony.leg import NO_HOOKS, Hooks, Leg
+from voice.transports.telephony.telnyx_door import TelnyxDoor
 from voice.transports.telephony.tickets import Tickets
 from voice.transports.telephony.twilio_door import TwilioDoor
+from voice.transports.telephony.vonage_door import VonageDoor
 
 TAKEN_OVER = (1000, "the call came in again")
+WANTED = {
+    "twilio": "telephony.public_url (KAIWA_PUBLIC_URL), telephony.twilio_auth_token",
+    "telnyx": "telephony.public_url (KAIWA_PUBLIC_URL), telephony.telnyx_public_key",
+    "vonage": "telephony.public_url (KAIWA_PUBLIC_URL), telephony.vonage_signature_secret",
+    "asterisk": "telephony.asterisk_password",
+}
+"""What opens each door."""
 
 log = structlog.get_logger()
 
@@ -31,51 +41,60 @@ class Switchboard:
         self.config = config
         self.hooks: Hooks = NO_HOOKS
         tickets = Tickets(_secret(config))
-        self.twilio = TwilioDoor(config, tickets) if _has_twilio(config) else None
+        public = bool(config.public_url)
+        has_twilio = bool(config.twilio_auth_token or config.twilio_signing_keys)
+        self.twilio = TwilioDoor(config, tickets) if public and has_twilio else None
+        self.telnyx = TelnyxDoor(config, tickets) if public and config.telnyx_public_key else None
+        has_vonage = public and config.vonage_signature_secret
+        self.vonage = VonageDoor(config, tickets) if has_vonage else None
+        self.asterisk = AsteriskDoor(config) if config.asterisk_password else None
         self._legs: dict[tuple[str, str], Leg] = {}
 
     def entrance(self, provider: str) -> Entrance | None:
         """The provider's door, or None, with the reason in the log."""
-        found: Entrance | None = getattr(self, provider)
-        if found is None:
-            log.warning("telephony_shut", provider=provider, set=_wanted(provider))
-        return found
+        doors: dict[str, Entrance | None] = {
+            "twilio": self.twilio,
+            "telnyx": self.telnyx,
+            "vonage": self.vonage,
+            "asterisk": self.asterisk,
+        }
+        if doors[provider] is None:
+            self.tell_shut(provider)
+        return doors[provider]
+
+    def tell_shut(self, provider: str) -> None:
+        log.warning("telephone_door_shut", provider=provider, settings=WANTED[provider])
+
+    # --- calls ------------------------------------------------------------------------------------
 
     def leg(self, provider: str, call: str) -> Leg | None:
         """The call that is on the line."""
         return self._legs.get((provider, call))
 
-    def enter(self, provider: str, leg: Leg) -> None:
-        name = provider, leg.started.call
-        former = self._legs.pop(name, None)
+    def enter(self, leg: Leg) -> Callable[[], None]:
+        """Returns:
+        What to do when the call has left.
+        """
+        name = leg.provider, leg.started.call
+        former = self._legs.get(name)
         self._legs[name] = leg
         if former is not None:
             former.drop(*TAKEN_OVER)
 
-    def leave(self, provider: str, leg: Leg) -> None:
-        name = provider, leg.started.call
-        if self._legs.get(name) is leg:
-            del self._legs[name]
+        def leave() -> None:
+            if self._legs.get(name) is leg:
+                del self._legs[name]
 
-
-def _has_twilio(config: TelephonyConfig) -> bool:
-    return bool(config.public_url and (config.twilio_auth_token or config.twilio_signing_keys))
-
-
-_WANTED = {"twilio": "telephony.public_url and telephony.twilio_auth_token"}
-
-
-def _wanted(provider: str) -> str:
-    return _WANTED[provider]
+        return leave
 
 
 def _secret(config: TelephonyConfig) -> bytes:
     """The same in every process with these settings."""
-    known = [config.twilio_auth_token, *config.twilio_signing_keys.values()]
+    known = (
+        config.twilio_auth_token,
+        *config.twilio_signing_keys.values(),
+        config.vonage_signature_secret,
+        config.asterisk_password,
+    )
     given = "\n".join(filter(None, known))
     return hashlib.sha256(given.encode()).digest() if given else secrets.token_bytes(32)
-
-
-def shown(started: Any) -> str:
-    """The end of a call's name, for the log."""
-    return str(started.call)[-6:]

@@ -1,7 +1,9 @@
 """Twilio's door: its webhook answers with the way to the media socket, and both are signed.
 
-POST …/twilio/voice   signed over URL and fields   ──▶ TwiML: <Connect><Stream>, with a ticket
-WS   …/twilio         signed over the wss URL      ──▶ start: CallSid, ticket
+    POST …/twilio/voice   signed over URL and fields   ──▶ TwiML: <Connect><Stream>, with a ticket
+    WS   …/twilio         signed over the wss URL      ──▶ start: CallSid, ticket
+
+Source: https://www.twilio.com/docs/usage/security
 """
 
 import secrets
@@ -20,7 +22,14 @@ from twilio.twiml.voice_response import Connect, Reject, Stream, VoiceResponse
 
 from voice.config import TelephonyConfig
 from voice.transports.telephony.adapter import Adapter, Started
-from voice.transports.telephony.entrance import forged, headers_of
+from voice.transports.telephony.entrance import (
+    REPLAYED,
+    WRONG_TICKET,
+    Asked,
+    forged,
+    headers_of,
+    socket_url,
+)
 from voice.transports.telephony.tickets import Tickets
 from voice.transports.telephony.twilio import Twilio
 
@@ -39,13 +48,10 @@ class TwilioDoor:
     def __init__(self, config: TelephonyConfig, tickets: Tickets) -> None:
         self._config, self._tickets = config, tickets
         self._base = config.public_url.rstrip("/")
+        self.socket_url = socket_url(config.public_url, SOCKET)
 
     def new_adapter(self) -> Adapter:
         return Twilio()
-
-    @property
-    def socket_url(self) -> str:
-        return f"ws{self._base.removeprefix('http')}{SOCKET}"
 
     # --- signatures -------------------------------------------------------------------------------
 
@@ -67,15 +73,16 @@ class TwilioDoor:
         signed: bool = RequestValidator(secret).validate(url, dict(fields), signature, algorithm)
         return signed
 
-    def check_upgrade(self, scope: Any) -> None:
-        if not self.signed(self.socket_url, {}, headers_of(scope)):
+    def check_upgrade(self, scope: Any) -> str:
+        if scope.get("query_string") or not self.signed(self.socket_url, {}, headers_of(scope)):
             raise forged("This upgrade bears no valid X-Twilio-Signature.")
+        return ""
 
-    def check_start(self, started: Started) -> None:
+    def check_start(self, started: Started, admitted: str) -> None:
         self._check_account(started.account)
         ticket = started.parameters.get(TICKET, "")
         if not self._tickets.redeem(ticket, started.call, time.time()):
-            raise forged("This stream's ticket is not for this call, too old, or used.")
+            raise forged(WRONG_TICKET)
 
     def _check_account(self, account: str) -> None:
         if self._config.twilio_account_sid not in ("", account):
@@ -83,22 +90,17 @@ class TwilioDoor:
 
     # --- the webhook ------------------------------------------------------------------------------
 
-    def answer(self, path: str, fields: Mapping[str, str], headers: Mapping[str, str]) -> str:
-        """TwiML for a call that comes in.
-
-        Args:
-            path: Of the request, below public_url, with its query.
-        Raises:
-            Refusal: 403.
-        """
-        if not self.signed(self._base + path, fields, headers) or not fields.get("CallSid"):
+    def answer(self, request: Asked) -> str:
+        """TwiML that joins the call to its session, and hangs up when that is over."""
+        fields, url = request.fields, self._base + request.target
+        if not self.signed(url, fields, request.headers) or not fields.get("CallSid"):
             raise forged("This request bears no valid X-Twilio-Signature.")
         self._check_account(fields.get("AccountSid", ""))
-        return self.connect(fields["CallSid"])
-
-    def connect(self, call: str) -> str:
-        """TwiML that joins a call to its session, and hangs up when that is over."""
-        ticket = self._tickets.issue(call, time.time(), secrets.token_hex(8))
+        signature = request.headers[SIGNATURE_HEADER.lower()]
+        salt = secrets.token_hex(8)
+        ticket = self._tickets.issue(fields["CallSid"], time.time(), salt, signature)
+        if not ticket:
+            raise forged(REPLAYED)
         stream = Stream(url=self.socket_url)
         stream.parameter(name=TICKET, value=ticket)
         connect = Connect()
@@ -109,7 +111,6 @@ class TwilioDoor:
         return str(response)
 
     def busy(self) -> str:
-        """TwiML for a call that there is no room for: the caller hears that the line is busy."""
         response = VoiceResponse()
         response.append(Reject(reason="busy"))
         return str(response)
