@@ -58,8 +58,8 @@ LAYERS = {
         providers.* providers.tiny_en.* mocks.*
         voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
         voice.logs voice.model_folders voice.model_store voice.models_api voice.recorder
-        voice.retention voice.system_api voice.transports.* voice.transports.telephony.*
-        voice.unpack
+        voice.retention voice.system_api voice.telephony_api voice.transports.*
+        voice.transports.telephony.* voice.unpack
         """,
     "root": """
         voice.build voice.doors voice.judging voice.makers voice.server voice.cli voice.ask_command

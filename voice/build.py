@@ -18,6 +18,7 @@ from voice.chain_stt import ChainSTT
 from voice.chain_tts import ChainTTS
 from voice.clauses import ClauseSplitter
 from voice.config import Config
+from voice.config_phone_problems import shut_doors
 from voice.errors import ConfigError
 from voice.makers import chosen, make_all, problems
 from voice.model_folders import why_unreadable
@@ -42,7 +43,11 @@ def check_names(config: Config) -> None:
 
 def warnings(config: Config) -> list[str]:
     """What can be served, but hardly as it was meant."""
-    found = [*_unread_models(config), *_models_nowhere(config)]
+    found = [
+        *_unread_models(config),
+        *_models_nowhere(config),
+        *shut_doors(config.telephony),
+    ]
     language, voice = config.stt.language, config.tts.voice
     if language and chosen(config, "stt") == "pocketsphinx":
         from providers.stt_pocketsphinx import SPEAKS

@@ -18,19 +18,6 @@ KEY_BYTES = 32
 def phone_problems(config: TelephonyConfig) -> Iterator[Problem]:
     if wrong := _no_public_url(config.public_url):
         yield "telephony.public_url", wrong
-    signed = {
-        "twilio_auth_token": config.twilio_auth_token,
-        "twilio_signing_keys": config.twilio_signing_keys,
-        "telnyx_public_key": config.telnyx_public_key,
-        "vonage_signature_secret": config.vonage_signature_secret,
-    }
-    named = [f"telephony.{name}" for name, value in signed.items() if value]
-    if named and not config.public_url:
-        yield (
-            "telephony.public_url",
-            f"must be set (KAIWA_PUBLIC_URL) together with {named[0]}: what the provider signs "
-            "names this server, such as https://voice.example.com",
-        )
     if config.telnyx_public_key and not _is_key(config.telnyx_public_key):
         yield (
             "telephony.telnyx_public_key",
@@ -42,6 +29,23 @@ def phone_problems(config: TelephonyConfig) -> Iterator[Problem]:
             "telephony.asterisk_password",
             f"is shorter than {LEAST_SECRET} characters. "
             'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
+        )
+
+
+def shut_doors(config: TelephonyConfig) -> Iterator[str]:
+    """Of secrets without public_url: others' programs have the same variables, so that it is no
+    error."""
+    named = {
+        "twilio_auth_token": config.twilio_auth_token,
+        "twilio_signing_keys": config.twilio_signing_keys,
+        "telnyx_public_key": config.telnyx_public_key,
+        "vonage_signature_secret": config.vonage_signature_secret,
+    }
+    found = [name for name, value in named.items() if value]
+    if found and not config.public_url:
+        yield (
+            f"telephony: {' and '.join(found)} will let no calls in while public_url is empty: "
+            "what is signed names this server. Set KAIWA_PUBLIC_URL=https://voice.example.com"
         )
 
 

@@ -113,6 +113,9 @@ EXAMPLES = {
     "RERANKER_KEEP": "0.5",
     "RERANKER_LIMIT_S": "0.5",
     "KAIWA_SPECULATION": "false",
+    "KAIWA_PUBLIC_URL": "https://voice.example.com",
+    "TELNYX_PUBLIC_KEY": "A" * 43 + "=",
+    "ASTERISK_PASSWORD": KEY,
 }
 
 

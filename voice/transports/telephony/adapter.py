@@ -81,6 +81,9 @@ class Unsupported(Garbled):
     """What this call asks for cannot be had: it ends, and the text says what to change."""
 
 
+STARTED_TWICE = "the call started a second time"
+
+
 class Adapter(Protocol):
     name: str
     """For logs, metrics and the carrier: twilio, telnyx, …"""

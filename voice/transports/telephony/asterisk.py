@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from voice.settings_fields import AudioFormat
 from voice.transports.telephony.adapter import (
+    STARTED_TWICE,
     Fact,
     Full,
     Garbled,
@@ -60,7 +61,7 @@ class Asterisk:
 
     def __init__(self) -> None:
         self.piece_ms, self.most_ms = PTIME_MS, 10 * PTIME_MS
-        self._json = self._marks = False
+        self._is_started = self._json = self._marks = False
         self._sample_bytes = 1
 
     def read(self, data: bytes, *, binary: bool) -> Sequence[Fact]:
@@ -82,13 +83,15 @@ class Asterisk:
         return []
 
     def _started(self, event: _Event, is_json: bool) -> Started:
+        if self._is_started:
+            raise Garbled(STARTED_TWICE)
         form = _FORMS.get(event.format)
         if form is None:
             raise Unsupported(
                 f"sound comes as {event.format[:20]!r}; it must be one of {', '.join(_FORMS)}: "
                 "Dial(WebSocket/…/c(ulaw))"
             )
-        self._json = is_json
+        self._is_started, self._json = True, is_json
         self._marks = event.ptime > 0  # both came with the same releases
         ptime_ms = event.ptime or PTIME_MS
         if not 0 < ptime_ms <= LONGEST_PTIME_MS:

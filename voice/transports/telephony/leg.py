@@ -23,6 +23,7 @@ from voice.playout import Frame
 from voice.session import Session
 from voice.settings import AudioFormat
 from voice.transports.telephony.adapter import (
+    STARTED_TWICE,
     Adapter,
     Fact,
     Full,
@@ -32,7 +33,6 @@ from voice.transports.telephony.adapter import (
     Played,
     Started,
     Stopped,
-    Unsupported,
 )
 from voice.transports.telephony.arrival import Arrival
 from voice.transports.telephony.heard import Marks
@@ -131,7 +131,7 @@ class Leg:
         self._garbled += 1
         metrics.PHONE_FRAMES.labels(self._adapter.name, "garbled").inc()
         log.debug("frame_garbled", session=self._session.id, why=str(error))
-        if isinstance(error, Unsupported) or self._garbled >= MOST_GARBLED:
+        if self._garbled >= MOST_GARBLED:
             self._stop(1008, str(error)[:100])
 
     def _take(self, fact: Fact) -> None:
@@ -156,7 +156,7 @@ class Leg:
             case Stopped():
                 self._stop(1000, fact.why or "the caller hung up")
             case Started():
-                self._complain(Garbled("the call started a second time"))
+                self._complain(Garbled(STARTED_TWICE))
 
     def _stop(self, code: int, reason: str) -> None:
         """Not for `ended`: the far end did it, or is none."""

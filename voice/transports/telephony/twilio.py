@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from voice.settings_fields import AudioFormat
 from voice.transports.telephony.adapter import (
+    STARTED_TWICE,
     Fact,
     Garbled,
     Media,
@@ -98,6 +99,8 @@ class Twilio:
         return []
 
     def _started(self, start: _Start) -> Started:
+        if self._stream:
+            raise Garbled(STARTED_TWICE)
         form = start.mediaFormat
         if (form.encoding, form.sampleRate, form.channels) != ("audio/x-mulaw", 8000, 1):
             raise Unsupported(

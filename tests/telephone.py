@@ -1,0 +1,264 @@
+"""One telephone call in virtual time: a provider's simulator, its adapter, the leg, a session.
+
+    call.say(1.0)    a hum, 20 ms frames in real time       call.phone.earpiece   what was heard
+    call.hush(0.5)   silence                                call.leg.events       what was said
+
+The network between takes `DELAY_S` each way and keeps the order.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+from msgspec import Struct
+
+from mocks.clock import now, run_virtual
+from mocks.llm import EchoLLM
+from mocks.phone import AsteriskChannel, Frame, Phone, TelnyxStream, TwilioStream, VonageSocket
+from mocks.phone_sound import FRAME_BYTES, FRAME_MS, SILENCE, hum
+from mocks.stt import QUESTIONS, EchoSTT
+from mocks.tts import ToneTTS
+from mocks.vad import LoudnessVAD
+from tests.driving import PLAIN
+from voice import metrics, wire
+from voice.config import Config
+from voice.providers import Providers
+from voice.session import Session
+from voice.transports.telephony.adapter import Adapter, Started
+from voice.transports.telephony.asterisk import Asterisk
+from voice.transports.telephony.leg import Hooks, Leg, carrier_of
+from voice.transports.telephony.telnyx import Telnyx
+from voice.transports.telephony.twilio import Twilio
+from voice.transports.telephony.vonage import Vonage
+
+E = TypeVar("E")
+
+DELAY_S = 0.03
+LEAD_MS = 200
+FRAME_S = FRAME_MS / 1000
+
+
+class Kit(Struct, frozen=True):
+    """A provider under test."""
+
+    name: str
+    adapter: Callable[[], Adapter]
+    phone: Callable[..., Phone]
+    loud: bytes
+    """20 ms of a hum, in its coding."""
+    silent: bytes
+    has_marks: bool = True
+    is_numbered: bool = False
+    """Its media say where they belong."""
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _plain(**options: Any) -> Phone:
+    return AsteriskChannel(is_json=False, **options)
+
+
+def _old(**options: Any) -> Phone:
+    return AsteriskChannel(is_json=False, has_marks=False, **options)
+
+
+ULAW, QUIET = hum(FRAME_S), SILENCE * FRAME_BYTES
+_TIME = np.arange(320) / 16_000
+PCM = (9000 * np.sin(2 * np.pi * 250 * _TIME)).astype("<i2").tobytes()
+KITS = [
+    Kit("twilio", Twilio, TwilioStream, ULAW, QUIET, is_numbered=True),
+    Kit("telnyx", Telnyx, TelnyxStream, ULAW, QUIET, is_numbered=True),
+    Kit("vonage", Vonage, VonageSocket, PCM, bytes(640)),
+    Kit("asterisk", Asterisk, AsteriskChannel, ULAW, QUIET),
+    Kit("asterisk, plain text", Asterisk, _plain, ULAW, QUIET),
+    Kit("asterisk, before marks", Asterisk, _old, ULAW, QUIET, has_marks=False),
+]
+
+
+class Network:
+    """The Connection between leg and phone: late by DELAY_S, in order."""
+
+    def __init__(self, phone: Phone) -> None:
+        self._phone, self._loop = phone, asyncio.get_running_loop()
+        self.to_leg: Callable[[Frame], None]
+        self.sent: list[tuple[float, Frame]] = []
+        self.ended: tuple[int, str] | None = None
+        self.echo_delay_s = 0.0
+        """Of marks, more than of all else."""
+        self._ticking: asyncio.TimerHandle | None = None
+
+    def put(self, data: bytes, *, binary: bool = False, sound: bool = False) -> None:
+        if self.ended is None:
+            frame = data if binary else data.decode()
+            self.sent.append((now(), frame))
+            self._loop.call_later(DELAY_S, self._arrive, frame)
+
+    def _arrive(self, frame: Frame) -> None:
+        self._echo(self._phone.receive(frame, now()))
+
+    def _echo(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            self._loop.call_later(DELAY_S + self.echo_delay_s, self.to_leg, frame)
+        if self._ticking is not None:
+            self._ticking.cancel()
+        due = self._phone.next_due()
+        if due is not None:
+            self._ticking = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._echo(self._phone.tick(now()))
+
+    def clear(self) -> None:
+        """Nothing waits here."""
+
+    def end(self, code: int, reason: str) -> None:
+        self.ended = self.ended or (code, reason)
+
+    def close(self) -> None:
+        if self._ticking is not None:
+            self._ticking.cancel()
+
+
+class TracedLeg(Leg):
+    """Keeps the session's events."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.events: list[wire.ServerEvent] = []
+
+    def send(self, event: wire.ServerEvent) -> None:
+        self.events.append(event)
+        super().send(event)
+
+
+class TracedSession(Session):
+    """Keeps what it heard."""
+
+    heard = b""
+
+    def hear(self, data: bytes) -> None:
+        self.heard += data
+        super().hear(data)
+
+
+class PhoneCall:
+    def __init__(
+        self,
+        kit: Kit,
+        *,
+        starts_after_s: float = 0.0,
+        config: Config = PLAIN,
+        stt: EchoSTT | None = None,
+        tts: ToneTTS | None = None,
+    ) -> None:
+        self.kit = kit
+        self.phone = kit.phone(starts_after_s=starts_after_s)
+        self.network = Network(self.phone)
+        self.keys: list[str] = []
+        self.endings: list[tuple[Started, int, str]] = []
+        self.stt, self.llm, self.tts = stt or EchoSTT(turns=QUESTIONS), EchoLLM(), tts or ToneTTS()
+        adapter = kit.adapter()
+        started = self._started(adapter)
+        hooks = Hooks(
+            keyed=lambda session, digit: self.keys.append(digit),
+            ended=lambda *how: self.endings.append(how),
+        )
+        self.leg = TracedLeg(adapter, self.network, started, hooks)
+        self.session = TracedSession(
+            "sess_test",
+            config=config,
+            providers=Providers(LoudnessVAD(), self.stt, self.llm, self.tts, None),
+            outbox=self.leg,
+            figures=metrics.Figures(),
+            now=now,
+            carrier=carrier_of(adapter, started, LEAD_MS),
+        )
+        self.network.to_leg = self.give
+        self.leg.attach(self.session)
+        self.most_buffered_ms = 0.0
+
+    def _started(self, adapter: Adapter) -> Started:
+        for frame in self.phone.begin():
+            for fact in adapter.read(_bytes(frame), binary=isinstance(frame, bytes)):
+                if isinstance(fact, Started):
+                    return fact
+        raise AssertionError("the phone did not start")
+
+    def give(self, frame: Frame) -> None:
+        """What has come over the network."""
+        self.leg.receive(_bytes(frame), binary=isinstance(frame, bytes))
+
+    # --- the caller -------------------------------------------------------------------------------
+
+    async def say(self, seconds: float) -> None:
+        await self.stream(self.kit.loud, seconds)
+
+    async def hush(self, seconds: float) -> None:
+        await self.stream(self.kit.silent, seconds)
+
+    async def stream(self, sound: bytes, seconds: float) -> None:
+        for _ in range(round(seconds / FRAME_S)):
+            await self.pass_frame(self.phone.media(sound))
+
+    async def pass_frame(self, frame: Frame | None) -> None:
+        """20 ms, and what came in them."""
+        await asyncio.sleep(FRAME_S)
+        self.most_buffered_ms = max(self.most_buffered_ms, self.phone.earpiece.buffered_ms)
+        if frame is not None:
+            self.give(frame)
+
+    async def hush_until(self, holds: Callable[[], Any], limit_s: float = 20.0) -> None:
+        by = now() + limit_s
+        while not holds():
+            assert now() < by, f"not within {limit_s} s"
+            await self.hush(FRAME_S)
+
+    # --- what came of it --------------------------------------------------------------------------
+
+    @property
+    def ear(self) -> Any:
+        return self.phone.earpiece
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [event for event in self.leg.events if isinstance(event, kind)]
+
+    def done(self) -> list[str]:
+        return [event.response.status for event in self.all(wire.ResponseDone)]
+
+    def history(self) -> list[tuple[str, str]]:
+        return [(entry.role, entry.content) for entry in self.session.conversation.messages()]
+
+    @property
+    def heard_by_session_ms(self) -> float:
+        per_s = self.phone.bytes_per_s
+        return len(self.session.heard) * 1000 / per_s
+
+
+def _bytes(frame: Frame) -> bytes:
+    return frame if isinstance(frame, bytes) else frame.encode()
+
+
+def phone_call(
+    kit: Kit, scenario: Callable[[PhoneCall], Awaitable[None]], **parts: Any
+) -> PhoneCall:
+    """Runs one call from its start to its close, and sees that nothing is left behind."""
+
+    async def run() -> PhoneCall:
+        call = PhoneCall(kit, **parts)
+        call.session.open()
+        await scenario(call)
+        await asyncio.sleep(1.0)
+        call.leg.close()
+        call.network.close()
+        await call.session.close()
+        assert call.llm.running == call.tts.running == call.stt.open_streams == 0
+        return call
+
+    return run_virtual(run())
+
+
+def spoken(call: PhoneCall) -> Iterator[str]:
+    """What the agent said, by the conversation."""
+    return (text for role, text in call.history() if role == "assistant")
