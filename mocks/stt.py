@@ -60,7 +60,7 @@ class EchoSTT(MockProvider):
         self.word_ms = word_ms
         self.partial_delay_ms = partial_delay_ms
         self.final_delay_ms = final_delay_ms
-        self.open_streams = 0
+        self.open_streams = self.opened = 0
         self.abandoned: list[int] = []
         """Utterances nobody wanted to the end, in order."""
 
@@ -94,6 +94,7 @@ class EchoSttStream:
         self._current: _Utterance | None = None
         self._open = True
         provider.open_streams += 1
+        provider.opened += 1
 
     def begin(self, utterance: int) -> None:
         text = self._given_back.pop() if self._given_back else None
