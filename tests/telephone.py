@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from mocks.clock import now, run_virtual
 from mocks.llm import EchoLLM
-from mocks.phone import AsteriskChannel, Frame, Phone, TelnyxStream, TwilioStream, VonageSocket
+from mocks.phone import Frame, Phone, TwilioStream
+from mocks.phone_others import AsteriskChannel, TelnyxStream, VonageSocket
 from mocks.phone_sound import FRAME_BYTES, FRAME_MS, SILENCE, hum
 from mocks.stt import QUESTIONS, EchoSTT
 from mocks.tts import ToneTTS

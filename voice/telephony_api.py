@@ -20,6 +20,7 @@ from voice.transports.telephony.entrance import Answered, Asked
 from voice.transports.websocket import Refusal
 
 MOST_BODY_BYTES = 65_536
+MOST_FIELDS = 200
 SIGNED: dict[str, Any] = {"signed": True}
 """Marks a route whose requests prove themselves, under whatever name they came in."""
 XML, JSON = "text/xml", "application/json"
@@ -94,11 +95,14 @@ def _fields(body: bytes, query: str, headers: dict[str, str]) -> dict[str, str]:
     if headers.get("content-type", "").startswith(JSON):
         try:
             fields = msgspec.json.decode(body, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return {}
         return {name: value for name, value in fields.items() if isinstance(value, str)}
     text = body.decode("utf-8", "replace") if body else query
-    return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=200))
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+    except ValueError:  # more of them, which no provider sends
+        return {}
 
 
 def _has_room(desk: Desk) -> bool:

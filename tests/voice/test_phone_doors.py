@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from mocks.phone import AsteriskChannel, Phone, TelnyxStream, VonageSocket
+from mocks.phone import Phone
+from mocks.phone_others import AsteriskChannel, TelnyxStream, VonageSocket
 from tests.phones import (
     ASTERISK,
     PUBLIC,
@@ -175,6 +176,12 @@ def test_a_vonage_webhook_with_a_body_that_was_not_signed_is_refused(
     untouched: Hosted, headers: Callable[[], Headers]
 ) -> None:
     answer = post(untouched.url, f"{VONAGE}/voice", TOLD, headers(), "application/json")
+    assert answer.status == 403
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 5000, b"\xff", b'{"uuid": 7}'])
+def test_a_vonage_webhook_of_no_call_is_refused(untouched: Hosted, body: bytes) -> None:
+    answer = post(untouched.url, f"{VONAGE}/voice", body, vonage(body), "application/json")
     assert answer.status == 403
 
 

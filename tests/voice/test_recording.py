@@ -137,8 +137,8 @@ def with_keys_everywhere() -> Config:
     tree: dict[str, Any] = {"rag": {"enabled": False}}
     for path in SECRET:
         section, _, key = path.partition(".")
-        many = key == "api_keys"
-        tree.setdefault(section, {})[key] = [KEY] if many else KEY
+        many: Any = {"api_keys": [KEY], "twilio_signing_keys": {"id": KEY}}
+        tree.setdefault(section, {})[key] = many.get(key, KEY)
     tree["llm"] |= {
         "endpoint": f"http://me:{KEY}@llm/v1",
         "fallbacks": [{"provider": "openai", "api_key": KEY, "endpoint": f"http://x/?k={KEY}"}],

@@ -292,6 +292,16 @@ def test_a_body_that_is_too_large_is_not_read(untouched: Hosted) -> None:
     assert ask(untouched, fields, twilio(URL, fields)) == 413
 
 
+def test_more_fields_than_any_call_has_are_refused(untouched: Hosted) -> None:
+    fields = {**FIELDS, **{f"f{number}": "1" for number in range(300)}}
+    assert ask(untouched, fields, twilio(URL, fields)) == 403
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe=%ff%", b"&&&===", b"CallSid", b"%00=%00"])
+def test_a_body_that_is_no_form_is_refused(untouched: Hosted, body: bytes) -> None:
+    assert post(untouched.url, VOICE, body, twilio(URL)).status == 403
+
+
 def test_other_methods_are_none(untouched: Hosted) -> None:
     for method in ("GET", "PUT", "DELETE"):
         assert post(untouched.url, VOICE, "", twilio(URL), method=method).status == 405

@@ -42,6 +42,9 @@ MOST_FRAME_BYTES = 65_536
 MOST_GARBLED = 50
 """Frames in a row that are none, after which this is no provider: 1008."""
 
+MOST_WAITING = 3000
+"""Frames for a provider that is full, a minute and more; beyond it the oldest are lost."""
+
 log = structlog.get_logger()
 
 
@@ -99,7 +102,7 @@ class Leg:
         self._left = b""
         """Of an answer's sound: less than a piece."""
         self._full = False
-        self._waiting: deque[tuple[bytes, bool]] = deque()
+        self._waiting: deque[tuple[bytes, bool]] = deque(maxlen=MOST_WAITING)
         """Frames for a provider that is full: whether they are binary."""
 
     def attach(self, session: Session) -> None:
