@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tests.telephone import KITS, Kit
+from voice.settings import AudioFormat
 from voice.transports.telephony.adapter import Garbled, Key, Media, Played, Unsupported
+from voice.transports.telephony.arrival import Arrival
 from voice.transports.telephony.asterisk import Asterisk
 from voice.transports.telephony.telnyx import Telnyx
 from voice.transports.telephony.twilio import Twilio
@@ -60,17 +62,21 @@ def test_ten_thousand_mutants_are_facts_or_garbled(kit: Kit) -> None:
         *phone.stop(),
     ]
     seeds = [frame if isinstance(frame, bytes) else frame.encode() for frame in frames]
-    begun, fresh = kit.adapter(), kit.adapter
+    begun, fresh, arrival = kit.adapter(), kit.adapter, Arrival(AudioFormat(type="audio/pcmu"))
     for frame in phone.begin():
         read(begun, frame)
     garbled = 0
     for data in mutants(seeds):
         for adapter in (begun, fresh()):
             try:
-                adapter.read(data, binary=False)
+                facts = adapter.read(data, binary=False)
             except Garbled as error:
                 assert str(error)
                 garbled += 1
+                continue
+            for fact in facts:
+                if isinstance(fact, Media):
+                    assert sum(len(piece) for piece in arrival.receive(fact)) < 50_000
     assert MUTANTS < 2 * garbled
 
 
@@ -85,6 +91,15 @@ def test_numbers_come_as_strings(adapter: Any) -> None:
     media = {"track": "inbound", "chunk": "12", "timestamp": "240", "payload": "AAAA"}
     (fact,) = read(adapter(), json.dumps({"event": "media", "media": media}))
     assert fact == Media(b"\x00\x00\x00", 12, 240)
+
+
+@pytest.mark.parametrize("adapter", [Twilio, Telnyx])
+@pytest.mark.parametrize("field", ["chunk", "timestamp"])
+@pytest.mark.parametrize("value", ["-1", "1" + "0" * 400, "1e300", "0x10", "1.5", "NaN", ""])
+def test_numbers_that_cannot_be_are_none(adapter: Any, field: str, value: str) -> None:
+    media = {"track": "inbound", "payload": "AAAA", field: value}
+    with pytest.raises(Garbled, match=field):
+        read(adapter(), json.dumps({"event": "media", "media": media}))
 
 
 @pytest.mark.parametrize("adapter", [Twilio, Telnyx])

@@ -8,10 +8,10 @@ leg.py does the rest, alike for all; tests/voice/test_telephony_conformance.py h
 """
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from voice.settings_fields import AudioFormat
 
@@ -69,6 +69,9 @@ class Stopped(Struct, frozen=True):
 Fact = Started | Media | Key | Played | Full | Stopped
 
 T = TypeVar("T")
+
+Position = Annotated[int, Meta(ge=0, le=2**53)]
+"""A number of a stream's; msgspec takes any number of digits, and floats do not."""
 
 DIGITS = frozenset("0123456789*#ABCD")
 

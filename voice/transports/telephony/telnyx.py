@@ -17,6 +17,7 @@ from voice.transports.telephony.adapter import (
     Garbled,
     Media,
     Played,
+    Position,
     Started,
     Stopped,
     Unsupported,
@@ -42,8 +43,8 @@ class _Start(Struct, rename={"caller": "from", "called": "to"}):
 
 class _Media(Struct):
     payload: bytes
-    chunk: int | None = None
-    timestamp: int | None = None
+    chunk: Position | None = None
+    timestamp: Position | None = None
     track: str = "inbound"
 
 

@@ -18,6 +18,7 @@ from voice.transports.telephony.adapter import (
     Garbled,
     Media,
     Played,
+    Position,
     Started,
     Stopped,
     Unsupported,
@@ -44,8 +45,8 @@ class _Start(Struct):
 
 class _Media(Struct):
     payload: bytes
-    chunk: int | None = None
-    timestamp: int | None = None
+    chunk: Position | None = None
+    timestamp: Position | None = None
     track: str = "inbound"
 
 
