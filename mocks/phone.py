@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from mocks.earpiece import Earpiece
-from mocks.phone_sound import FRAME_MS, RATE_HZ
+from mocks.phone_sound import FRAME_MS, RATE_HZ, SILENCE
 
 Frame = str | bytes
 
@@ -28,6 +28,13 @@ class Phone:
 
     bytes_per_s = RATE_HZ
     """Of both directions' coding."""
+    silence = SILENCE
+    """Of a byte's length, in that coding."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of 20 ms."""
+        return self.bytes_per_s * FRAME_MS // 1000
 
     def __init__(self, call: str, *, starts_after_s: float = 0.0) -> None:
         self.call = call

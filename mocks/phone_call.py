@@ -21,8 +21,8 @@ from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from mocks.phone import TwilioStream
-from mocks.phone_sound import FRAME_BYTES, FRAME_MS, SILENCE
+from mocks.phone import Phone, TwilioStream
+from mocks.phone_sound import FRAME_MS
 
 FRAME_S = FRAME_MS / 1000
 LIMIT_S = 30.0
@@ -103,9 +103,9 @@ async def ask_way(server: str, account: Account, call: str, caller: str = "+1500
 
 
 class TwilioCall:
-    """One call that is connected. `dial` makes it."""
+    """One call that is connected. `dial` makes it; `over` one of another provider."""
 
-    def __init__(self, socket: ClientConnection, stream: TwilioStream) -> None:
+    def __init__(self, socket: ClientConnection, stream: Phone) -> None:
         self._socket, self.stream = socket, stream
         self.ear = stream.earpiece
         self._loop = asyncio.get_running_loop()
@@ -130,11 +130,20 @@ class TwilioCall:
         if parameters is None:
             parameters = (await ask_way(server, account, call)).parameters
         headers = account.signature(SOCKET, {}, scheme="ws")
-        url = server.rstrip("/").replace("http", "ws", 1) + SOCKET
+        stream = TwilioStream(call, parameters, account=account.sid)
+        async with cls.over(server, SOCKET, headers, stream) as phone:
+            yield phone
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def over(
+        cls, server: str, path: str, headers: dict[str, str], stream: Phone
+    ) -> "AsyncIterator[TwilioCall]":
+        """The media of any provider, at `path`, where `headers` let it in."""
+        url = server.rstrip("/").replace("http", "ws", 1) + path
         async with connect(
             url, additional_headers=headers, compression=None, open_timeout=LIMIT_S
         ) as socket:
-            stream = TwilioStream(call, parameters, account=account.sid)
             async with cls(socket, stream) as phone:
                 yield phone
 
@@ -160,16 +169,18 @@ class TwilioCall:
 
     # --- the caller -------------------------------------------------------------------------------
 
-    def speak(self, ulaw: bytes) -> None:
-        """Puts sound behind what is still to be said."""
-        for start in range(0, len(ulaw), FRAME_BYTES):
-            frame = ulaw[start : start + FRAME_BYTES]
-            self._mouth.append(frame + SILENCE * (FRAME_BYTES - len(frame)))
+    def speak(self, sound: bytes) -> None:
+        """Puts sound, in the provider's coding, behind what is still to be said."""
+        size = self.stream.frame_bytes
+        for start in range(0, len(sound), size):
+            frame = sound[start : start + size]
+            self._mouth.append(frame + self.stream.silence * (size - len(frame)))
 
-    async def say(self, ulaw: bytes) -> None:
+    async def say(self, sound: bytes) -> None:
         """Returns when it has been said."""
-        self.speak(ulaw)
-        await self.until(lambda: not self._mouth, limit_s=LIMIT_S + len(ulaw) / 8000)
+        self.speak(sound)
+        seconds = len(sound) / self.stream.bytes_per_s
+        await self.until(lambda: not self._mouth, limit_s=LIMIT_S + seconds)
 
     async def press(self, digit: str) -> None:
         await self._socket.send(self.stream.press(digit))
@@ -206,7 +217,7 @@ class TwilioCall:
 
     async def _talk(self) -> None:
         """A frame each 20 ms of the loop's clock, however late the one before it was."""
-        silent = SILENCE * FRAME_BYTES
+        silent = self.stream.silence * self.stream.frame_bytes
         due = self.begun_at
         with contextlib.suppress(ConnectionClosed):
             while True:

@@ -88,7 +88,7 @@ class VonageSocket(Phone):
     """
 
     bytes_per_s = 2 * 16_000
-    frame_bytes = bytes_per_s * FRAME_MS // 1000
+    silence = b"\x00"
 
     def __init__(
         self,
@@ -133,8 +133,6 @@ class AsteriskChannel(Phone):
     is_json: How control messages are; else a line of text.
     has_marks: A release that has MARK_MEDIA, and tells its ptime.
     """
-
-    frame_bytes = RATE_HZ * FRAME_MS // 1000
 
     def __init__(
         self,
