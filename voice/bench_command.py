@@ -80,6 +80,18 @@ def bench(
         float | None, typer.Option(help="Instead: turns that cut in by chance, 0 to 1.")
     ] = None,
     wav: Annotated[str, typer.Option(help="What callers say; empty: speech made here.")] = "",
+    transport: Annotated[
+        str, typer.Option(help="How callers come in: websocket, or twilio: by telephone.")
+    ] = "websocket",
+    twilio_auth_token: Annotated[
+        str, typer.Option(envvar="TWILIO_AUTH_TOKEN", help="With --url: the server's own.")
+    ] = "",
+    twilio_account_sid: Annotated[
+        str, typer.Option(envvar="TWILIO_ACCOUNT_SID", help="With --url: the server's own.")
+    ] = "AC00000000000000000000000000000000",
+    public_url: Annotated[
+        str, typer.Option(help="With --url: the server's KAIWA_PUBLIC_URL, if it has another.")
+    ] = "",
     silence_ms: Annotated[
         int, typer.Option(help="Endpointing silence asked of the server; 0: its own.")
     ] = 0,
@@ -120,6 +132,8 @@ def bench(
 
     How many calls per core:  kaiwa bench --callers 25 --ramp --turns 5
 
+    By telephone, as Twilio calls:  kaiwa bench --transport twilio --callers 1,50
+
     docs/benchmark.md has the method and figures.
     """
     import msgspec
@@ -145,6 +159,10 @@ def bench(
             "barge_in_every": barge_in_every,
             "barge_in_share": barge_in_share,
             "silence_ms": silence_ms,
+            "transport": transport,
+            "twilio_auth_token": twilio_auth_token,
+            "twilio_account_sid": twilio_account_sid,
+            "public_url": public_url,
             "api_key": api_key,
             "server_pid": server_pid,
             "servers": servers,

@@ -12,20 +12,19 @@ import socket
 import struct
 import time
 from array import array
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
 
-import msgspec
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 from websockets.uri import WebSocketURI
 
 from voice.bench.config import BenchError
-from voice.bench.turn import EXTENSIONS_EVENT_ID, Plan
+from voice.bench.tongue import Heard, Tongue
+from voice.bench.turn import Plan
 from voice.bench.turns import Caller, Leaving
-from voice.bench.wire_events import ServerEvent
 
 CONNECT_LIMIT_S = 20.0
 CLOSE_LIMIT_S = 2.0
@@ -33,43 +32,39 @@ EVENT_LIMIT_BYTES = 16 * 1024 * 1024
 BACKLOG_LIMIT_BYTES = 2 * 1024 * 1024
 """Written and not yet taken: half a minute of audio. The server has stopped reading."""
 
-_decoder = msgspec.json.Decoder(ServerEvent)
-_encode = msgspec.json.encode
-
 
 def _refusal(error: Exception) -> str:
     """Why there is no session, and what to do about it."""
     status = error.response.status_code if isinstance(error, InvalidStatus) else 0
     advice = {
         401: "; give the server's API key",
-        403: "; give an API key that may open sessions",
-        404: "; the path should end in /v1/realtime",
+        403: "; give an API key that may open sessions, or Twilio's auth token",
+        404: "; the path should end in /v1/realtime, or the server knows no such door",
         503: "; the server is full or not ready",
     }
     return f"{error}{advice.get(status, '')}"
 
 
 class Line(asyncio.Protocol):
-    """One connection: handshake, session, then the caller's conversation."""
+    """One connection: handshake, session, then the caller's conversation.
+
+    Args:
+        tongue: What is said on it.
+    """
 
     def __init__(
         self,
         uri: WebSocketURI,
         *,
         plan: Plan,
-        first_messages: Sequence[dict[str, Any]],
-        speech: Sequence[bytes],
-        background: Sequence[bytes],
-        api_key: str,
+        tongue: Tongue,
         on_turn: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._protocol = ClientProtocol(uri, max_size=EVENT_LIMIT_BYTES)
         self._plan = plan
-        self._first_messages = first_messages
-        self._speech = speech
-        self._background = background
-        self._api_key = api_key
+        self._tongue = tongue
+        self._upgraded = False
         self._on_turn = on_turn
         self._transport: asyncio.Transport | None = None
         self._fragments: list[bytes] = []
@@ -86,10 +81,13 @@ class Line(asyncio.Protocol):
         self.connect_ms: float | None = None
         """From when the call was due."""
         self.caller: Caller | None = None
-        self.silence_ms: float | None = None
-        """That ends a turn, as the server tells."""
         self.lags = array("f")
         """Seconds each frame of the window was late."""
+
+    @property
+    def silence_ms(self) -> float | None:
+        """That ends a turn, as the server tells."""
+        return self._tongue.silence_ms
 
     # --- the microphone ----------------------------------------------------------------------
 
@@ -114,12 +112,13 @@ class Line(asyncio.Protocol):
         if self.caller is None or self._transport is None or self.closed.done():
             return
         due = self._mic_from + self._frame * self._frame_s
+        self._take(self._tongue.tick(time.monotonic()))
         while (now := time.monotonic()) >= due:
             speech_frame = self.caller.next_frame(due)
             if speech_frame is None:
-                self._transport.write(self._background[self._frame % len(self._background)])
+                self._transport.write(self._tongue.background(self._frame))
             else:
-                self._transport.write(self._speech[speech_frame])
+                self._transport.write(self._tongue.speech(speech_frame))
             if self._window_is_open:
                 self.lags.append(now - due)
             self._frame += 1
@@ -140,19 +139,23 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop has classes of its own.
         request = self._protocol.connect()
-        if self._api_key:
-            request.headers["Authorization"] = f"Bearer {self._api_key}"
+        request.headers.update(self._tongue.headers)
         self._protocol.send_request(request)
         self._flush()
 
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
         self._protocol.receive_data(data)
+        if not self._upgraded and self._protocol.state is State.OPEN:
+            self._upgraded = True
+            self._take(Heard(answers=self._tongue.begin()))
         for event in self._protocol.events_received():
             self._handle(event, now)
         self._flush()
         if self._protocol.handshake_exc is not None:
             self._end(_refusal(self._protocol.handshake_exc))
+        elif self._upgraded:
+            self._look_ready(now)
 
     def eof_received(self) -> None:
         self._protocol.receive_eof()
@@ -180,9 +183,6 @@ class Line(asyncio.Protocol):
             else:
                 self._transport.close()
 
-    def _send(self, message: dict[str, Any]) -> None:
-        self._protocol.send_text(_encode(message))
-
     def _handle(self, event: Event, now: float) -> None:
         if not isinstance(event, Frame):
             return
@@ -196,27 +196,28 @@ class Line(asyncio.Protocol):
                 self._receive(message, now)
 
     def _receive(self, message: bytes, now: float) -> None:
-        try:
-            event = _decoder.decode(message)
-        except msgspec.DecodeError as error:
-            self._end(f"the server sent what is no event: {error}")
-            return
         if self._hanging_up:
             return
-        if event.silence_ms is not None:
-            self.silence_ms = event.silence_ms
-        if self.caller is not None:
-            for answer in self.caller.receive(event, now):
-                self._send(answer)
-        elif event.type == "session.created":
-            for first in self._first_messages:
-                self._send(first)
-        elif event.type == "session.updated" and not self.ready.done():
+        try:
+            self._take(self._tongue.receive(message, now))
+        except BenchError as error:
+            self._end(str(error))
+
+    def _take(self, heard: Heard) -> None:
+        assert self._transport is not None
+        for frame in heard.answers:
+            self._transport.write(frame)
+        if self.caller is None:
+            return
+        for event, at in heard.events:
+            for message in self.caller.receive(event, at):
+                if (said := self._tongue.say(message)) is not None:
+                    self._transport.write(said)
+
+    def _look_ready(self, now: float) -> None:
+        if self._tongue.ready and not self.ready.done():
             self.ready_at = now
             self.ready.set_result(None)
-        elif event.type == "error" and event.error is not None:
-            if event.error.event_id != EXTENSIONS_EVENT_ID:
-                self._end(f"the server refused the session: {event.error.message}")
 
     def _end(self, reason: str) -> None:
         """Whatever ends the connection ends here, once."""
@@ -244,6 +245,7 @@ class Line(asyncio.Protocol):
         if self._hanging_up:
             return
         self._hanging_up = True
+        self._take(Heard(answers=self._tongue.goodbye()))
         self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
         self._flush()
 

@@ -45,6 +45,13 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     url: str = "ws://127.0.0.1:8000/v1/realtime?model=kaiwa"
     """The realtime endpoint; ws, wss, http or https. Several with commas between them: each caller
     takes the one with the fewest. Not used with `spawn`."""
+    transport: Literal["websocket", "twilio"] = "websocket"
+    """How callers come in: as clients of the realtime wire, or by telephone."""
+    twilio_auth_token: str = ""
+    """Of the server's account; never written into a report. With `spawn` one is made."""
+    twilio_account_sid: str = "AC00000000000000000000000000000000"
+    public_url: str = ""
+    """How the server's settings call it, where callers come by telephone; empty: its address."""
     api_key: str = ""
     """Sent as `Authorization: Bearer`; never written into a report."""
     callers: tuple[int, ...] = (1,)
@@ -152,7 +159,19 @@ class BenchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise BenchError(
                 "knocking needs one server that is full: one number of callers, no churn, no ramp"
             )
+        if self.transport != "websocket":
+            self._check_phones()
         if 0 < self.churn < 1:
             raise BenchError(f"churn must be 0, or at least 1 turn a call, got {self.churn}")
         if self.rude_share and not self.churn:
             raise BenchError("rude_share needs churn: callers who stay do not hang up")
+
+    def _check_phones(self) -> None:
+        if self.silence_ms or self.knocking:
+            raise BenchError("silence_ms and knocking are for transport websocket")
+        if self.frame_ms != 20:
+            raise BenchError(f"frame_ms: telephones send 20 ms at a time, got {self.frame_ms}")
+        if not self.spawn and not self.twilio_auth_token:
+            raise BenchError(
+                "twilio_auth_token: that of the server's account is needed; set TWILIO_AUTH_TOKEN"
+            )

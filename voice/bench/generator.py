@@ -1,29 +1,34 @@
 """The callers of one process: connected when they are due, measured while the window is open."""
 
 import asyncio
-import base64
 import contextlib
 import random
 import time
 from collections.abc import Callable
 
+import aiohttp
 from websockets.uri import parse_uri
 
 from voice.bench.caller import CONNECT_LIMIT_S, Line
 from voice.bench.config import BenchConfig, BenchError
 from voice.bench.distribution import Tally
 from voice.bench.figures import turn_figures
-from voice.bench.messages import append_frame, first_messages
+from voice.bench.messages import first_messages
+from voice.bench.phone import Phone
+from voice.bench.phone_way import way_in
 from voice.bench.schedule import Call
-from voice.bench.speech import background, frames, made_speech, read_speech
+from voice.bench.server import http_url
+from voice.bench.sound import sound_of
 from voice.bench.task import Result, Task
+from voice.bench.tongue import Realtime, Tongue
 from voice.bench.turn import Plan
 
-BACKGROUND_FRAMES = 50
 KEPT_TEXTS = 20
 
 
-def plan_of(config: BenchConfig, call: Call, speech_frames: int) -> Plan:
+def plan_of(
+    config: BenchConfig, call: Call, speech_frames: int, bytes_per_second: int = 48_000
+) -> Plan:
     """Gaps vary so that callers do not fall into step, and ends of speech meet every alignment."""
     rng = random.Random(config.seed * 1_000_003 + call.number)
     gap = config.gap_ms / 1000
@@ -40,11 +45,8 @@ def plan_of(config: BenchConfig, call: Call, speech_frames: int) -> Plan:
         timeout=config.timeout_s,
         hangs_up_after=call.turns,
         is_rude=call.is_rude,
+        bytes_per_second=bytes_per_second,
     )
-
-
-def _append_frames(pcm: list[bytes]) -> list[bytes]:
-    return [append_frame(base64.b64encode(frame).decode()) for frame in pcm]
 
 
 class Servers:
@@ -77,13 +79,10 @@ class Generator:
         self._task = task
         self._on_turns = on_turns
         config = task.config
-        speech = read_speech(config.wav) if config.wav else made_speech()
-        self._speech = _append_frames(frames(speech.samples, config.frame_ms))
-        self._background = _append_frames(
-            background(config.noise_dbfs, config.frame_ms, BACKGROUND_FRAMES, config.seed)
-        )
+        self._sound = sound_of(config)
         self._messages = first_messages(config)
         self._servers = Servers(task.urls, task.worker)
+        self._http: aiohttp.ClientSession | None = None
         self._turns_over = asyncio.Event()
         self._lines: list[tuple[int, Line]] = []
         self._refused: list[str] = []
@@ -137,13 +136,16 @@ class Generator:
         config = self._task.config
         url, give_back = self._servers.take()
         uri = parse_uri(url)
+        try:
+            tongue = await self._tongue(url)
+        except BenchError:
+            give_back()
+            raise
+        speech_frames = len(self._sound.speech)
         line = Line(
             uri,
-            plan=plan_of(config, call, len(self._speech)),
-            first_messages=self._messages,
-            speech=self._speech,
-            background=self._background,
-            api_key=config.api_key,
+            plan=plan_of(config, call, speech_frames, tongue.bytes_per_second),
+            tongue=tongue,
             on_turn=self._turns_over.set,
         )
         line.closed.add_done_callback(lambda _: give_back())
@@ -176,6 +178,26 @@ class Generator:
             line.open_window()
         if self._window_is_over:
             line.close_window()
+
+    async def _tongue(self, url: str) -> Tongue:
+        """Raises:
+        BenchError: The telephone is not answered.
+        """
+        config = self._task.config
+        if config.transport == "websocket":
+            return Realtime(self._sound, self._messages, config.api_key)
+        server = http_url(url, "")
+        if self._http is None:
+            timeout = aiohttp.ClientTimeout(total=CONNECT_LIMIT_S)
+            self._http = aiohttp.ClientSession(timeout=timeout)
+        way = await way_in(
+            self._http,
+            server,
+            auth_token=config.twilio_auth_token,
+            account=config.twilio_account_sid,
+            public_url=config.public_url or server,
+        )
+        return Phone(self._sound, way, config.frame_ms)
 
     # --- the window --------------------------------------------------------------------------
 
@@ -215,6 +237,8 @@ class Generator:
         async with asyncio.TaskGroup() as group:
             for _, line in self._lines:
                 group.create_task(line.hang_up())
+        if self._http is not None:
+            await self._http.close()
 
     # --- what was seen -----------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """What callers send: the session they ask for, and audio that is ready for the wire."""
 
+import struct
 from typing import Any
 
 from websockets.frames import Frame, Opcode
@@ -10,6 +11,19 @@ from voice.bench.turn import EXTENSIONS_EVENT_ID
 EXTENSIONS = ("kaiwa.transcript.partial", "kaiwa.turn.timeline", "kaiwa.speech.ducked")
 
 
+def text_frame(data: bytes) -> bytes:
+    return Frame(Opcode.TEXT, data).serialize(mask=True)
+
+
+def plain_frame(data: bytes) -> bytes:
+    """A text frame under a mask of zeros, which leaves the bytes as they are: for messages that
+    differ from caller to caller, fifty times a second each."""
+    size = len(data)
+    if size < 126:
+        return bytes((0x81, 0x80 | size, 0, 0, 0, 0)) + data
+    return struct.pack("!BBHL", 0x81, 0x80 | 126, size, 0) + data
+
+
 def append_frame(audio_base64: str) -> bytes:
     """An append event as it goes over the socket; the same bytes serve every caller.
 
@@ -17,7 +31,7 @@ def append_frame(audio_base64: str) -> bytes:
     load generator sends no secrets and chooses no bytes, and every server must take any mask.
     """
     text = '{"type":"input_audio_buffer.append","audio":"' + audio_base64 + '"}'
-    return Frame(Opcode.TEXT, text.encode()).serialize(mask=True)
+    return text_frame(text.encode())
 
 
 def session_update(silence_ms: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
@@ -46,6 +47,8 @@ def run(config: BenchConfig, on_progress: OnProgress | None = None) -> BenchRepo
 
 async def measure(config: BenchConfig, on_progress: OnProgress | None = None) -> BenchReport:
     """The same inside a running event loop, which has little to do meanwhile."""
+    if config.spawn and config.transport == "twilio":
+        config = msgspec.structs.replace(config, twilio_auth_token=secrets.token_hex(16))
     speech = read_speech(config.wav) if config.wav else made_speech()
     ceilings = parse(config.slo) if config.ramp else ()
     _check_paths(config)
@@ -63,7 +66,7 @@ async def measure(config: BenchConfig, on_progress: OnProgress | None = None) ->
         known=target.known,
         known_source=known_source,
         known_total_ms=None if target.known is None else target.known.total_ms,
-        config=msgspec.structs.replace(config, api_key=""),
+        config=msgspec.structs.replace(config, api_key="", twilio_auth_token=""),
         environment=environment,
         figures=distributions(every_turn),
         steps=tuple(steps),
@@ -88,7 +91,7 @@ async def targeted(
             pids = tuple(server.pid for server in servers)
             server_cores = tuple(sorted({core for server in servers for core in server.cores}))
         else:
-            urls = websocket_urls(config.url)
+            urls = websocket_urls(config)
         for pid in pids:
             if weigh(pid) is None:
                 raise BenchError(f"server_pid: there is no process {pid} in /proc")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import msgspec
 
+from voice.bench import phone_way
 from voice.bench.config import BenchConfig, BenchError, KnownDelays
 
 READY_LIMIT_S = 90.0
@@ -26,9 +27,12 @@ ASK_LIMIT_S = 5.0
 # --- asking it ----------------------------------------------------------------------------------
 
 
-def websocket_urls(urls: str) -> tuple[str, ...]:
+def websocket_urls(config: BenchConfig) -> tuple[str, ...]:
     """The addresses of a list with commas between them, with ws or wss."""
-    return tuple(websocket_url(url.strip()) for url in urls.split(","))
+    urls = (websocket_url(url.strip()) for url in config.url.split(","))
+    if config.transport == "twilio":
+        return tuple(urlunsplit((*urlsplit(url)[:2], phone_way.SOCKET, "", "")) for url in urls)
+    return tuple(urls)
 
 
 def websocket_url(url: str) -> str:
@@ -165,14 +169,21 @@ async def _started(
             os.sched_setaffinity(0, server_cores)
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, env=_environment(config), stdin=DEVNULL, stdout=output, stderr=STDOUT
+                *command,
+                env=_environment(config, port),
+                stdin=DEVNULL,
+                stdout=output,
+                stderr=STDOUT,
             )
         finally:
             if server_cores:
                 os.sched_setaffinity(0, generator_cores)
         try:
             await _until_ready(process, f"http://127.0.0.1:{port}/ready")
-            url = f"ws://127.0.0.1:{port}/v1/realtime?model=kaiwa"
+            path = "/v1/realtime?model=kaiwa"
+            if config.transport == "twilio":
+                path = phone_way.SOCKET
+            url = f"ws://127.0.0.1:{port}{path}"
             yield Started(url, process, tuple(sorted(server_cores)))
         except BenchError as error:
             if process.returncode is None:
@@ -182,9 +193,16 @@ async def _started(
             await _stop(process)
 
 
-def _environment(config: BenchConfig) -> dict[str, str]:
+def _environment(config: BenchConfig, port: int) -> dict[str, str]:
     """With room for everybody, unless it is said how much: the load shall end it, not a number.
     Where somebody is to knock in vain, with room for the callers alone."""
+    if config.transport == "twilio":
+        phones = {
+            "TWILIO_AUTH_TOKEN": config.twilio_auth_token,
+            "TWILIO_ACCOUNT_SID": config.twilio_account_sid,
+            "KAIWA_PUBLIC_URL": config.public_url or f"http://127.0.0.1:{port}",
+        }
+        return {"KAIWA_MAX_SESSIONS": str(MOST_SESSIONS), **os.environ, **phones}
     if config.knocking:
         return {**os.environ, "KAIWA_MAX_SESSIONS": str(max(config.callers))}
     return {"KAIWA_MAX_SESSIONS": str(MOST_SESSIONS), **os.environ}

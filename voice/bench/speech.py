@@ -124,17 +124,19 @@ def read_speech(path: str) -> Speech:
     )
 
 
-def frames(samples: NDArray[np.int16], frame_ms: int) -> list[bytes]:
+def frames(samples: NDArray[np.int16], frame_ms: int, rate_hz: int = RATE_HZ) -> list[bytes]:
     """PCM frames whose last one ends with the last sample; the first is filled up in front."""
-    size = RATE_HZ * frame_ms // 1000
+    size = rate_hz * frame_ms // 1000
     missing = -len(samples) % size
     padded = np.concatenate([np.zeros(missing, np.int16), samples])
     return [row.tobytes() for row in padded.reshape(-1, size)]
 
 
-def background(dbfs: float, frame_ms: int, count: int, seed: int) -> list[bytes]:
+def background(
+    dbfs: float, frame_ms: int, count: int, seed: int, rate_hz: int = RATE_HZ
+) -> list[bytes]:
     """Frames of white noise at an RMS level, to be sent round and round between turns."""
-    size = RATE_HZ * frame_ms // 1000
+    size = rate_hz * frame_ms // 1000
     if dbfs <= -120:
         return [bytes(2 * size)]
     noise = np.random.default_rng(seed).standard_normal((count, size)) * 32767 * 10 ** (dbfs / 20)

@@ -65,7 +65,8 @@ async def measure_step(
     Raises:
         BenchError: It cannot be measured.
     """
-    if not config.silence_ms and target.known is not None:
+    by_wire = config.transport == "websocket"
+    if by_wire and not config.silence_ms and target.known is not None:
         # Asked for, it is exact; left to the server, it may be one that adapts to the caller.
         silence_ms = round(target.known.endpoint_ms)
         config = msgspec.structs.replace(config, silence_ms=silence_ms)

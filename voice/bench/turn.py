@@ -99,3 +99,9 @@ class Turn(msgspec.Struct, kw_only=True):
     """Pieces of audio after the answer's audio was done or cancelled."""
     outcome: Outcome | None = None
     spans: tuple[Span, ...] = ()
+
+    def outcome_of_done(self) -> Outcome:
+        """By how its response ended."""
+        if self.status != "completed":
+            return Outcome.FAILED
+        return Outcome.SILENT if self.first_audio is None else Outcome.COMPLETED

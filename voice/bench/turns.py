@@ -115,7 +115,7 @@ class Caller:
         waited_since = max(turn.end, turn.last_news or turn.end)
         if turn.done is not None and not turn.player.is_playing(due):
             turn.missed_cut = wants_to_cut and turn.first_audio is not None
-            self._finish(turn, due, _outcome_of_done(turn))
+            self._finish(turn, due, turn.outcome_of_done())
         elif (wants_to_cut or wants_away) and starts_at is not None and not turn.false_cuts:
             if due >= starts_at + self._plan.barge_in_after:
                 self._break_in(turn, due)
@@ -188,6 +188,8 @@ class Caller:
                     turn.spans = event.spans
             case "kaiwa.speech.ducked":
                 self._ducked(now if event.ducked else None)
+            case "clear":
+                self._cleared(now)
             case "error":
                 self._error(event)
         return []
@@ -225,9 +227,23 @@ class Caller:
             }
         ]
 
+    def _cleared(self, now: float) -> None:
+        """The server takes back what it has sent: all that a telephone is told of a cut."""
+        answer = self._latest_heard()
+        if answer is None:
+            return
+        if answer.cut_at is not None and answer.confirmed is None:
+            answer.confirmed = now
+        if answer.player.is_playing(now):
+            answer.false_cuts += answer.cut_at is None
+            answer.player.stop(now)
+
+    def _latest_heard(self) -> Turn | None:
+        return next((turn for turn in reversed(self.turns) if turn.first_audio is not None), None)
+
     def _ducked(self, at: float | None) -> None:
         """Held back from `at` on; None: no more, which of a cut answer nothing comes back of."""
-        answer = next((turn for turn in reversed(self.turns) if turn.first_audio is not None), None)
+        answer = self._latest_heard()
         if answer is not None and answer.done is None:
             answer.ducked = at
 
@@ -280,9 +296,3 @@ class Caller:
         self.error_count += 1
         if len(self.errors) < _KEPT_ERRORS:
             self.errors.append(f"{error.code or 'error'}: {error.message}")
-
-
-def _outcome_of_done(turn: Turn) -> Outcome:
-    if turn.status != "completed":
-        return Outcome.FAILED
-    return Outcome.SILENT if turn.first_audio is None else Outcome.COMPLETED
