@@ -12,7 +12,7 @@ import contextlib
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 import structlog
@@ -78,10 +78,19 @@ class LineOutbox:
         self._line.end(code, reason)
 
 
+class Held(Protocol):
+    """Where frames come from: a Line, a data channel."""
+
+    def hold(self, *, held: bool) -> None:
+        """Stop giving, as far as that can be."""
+
+    def end(self, code: int, reason: str) -> None: ...
+
+
 class Inlet:
     """A client's frames, decoded and in order, to the session."""
 
-    def __init__(self, session: Session, line: Line, *, binary: bool) -> None:
+    def __init__(self, session: Session, line: Held, *, binary: bool) -> None:
         self._session, self._line, self._takes_binary = session, line, binary
         self._bad = 0
         self._decoding: asyncio.Task[None] | None = None

@@ -1,0 +1,355 @@
+"""One caller over WebRTC, from the offer to the end.
+
+    answer(offer) ─▶ ICE, DTLS ─▶ connected: a session opens ─▶ talk ─▶ hung up, or gone
+                        │                                       │ ▲
+                        └ not within SET_UP_S: closed           ▼ │ no packet for SUSPEND_S
+                                                             suspended
+
+Media is ours (webrtc_media.py), the transports are aiortc's (webrtc_wire.py says what passes them
+by), events go through `oai-events` (webrtc_events.py).
+"""
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.sdp import SessionDescription
+from msgspec import Struct
+
+from providers.base import LISTEN_RATE_HZ
+from voice import metrics, wire
+from voice.answers import Outbox
+from voice.carrier import Carrier
+from voice.errors import KaiwaError
+from voice.playout import Frame
+from voice.session import Session
+from voice.settings_fields import AudioFormat
+from voice.transports.metronome import metronome
+from voice.transports.webrtc_events import LABEL, EventChannel
+from voice.transports.webrtc_media import Media, MediaFigures
+from voice.transports.webrtc_wire import Wire
+
+LEAD_MS = 100
+"""What is still heard when an answer is held back; the loop may be late by as much."""
+CARRIER = Carrier(
+    name="webrtc",
+    listens=AudioFormat(rate=LISTEN_RATE_HZ),
+    speaks=AudioFormat(),
+    plays=True,
+    lead_ms=LEAD_MS,
+)
+SET_UP_S = 10.0
+SUSPEND_S = 8.0
+CLOSE_S = 2.0
+FLUSH_S = 1.0
+"""For the last words, and the last events, of a call that we end."""
+WATCH_S = 0.5
+_SPOKEN = ("audio/opus", "audio/pcmu", "audio/pcma")
+_OPUS_TERMS = "minptime=10;useinbandfec=1"
+"""What we ask of the far end's coder: copies of what is lost."""
+
+log = structlog.get_logger()
+
+NewSession = Callable[[Outbox, Carrier], Session]
+
+
+class OfferError(KaiwaError):
+    """An offer that no answer fits."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+class PeerFigures(Struct, frozen=True):
+    connected: bool
+    suspended: bool
+    dropped: int
+    """Datagrams that were not the peer's."""
+    media: MediaFigures | None = None
+    """None: there was nothing to hear or to say yet."""
+
+
+class Peer:
+    """One connection, and the Outbox of its session.
+
+    Args:
+        new_session: Asked once, when the peer is connected.
+        settings: What the client asked for with its offer: a session object.
+        ice_servers: RTCIceServer, or what makes one; none: no server is asked for anything.
+        gone: Told once, when all is given back.
+    """
+
+    def __init__(
+        self,
+        *,
+        new_session: NewSession,
+        settings: dict[str, Any] | None,
+        ice_servers: list[Any],
+        gone: Callable[["Peer", int, str], None],
+    ) -> None:
+        self._new_session, self.settings, self._on_gone = new_session, settings, gone
+        servers = [_server(one) for one in ice_servers]
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._pc.on("connectionstatechange", self._state_changed)
+        self._pc.on("datachannel", self._channel_opened)
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._events = EventChannel(self.hang_up, time.monotonic)
+        self._wire: Wire | None = None
+        self._media: Media | None = None
+        self.session: Session | None = None
+        self._set_up: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._goodbye: tuple[float, int, str] | None = None
+        """Not after that time, behind what was said and sent."""
+        self._watch_at = 0.0
+        self.suspended = False
+
+    # --- set-up -----------------------------------------------------------------------------------
+
+    async def answer(self, offer_sdp: str) -> str:
+        """The whole answer, with our candidates in it.
+
+        Raises:
+            OfferError: There is no answer to it; the peer is closed.
+        """
+        try:
+            return await self._answer(offer_sdp)
+        except OfferError as error:
+            await self.aclose(1002, error.code)
+            raise
+        except Exception as error:  # whatever aiortc makes of an offer that is none
+            log.info("offer_refused", why=repr(error))
+            await self.aclose(1002, "bad_offer")
+            message = "This offer cannot be answered: it must be SDP as a browser makes it."
+            raise OfferError("bad_offer", message) from error
+
+    async def _answer(self, offer_sdp: str) -> str:
+        offered = SessionDescription.parse(offer_sdp)
+        _check(offered)
+        transceiver = self._pc.addTransceiver("audio", direction="sendrecv")
+        transceiver.setCodecPreferences(_preferences())
+        self._wire = Wire(self._pc, transceiver, rtp=self._take_rtp, rtcp=self._take_rtcp)
+        await self._pc.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
+        self._wire.guard()
+        answer = await self._pc.createAnswer()
+        asking = RTCSessionDescription(_with_opus_terms(answer.sdp), "answer")
+        await self._pc.setLocalDescription(asking)
+        self._wire.attach()
+        self._set_up = self._loop.call_later(SET_UP_S, self._not_set_up)
+        made = self._pc.localDescription.sdp
+        self._media = self._media_of(SessionDescription.parse(made), self._wire)
+        return str(made)
+
+    def _media_of(self, answer: SessionDescription, wire: Wire) -> Media:
+        spoken = next(one for one in answer.media if one.kind == "audio")
+        return Media(
+            {one.payloadType or 0: one.mimeType.lower() for one in spoken.rtp.codecs},
+            ssrc=wire.ssrc,
+            name=f"{wire.ssrc:08x}",
+            send=wire.send,
+            send_rtcp=wire.send_rtcp,
+            hear=self._hear,
+        )
+
+    def _not_set_up(self) -> None:
+        self._end(1002, "not connected in time")
+
+    @property
+    def connected(self) -> bool:
+        """Whether ICE and DTLS are up."""
+        return self.session is not None and self._closing is None
+
+    def _state_changed(self) -> None:
+        state = self._pc.connectionState
+        if state == "connected" and self.session is None and self._closing is None:
+            self._context.run(self._connected)
+        elif state in ("failed", "closed"):
+            self._end(1006, f"connection {state}")
+
+    def _connected(self) -> None:
+        assert self._media is not None
+        if self._set_up is not None:
+            self._set_up.cancel()
+        metrics.PEERS.inc()
+        self._media.alive_at = time.monotonic()
+        self.session = self._new_session(self, CARRIER)
+        self.session.open()
+        self._events.attach(self.session)
+        metronome().join(self, self._beat)
+
+    def _channel_opened(self, channel: RTCDataChannel) -> None:
+        if channel.label != LABEL:
+            log.info("data_channel_unused", label=channel.label[:40])
+            return
+        channel.on("message", lambda message: self._context.run(self._events.take, message))
+        self._context.run(self._events.open, channel)
+
+    # --- media ------------------------------------------------------------------------------------
+
+    def _take_rtp(self, data: bytes) -> None:
+        if self.session is not None and self._media is not None:
+            self._context.run(self._media.take_rtp, data)
+
+    def _take_rtcp(self, data: bytes) -> None:
+        if self.session is not None and self._media is not None:
+            self._media.take_rtcp(data)
+
+    def _hear(self, pcm: bytes) -> None:
+        if self.session is not None:
+            self.session.hear(pcm)
+
+    def _beat(self, now: float) -> None:
+        self._context.run(self._beaten, now)
+
+    def _beaten(self, now: float) -> None:
+        assert self._media is not None
+        self._media.beat(now)
+        if now >= self._watch_at:
+            self._watch_at = now + WATCH_S
+            self._watch(now, self._media)
+        if self._goodbye is not None:
+            self._say_goodbye(now, *self._goodbye)
+
+    def _watch(self, now: float, media: Media) -> None:
+        silent_s = now - media.alive_at
+        if (silent_s > SUSPEND_S) != self.suspended:
+            self.suspended = not self.suspended
+            log.info("call_suspended" if self.suspended else "call_resumed")
+        self._events.watch(now, network_is_alive=silent_s < 1)
+
+    # --- the session's outbox ---------------------------------------------------------------------
+
+    def send(self, event: wire.ServerEvent) -> None:
+        self._events.put(wire.encode(event))
+
+    def sound(self, event: wire.AudioDelta, frame: Frame, form: AudioFormat) -> None:
+        if self._media is not None:
+            self._media.sound(frame.pcm)
+
+    def clear(self) -> None:
+        if self._media is not None:
+            self._media.clear()
+
+    def end(self, code: int, reason: str) -> None:
+        """Behind what was said and sent."""
+        if self._goodbye is None:
+            self._goodbye = (time.monotonic() + FLUSH_S, code, reason)
+            if not self.connected:
+                self._end(code, reason)
+
+    def _say_goodbye(self, now: float, until: float, code: int, reason: str) -> None:
+        if now >= until or not self._unsent:
+            self._end(code, reason)
+
+    @property
+    def _unsent(self) -> int:
+        media = self._media.unsent_bytes if self._media is not None else 0
+        return media + self._events.unsent_bytes
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """Ends the call from outside; nothing waits for the rest."""
+        self._end(code, reason)
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Gives everything back, within 2 s. Idempotent; raises nothing."""
+        self._end(code, reason)
+        assert self._closing is not None
+        await asyncio.wait([self._closing])
+
+    def _end(self, code: int, reason: str) -> None:
+        if self._closing is None:
+            self._closing = self._context.run(
+                self._loop.create_task, self._close(code, reason), name="webrtc_close"
+            )
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._set_up is not None:
+            self._set_up.cancel()
+        metronome().leave(self)
+        self._events.close()
+        if self.session is not None:
+            metrics.PEERS.dec()
+        try:
+            async with asyncio.timeout(CLOSE_S), asyncio.TaskGroup() as group:
+                group.create_task(self._close_session(code, reason))
+                group.create_task(self._close_transports())
+        except TimeoutError:
+            log.warning("close_took_too_long")
+            if self._wire is not None:
+                self._wire.abort()
+        self._on_gone(self, code, reason)
+
+    async def _close_session(self, code: int, reason: str) -> None:
+        if self.session is not None:
+            try:
+                await self.session.close(code, reason)
+            except Exception:  # our bug: the rest is given back all the same
+                log.exception("close_broke")
+
+    async def _close_transports(self) -> None:
+        """aiortc's `close` raises halfway over some offers: then each transport by itself."""
+        try:
+            await self._pc.close()
+        except Exception as error:
+            log.info("close_failed", why=repr(error))
+            if self._wire is not None:
+                self._wire.abort()
+
+    def figures(self) -> PeerFigures:
+        return PeerFigures(
+            connected=self.connected,
+            suspended=self.suspended,
+            dropped=self._wire.dropped if self._wire is not None else 0,
+            media=self._media.figures() if self._media is not None else None,
+        )
+
+
+def _server(given: Any) -> RTCIceServer:
+    return RTCIceServer(**given) if isinstance(given, dict) else given
+
+
+def _preferences() -> list[Any]:
+    """Of what aiortc can describe, what we speak, the best first."""
+    known = RTCRtpSender.getCapabilities("audio").codecs
+    spoken = [one for one in known if one.mimeType.lower() in _SPOKEN]
+    return sorted(spoken, key=lambda one: _SPOKEN.index(one.mimeType.lower()))
+
+
+def _check(offered: SessionDescription) -> None:
+    """Raises:
+    OfferError: There is nothing to talk over.
+    """
+    spoken = [one for one in offered.media if one.kind == "audio"]
+    if len(spoken) != 1:
+        message = f"The offer must have one audio section (m=audio), got {len(spoken)}."
+        raise OfferError("no_audio", message)
+    names = [one.mimeType.lower() for one in spoken[0].rtp.codecs]
+    if not set(names) & set(_SPOKEN):
+        message = "The offer's audio section must name Opus, PCMU or PCMA."
+        raise OfferError("no_common_codec", message)
+
+
+def _with_opus_terms(sdp: str) -> str:
+    """The answer, asking for copies where it names Opus. aiortc leaves the line out."""
+    lines = []
+    for line in sdp.splitlines():
+        lines.append(line)
+        if line.lower().startswith("a=rtpmap:") and " opus/" in line.lower():
+            number = line[len("a=rtpmap:") :].split()[0]
+            lines.append(f"a=fmtp:{number} {_OPUS_TERMS}")
+    return "\r\n".join(lines) + "\r\n"
