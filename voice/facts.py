@@ -39,3 +39,11 @@ class HangUp(Struct, frozen=True):
 
     code: int
     reason: str
+
+
+class Suspended(Struct, frozen=True):
+    """Nothing at all comes from the far end any more; it may come back."""
+
+
+class Resumed(Struct, frozen=True):
+    """It has come back."""

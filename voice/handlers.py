@@ -110,12 +110,27 @@ def _cancel_response(floor: Floor, event: wire.ResponseCancel, at: float) -> Non
     if active is not None and named in (None, active.response.id):
         floor.answering.cut("client_cancelled", Outcome.CANCELLED, at)
     elif named is None and floor.turns.reply_pending:
-        commands = floor.turns.withdraw_reply()
-        floor.answering.void_request("client_cancelled", Outcome.CANCELLED, at)
-        floor.carry_out(commands, at)
+        _withdraw_reply(floor, at)
     else:
         message = "Cancellation failed: no active response found"
         raise ClientError("response_cancel_not_active", message)
+
+
+def _withdraw_reply(floor: Floor, at: float) -> None:
+    commands = floor.turns.withdraw_reply()
+    floor.answering.void_request("client_cancelled", Outcome.CANCELLED, at)
+    floor.carry_out(commands, at)
+
+
+def suspend(floor: Floor, at: float) -> None:
+    """Nobody is there to hear an answer, or to finish a sentence; what was said stands."""
+    floor.away = True
+    if floor.turns.open_turn is not None:
+        _drop_utterance(floor, at)
+    if floor.turns.reply_pending:
+        _withdraw_reply(floor, at)
+    if floor.answers.current is not None:
+        floor.answering.cut("client_cancelled", Outcome.CANCELLED, at)
 
 
 def _clear_sound(floor: Floor, event: wire.OutputAudioClear, at: float) -> None:

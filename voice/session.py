@@ -22,9 +22,9 @@ from voice.answers import Outbox
 from voice.carrier import WEBSOCKET, Carrier
 from voice.config import Config
 from voice.errors import ClientError
-from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged
+from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged, Resumed, Suspended
 from voice.floor import Floor
-from voice.handlers import CLIENT_HANDLERS
+from voice.handlers import CLIENT_HANDLERS, suspend
 from voice.ids import Ids
 from voice.providers import Providers
 from voice.settings import Defaults
@@ -195,6 +195,10 @@ class Session:
                 self._complain(error, fact.event_id)
             case HangUp():
                 self._outbox.end(fact.code, fact.reason)
+            case Suspended():
+                suspend(self._floor, at)
+            case Resumed():
+                self._floor.away = False
             case _:
                 if isinstance(fact, reply_facts.Failed):
                     self._provider_failed(fact.error)

@@ -9,7 +9,7 @@ Source: https://opus-codec.org/docs/opus_api-1.5/
 
 import ctypes
 import ctypes.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -47,7 +47,16 @@ def library() -> ctypes.CDLL:
     """Raises:
     ConfigError: There is none on this machine.
     """
-    for name in _candidates():
+    return load(_candidates())
+
+
+def load(names: Iterable[str]) -> ctypes.CDLL:
+    """The first of these that is libopus.
+
+    Raises:
+        ConfigError: None is.
+    """
+    for name in names:
         try:
             return _declared(ctypes.CDLL(name))
         except (OSError, AttributeError):

@@ -55,8 +55,9 @@ class Opus:
 
     def recover(self, payload: bytes, ticks: int) -> tuple[bytes, bool]:
         try:
-            pcm = self._decoder.recover(payload, ticks * LISTEN_RATE_HZ // OPUS_CLOCK_HZ)
-            return pcm, has_copy(payload)
+            samples = ticks * LISTEN_RATE_HZ // OPUS_CLOCK_HZ
+            pcm = self._decoder.recover(payload, samples)
+            return pcm[: 2 * samples].ljust(2 * samples, b"\0"), has_copy(payload)
         except OpusError:
             return self.conceal(ticks), False
 

@@ -88,6 +88,10 @@ class EventChannel:
     def end(self, code: int, reason: str) -> None:
         self._end(code, reason)
 
+    @property
+    def is_open(self) -> bool:
+        return self._channel is not None
+
     # --- out --------------------------------------------------------------------------------------
 
     def put(self, event: bytes) -> None:

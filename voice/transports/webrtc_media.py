@@ -79,11 +79,13 @@ class Media:
         send: Callable[[bytes], bool],
         send_rtcp: Callable[[bytes], bool],
         hear: Callable[[bytes], None],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         made = {kind: codec_named(kind) for kind in dict.fromkeys(codecs.values())}
         self._codecs: dict[int, Codec] = {number: made[kind] for number, kind in codecs.items()}
         self._payload_type, self._codec = next(iter(self._codecs.items()))
         self._send, self._send_rtcp, self._hear = send, send_rtcp, hear
+        self._now = now
         self._ssrc, self._name = ssrc, name.encode()
         self._heard_of: Reception | None = None
         self._hears_with: Codec | None = None
@@ -98,7 +100,7 @@ class Media:
         self._told = Way()
         self._round_trip_s: float | None = None
         self._counted = (0, 0, 0, 0)
-        self.alive_at = time.monotonic()
+        self.alive_at = self._now()
         """When a packet of the peer's came last."""
 
     # --- in ---------------------------------------------------------------------------------------
@@ -108,7 +110,7 @@ class Media:
         codec = None if packet is None else self._codecs.get(packet.payload_type)
         if packet is None or codec is None or not (ticks := codec.ticks(packet.payload)):
             return
-        now = self.alive_at = time.monotonic()
+        now = self.alive_at = self._now()
         heard = Packet(
             packet.sequence,
             packet.timestamp,
@@ -153,7 +155,7 @@ class Media:
                 return bytes(2 * (piece.ticks * LISTEN_RATE_HZ // codec.clock_hz))
 
     def take_rtcp(self, data: bytes) -> None:
-        now = self.alive_at = time.monotonic()
+        now = self.alive_at = self._now()
         try:
             packets = RtcpPacket.parse(data)
         except ValueError:

@@ -2,7 +2,7 @@
 
     answer(offer) ─▶ ICE, DTLS ─▶ connected: a session opens ─▶ talk ─▶ hung up, or gone
                         │                                       │ ▲
-                        └ not within SET_UP_S: closed           ▼ │ no packet for SUSPEND_S
+                        └ not within 10 s: closed            ▼ │ no packet for 8 s
                                                              suspended
 
 Media is ours (webrtc_media.py), the transports are aiortc's (webrtc_wire.py says what passes them
@@ -19,9 +19,7 @@ import structlog
 from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
-    RTCIceServer,
     RTCPeerConnection,
-    RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.sdp import SessionDescription
@@ -31,13 +29,14 @@ from providers.base import LISTEN_RATE_HZ
 from voice import metrics, wire
 from voice.answers import Outbox
 from voice.carrier import Carrier
-from voice.errors import KaiwaError
+from voice.facts import Resumed, Suspended
 from voice.playout import Frame
 from voice.session import Session
 from voice.settings_fields import AudioFormat
 from voice.transports.metronome import metronome
 from voice.transports.webrtc_events import LABEL, EventChannel
 from voice.transports.webrtc_media import Media, MediaFigures
+from voice.transports.webrtc_offer import OfferError, best_codec, ice_server, with_opus_terms
 from voice.transports.webrtc_wire import Wire
 
 LEAD_MS = 100
@@ -49,27 +48,30 @@ CARRIER = Carrier(
     plays=True,
     lead_ms=LEAD_MS,
 )
-SET_UP_S = 10.0
-SUSPEND_S = 8.0
-CLOSE_S = 2.0
 FLUSH_S = 1.0
 """For the last words, and the last events, of a call that we end."""
 WATCH_S = 0.5
-_SPOKEN = ("audio/opus", "audio/pcmu", "audio/pcma")
-_OPUS_TERMS = "minptime=10;useinbandfec=1"
-"""What we ask of the far end's coder: copies of what is lost."""
+ALIVE_S = 2.5
+"""Who is there reports on our sound more often than that."""
+OVERDRAWN_BYTES = 1024 * 1024
+MOST_CHANNELS = 8
+
+__all__ = ["CARRIER", "Limits", "OfferError", "Peer", "PeerFigures"]
 
 log = structlog.get_logger()
 
 NewSession = Callable[[Outbox, Carrier], Session]
 
 
-class OfferError(KaiwaError):
-    """An offer that no answer fits."""
+class Limits(Struct, frozen=True):
+    set_up_s: float = 10.0
+    """From the answer until ICE and DTLS are up."""
+    suspend_s: float = 8.0
+    """Without a packet of the peer's: neither sound nor a report on ours."""
+    close_s: float = 2.0
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
+
+LIMITS = Limits()
 
 
 class PeerFigures(Struct, frozen=True):
@@ -89,6 +91,7 @@ class Peer:
         settings: What the client asked for with its offer: a session object.
         ice_servers: RTCIceServer, or what makes one; none: no server is asked for anything.
         gone: Told once, when all is given back.
+        limits: Of time.
     """
 
     def __init__(
@@ -98,14 +101,16 @@ class Peer:
         settings: dict[str, Any] | None,
         ice_servers: list[Any],
         gone: Callable[["Peer", int, str], None],
+        limits: Limits = LIMITS,
     ) -> None:
         self._new_session, self.settings, self._on_gone = new_session, settings, gone
-        servers = [_server(one) for one in ice_servers]
+        servers = [ice_server(one) for one in ice_servers]
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._pc.on("connectionstatechange", self._state_changed)
         self._pc.on("datachannel", self._channel_opened)
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
+        self._limits = limits
         self._events = EventChannel(self.hang_up, time.monotonic)
         self._wire: Wire | None = None
         self._media: Media | None = None
@@ -115,6 +120,7 @@ class Peer:
         self._goodbye: tuple[float, int, str] | None = None
         """Not after that time, behind what was said and sent."""
         self._watch_at = 0.0
+        self._channels = 0
         self.suspended = False
 
     # --- set-up -----------------------------------------------------------------------------------
@@ -138,17 +144,17 @@ class Peer:
 
     async def _answer(self, offer_sdp: str) -> str:
         offered = SessionDescription.parse(offer_sdp)
-        _check(offered)
+        best = best_codec(offered)
         transceiver = self._pc.addTransceiver("audio", direction="sendrecv")
-        transceiver.setCodecPreferences(_preferences())
+        transceiver.setCodecPreferences([best])
         self._wire = Wire(self._pc, transceiver, rtp=self._take_rtp, rtcp=self._take_rtcp)
         await self._pc.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
         self._wire.guard()
         answer = await self._pc.createAnswer()
-        asking = RTCSessionDescription(_with_opus_terms(answer.sdp), "answer")
+        asking = RTCSessionDescription(with_opus_terms(answer.sdp), "answer")
         await self._pc.setLocalDescription(asking)
         self._wire.attach()
-        self._set_up = self._loop.call_later(SET_UP_S, self._not_set_up)
+        self._set_up = self._loop.call_later(self._limits.set_up_s, self._not_set_up)
         made = self._pc.localDescription.sdp
         self._media = self._media_of(SessionDescription.parse(made), self._wire)
         return str(made)
@@ -191,8 +197,10 @@ class Peer:
         metronome().join(self, self._beat)
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
-        if channel.label != LABEL:
-            log.info("data_channel_unused", label=channel.label[:40])
+        self._channels += 1
+        if self._channels > MOST_CHANNELS:
+            self._end(1008, "too many data channels")
+        if channel.label != LABEL or self._events.is_open:
             return
         channel.on("message", lambda message: self._context.run(self._events.take, message))
         self._context.run(self._events.open, channel)
@@ -224,11 +232,15 @@ class Peer:
             self._say_goodbye(now, *self._goodbye)
 
     def _watch(self, now: float, media: Media) -> None:
+        assert self.session is not None and self._wire is not None
         silent_s = now - media.alive_at
-        if (silent_s > SUSPEND_S) != self.suspended:
+        if (silent_s > self._limits.suspend_s) != self.suspended:
             self.suspended = not self.suspended
+            self.session.post(Suspended() if self.suspended else Resumed())
             log.info("call_suspended" if self.suspended else "call_resumed")
-        self._events.watch(now, network_is_alive=silent_s < 1)
+        self._events.watch(now, network_is_alive=silent_s < ALIVE_S)
+        if self._wire.overdrawn_bytes > OVERDRAWN_BYTES:
+            self._end(1009, "it sends a message without an end")
 
     # --- the session's outbox ---------------------------------------------------------------------
 
@@ -273,9 +285,8 @@ class Peer:
 
     def _end(self, code: int, reason: str) -> None:
         if self._closing is None:
-            self._closing = self._context.run(
-                self._loop.create_task, self._close(code, reason), name="webrtc_close"
-            )
+            closing = self._close(code, reason)
+            self._closing = self._loop.create_task(closing, context=self._context)
 
     async def _close(self, code: int, reason: str) -> None:
         if self._set_up is not None:
@@ -285,7 +296,7 @@ class Peer:
         if self.session is not None:
             metrics.PEERS.dec()
         try:
-            async with asyncio.timeout(CLOSE_S), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(self._limits.close_s), asyncio.TaskGroup() as group:
                 group.create_task(self._close_session(code, reason))
                 group.create_task(self._close_transports())
         except TimeoutError:
@@ -308,7 +319,7 @@ class Peer:
         except Exception as error:
             log.info("close_failed", why=repr(error))
             if self._wire is not None:
-                self._wire.abort()
+                await self._wire.stop()
 
     def figures(self) -> PeerFigures:
         return PeerFigures(
@@ -317,39 +328,3 @@ class Peer:
             dropped=self._wire.dropped if self._wire is not None else 0,
             media=self._media.figures() if self._media is not None else None,
         )
-
-
-def _server(given: Any) -> RTCIceServer:
-    return RTCIceServer(**given) if isinstance(given, dict) else given
-
-
-def _preferences() -> list[Any]:
-    """Of what aiortc can describe, what we speak, the best first."""
-    known = RTCRtpSender.getCapabilities("audio").codecs
-    spoken = [one for one in known if one.mimeType.lower() in _SPOKEN]
-    return sorted(spoken, key=lambda one: _SPOKEN.index(one.mimeType.lower()))
-
-
-def _check(offered: SessionDescription) -> None:
-    """Raises:
-    OfferError: There is nothing to talk over.
-    """
-    spoken = [one for one in offered.media if one.kind == "audio"]
-    if len(spoken) != 1:
-        message = f"The offer must have one audio section (m=audio), got {len(spoken)}."
-        raise OfferError("no_audio", message)
-    names = [one.mimeType.lower() for one in spoken[0].rtp.codecs]
-    if not set(names) & set(_SPOKEN):
-        message = "The offer's audio section must name Opus, PCMU or PCMA."
-        raise OfferError("no_common_codec", message)
-
-
-def _with_opus_terms(sdp: str) -> str:
-    """The answer, asking for copies where it names Opus. aiortc leaves the line out."""
-    lines = []
-    for line in sdp.splitlines():
-        lines.append(line)
-        if line.lower().startswith("a=rtpmap:") and " opus/" in line.lower():
-            number = line[len("a=rtpmap:") :].split()[0]
-            lines.append(f"a=fmtp:{number} {_OPUS_TERMS}")
-    return "\r\n".join(lines) + "\r\n"

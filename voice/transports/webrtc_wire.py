@@ -19,11 +19,14 @@ from functools import partial
 from typing import Any
 
 import pylibsrtp
+import structlog
 from aiortc import RTCPeerConnection, RTCRtpTransceiver
 from aiortc.rtp import is_rtcp
 
 Received = Callable[[bytes], None]
 Address = tuple[str, int]
+
+log = structlog.get_logger()
 
 _PAIR_SUCCEEDED = "SUCCEEDED"
 
@@ -94,6 +97,18 @@ class Wire:
         data: bytes,
         address: tuple[Any, ...],
     ) -> None:
+        try:
+            self._sort(transport, given_on, data, address)
+        except Exception:  # our bug: uvloop would close the socket over it
+            log.exception("packet_broke")
+
+    def _sort(
+        self,
+        transport: Any,
+        given_on: Callable[[bytes, Any], None],
+        data: bytes,
+        address: tuple[Any, ...],
+    ) -> None:
         """RFC 7983: the first byte tells what it is."""
         first = data[0] if data else 255
         if first < 4:
@@ -155,7 +170,22 @@ class Wire:
         socket.sendto(getattr(transport._tx_srtp, protect)(packet), pair.remote_addr)
         return True
 
+    @property
+    def overdrawn_bytes(self) -> int:
+        """Of messages without an end: beyond what SCTP has told the peer that it may send."""
+        sctp = self._connection.sctp
+        return 0 if sctp is None else max(0, -sctp._advertised_rwnd)
+
     # --- the end ----------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Each transport by itself, whatever one of them raises."""
+        for transport in self._dtls_transports():
+            for part in (transport, transport.transport):
+                try:
+                    await part.stop()
+                except Exception as error:
+                    log.info("transport_not_stopped", why=repr(error))
 
     def abort(self) -> None:
         """Closes the sockets without waiting for anybody."""

@@ -1,0 +1,89 @@
+"""What we use of aiortc and aioice without being asked to: it must be there, and mean the same.
+
+A new version that changes one of these names fails here, and not in a call.
+"""
+
+import asyncio
+import socket
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from tests.peers import call, until
+
+
+def test_aiortc_is_of_the_version_that_was_read() -> None:
+    assert version("aiortc").startswith("1.16.")
+
+
+def test_the_names_that_are_not_public_are_there_and_mean_what_they_mean() -> None:
+    async def look() -> None:
+        async with call() as (peer, client):
+            connection: Any = peer._pc
+            dtls = connection.getTransceivers()[0].receiver.transport
+            assert dtls.state == "connected" and dtls.encrypted
+            ice = dtls.transport._connection
+            pair = ice._nominated[1]
+            assert pair in ice._check_list
+            assert pair.state.name == "SUCCEEDED"
+            assert pair.protocol in ice._protocols
+            assert pair.remote_addr == client.ice._nominated[1].local_addr
+            packet = b"\x80\x60\0\1\0\0\0\2\0\0\0\3sound"
+            theirs = client.pc.getTransceivers()[0].receiver.transport
+            assert theirs._rx_srtp.unprotect(dtls._tx_srtp.protect(packet)) == packet
+            sctp = connection.sctp
+            assert sctp.transport is dtls
+            assert sctp._advertised_rwnd == 1024 * 1024
+            assert connection.getTransceivers()[0].sender._ssrc in [
+                one.ssrc for one in _ssrcs(connection.localDescription.sdp)
+            ]
+
+    asyncio.run(look())
+
+
+def _ssrcs(sdp: str) -> list[Any]:
+    from aiortc.sdp import SessionDescription
+
+    return [one for media in SessionDescription.parse(sdp).media for one in media.ssrc]
+
+
+def test_aiortcs_own_media_never_start() -> None:
+    async def look() -> None:
+        async with call() as (peer, _):
+            connection: Any = peer._pc
+            (transceiver,) = connection.getTransceivers()
+            names = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}  # type: ignore[union-attr]  # none is finished
+            ours = transceiver.sender, transceiver.receiver
+            assert not any(getattr(one, f"_{type(one).__name__}__started") for one in ours)
+            assert sum("RTCRtpReceiver._run_rtcp" in name for name in names) <= 1  # the client's
+
+    asyncio.run(look())
+
+
+def test_a_message_without_an_end_is_seen() -> None:
+    async def look() -> None:
+        async with call() as (peer, client):
+            assert peer._wire is not None and peer._wire.overdrawn_bytes == 0
+            connection: Any = peer._pc
+            connection.sctp._advertised_rwnd = -3 * 1024 * 1024
+            await until(lambda: not peer.connected, "it has been ended")
+
+    asyncio.run(look())
+
+
+@pytest.mark.parametrize("first", [b"", b"\x40", b"\xc8" * 30, b"\x80" * 30])
+def test_what_belongs_to_nobody_goes_nowhere(first: bytes) -> None:
+    async def look() -> None:
+        async with call() as (peer, client):
+            pair, before = client.ice._nominated[1], peer.figures().dropped
+            own = pair.protocol.transport.get_extra_info("socket")
+            with socket.socket(own.family, socket.SOCK_DGRAM) as stranger:
+                stranger.sendto(first, pair.remote_addr)
+            await until(lambda: peer.figures().dropped > before, "it was dropped")
+            before = peer.figures().dropped
+            own._sock.sendto(first, pair.remote_addr)  # asyncio would send no empty one
+            await until(lambda: peer.figures().dropped > before, "it was dropped")
+            assert peer.connected
+
+    asyncio.run(look())
