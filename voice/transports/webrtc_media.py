@@ -32,9 +32,12 @@ from voice.transports.rtp_codecs import Codec, codec_named
 
 REPORT_S = 1.0
 """Between two reports, 0.5 to 1.5 times it; RFC 4585 allows it, and browsers do the same."""
-LEAST_LOSS_PERCENT = 5
-"""Expected of every network: it buys copies before the first loss is reported."""
-MOST_LOSS_PERCENT = 30
+LOSSY_PERCENT = 2.0
+"""From here on copies are worth what they cost: the band above 8 kHz, at our bitrate."""
+COPIED_FROM_PERCENT, MOST_PERCENT = 10, 30
+"""Told 5 % or less, libopus keeps the band and makes no copies (decide_fec in its source)."""
+LOSS_DECAY = 0.8
+"""From one report to the next: losses come in bursts."""
 ROUND_TRIP_ALPHA = 0.15
 
 
@@ -85,7 +88,7 @@ class Media:
         self._codecs: dict[int, Codec] = {number: made[kind] for number, kind in codecs.items()}
         self._payload_type, self._codec = next(iter(self._codecs.items()))
         self._send, self._send_rtcp, self._hear = send, send_rtcp, hear
-        self._now = now
+        self._now, self._unix_s = now, time.time() - now()
         self._ssrc, self._name = ssrc, name.encode()
         self._heard_of: Reception | None = None
         self._hears_with: Codec | None = None
@@ -97,7 +100,7 @@ class Media:
         self._last_sent_at = 0.0
         self._reports_at = 0.0
         self._recovered = 0
-        self._told = Way()
+        self._told, self._loss_percent = Way(), 0.0
         self._round_trip_s: float | None = None
         self._counted = (0, 0, 0, 0)
         self.alive_at = self._now()
@@ -173,13 +176,15 @@ class Media:
         jitter_ms = report.jitter * 1000 / self._codec.clock_hz
         self._told = Way(lost=max(0, report.packets_lost), jitter_ms=jitter_ms)
         if report.lsr:
-            arrived = ntp_of(time.time()) >> 16 & 0xFFFFFFFF
+            arrived = ntp_of(self._now() + self._unix_s) >> 16 & 0xFFFFFFFF
             trip = (arrived - report.lsr - report.dlsr & 0xFFFFFFFF) / 65536
             if trip < 10:  # else clocks were set meanwhile, or it is made up
                 before = trip if self._round_trip_s is None else self._round_trip_s
                 self._round_trip_s = before + (trip - before) * ROUND_TRIP_ALPHA
-        percent = round(report.fraction_lost * 100 / 256)
-        self._codec.expect_loss(min(max(percent, LEAST_LOSS_PERCENT), MOST_LOSS_PERCENT))
+        lost = report.fraction_lost * 100 / 256
+        self._loss_percent = max(lost, self._loss_percent * LOSS_DECAY)
+        expected = min(max(round(self._loss_percent), COPIED_FROM_PERCENT), MOST_PERCENT)
+        self._codec.expect_loss(expected if self._loss_percent >= LOSSY_PERCENT else 0)
 
     # --- out --------------------------------------------------------------------------------------
 
@@ -223,7 +228,7 @@ class Media:
         if self._sent:
             since = int((now - self._last_sent_at) * self._codec.clock_hz)
             info = RtcpSenderInfo(
-                ntp_timestamp=ntp_of(time.time()),
+                ntp_timestamp=ntp_of(now + self._unix_s),
                 rtp_timestamp=self._origin + self._last_ticks + since & 0xFFFFFFFF,
                 packet_count=self._sent & 0xFFFFFFFF,
                 octet_count=self._octets & 0xFFFFFFFF,
