@@ -24,7 +24,8 @@ TAIL_FRAMES = 5
 KEEP_ALIVE_BEATS = 20
 MOST_BEHIND = 5
 """Beats that a late loop makes up for; what is older than that has been a pause."""
-_EARLY_S = 0.001
+_EARLY_S = FRAME_S / 2
+"""Who asks a little before or behind a beat means that beat."""
 
 
 class Beat(NamedTuple):
@@ -48,18 +49,30 @@ class RtpPlayout:
         self._cut_fade = rate_hz * CUT_FADE_MS // 1000
         self._silence = bytes(self._frame_bytes)
         self._queue = bytearray()
+        self._clock_hz = clock_hz
         self._begun_at: float | None = None
-        self._beat = 0
+        self._anchored_at = 0.0
+        self._anchored_ticks = self._beat = 0
+        """Beats are counted from where they were set anew."""
+        self._sent_to = 0
+        """Ticks, behind the last frame."""
         self._sounding = False
         self._quiet = TAIL_FRAMES - 1
         """Frames of silence since the last sound; one at the very beginning, too."""
         self._next_quiet = 0
+        self._anchor_next = False
 
     @property
     def queued_bytes(self) -> int:
         return len(self._queue)
 
+    @property
+    def idles(self) -> bool:
+        """Whether nothing is being sent: what is put now can go at once."""
+        return self._quiet >= TAIL_FRAMES and not self._queue
+
     def put(self, pcm: bytes) -> None:
+        self._anchor_next = self._anchor_next or self.idles
         self._queue += pcm
 
     def clear(self) -> None:
@@ -73,8 +86,10 @@ class RtpPlayout:
     def due(self, now: float) -> list[Beat]:
         """The frames whose time has come."""
         if self._begun_at is None:
-            self._begun_at = now
-        current = int((now - self._begun_at + _EARLY_S) / FRAME_S)
+            self._begun_at = self._anchored_at = now
+        if self._anchor_next:
+            self._anchor(now, self._begun_at)
+        current = int((now - self._anchored_at + _EARLY_S) / FRAME_S)
         beats: list[Beat] = []
         if not self._sounding or self._beat < current - MOST_BEHIND + 1:
             if self._beat <= current:
@@ -86,24 +101,38 @@ class RtpPlayout:
             self._beat += 1
         return beats
 
+    def _anchor(self, now: float, begun_at: float) -> None:
+        """The first frame of a spurt need not wait for the next beat of the silence before it."""
+        self._anchor_next = False
+        ticks = round((now - begun_at) * self._clock_hz)
+        if ticks >= self._sent_to:
+            self._anchored_at, self._anchored_ticks, self._beat = now, ticks, 0
+            self._next_quiet = KEEP_ALIVE_BEATS
+
     def _take(self, beat: int) -> Beat | None:
-        if self._queue:
-            pcm = bytes(self._queue[: self._frame_bytes])
-            del self._queue[: self._frame_bytes]
-            begins, self._sounding = not self._sounding, True
-            if begins:
-                pcm = _ramped(pcm, self._fade, rising=True)
-            if not self._queue:
-                pcm = _ramped(pcm, self._fade, rising=False)
+        pcm, sounds, begins = self._silence, bool(self._queue), False
+        if sounds:
+            begins = not self._sounding
+            pcm = self._next_frame(begins=begins)
             self._quiet = 0
-            return Beat(begins, beat * self._ticks, pcm.ljust(self._frame_bytes, b"\0"), True)
-        self._sounding = False
-        if self._quiet < TAIL_FRAMES:
+        elif self._quiet < TAIL_FRAMES:
             self._quiet += 1
         elif beat < self._next_quiet:
             return None
+        self._sounding = sounds
         self._next_quiet = beat + KEEP_ALIVE_BEATS
-        return Beat(False, beat * self._ticks, self._silence, False)
+        ticks = self._anchored_ticks + beat * self._ticks
+        self._sent_to = ticks + self._ticks
+        return Beat(begins, ticks, pcm, sounds)
+
+    def _next_frame(self, *, begins: bool) -> bytes:
+        pcm = bytes(self._queue[: self._frame_bytes])
+        del self._queue[: self._frame_bytes]
+        if begins:
+            pcm = _ramped(pcm, self._fade, rising=True)
+        if not self._queue:
+            pcm = _ramped(pcm, self._fade, rising=False)
+        return pcm.ljust(self._frame_bytes, b"\0")
 
 
 def _ramped(pcm: bytes, count: int, *, rising: bool) -> bytes:

@@ -59,6 +59,31 @@ def test_timestamps_tell_how_long_a_pause_was_and_the_marker_where_it_ended() ->
     assert third.ticks - first.ticks == round((third_at - first_at) * CLOCK_HZ)
 
 
+def test_the_first_sound_after_silence_goes_at_once_and_its_timestamp_says_when() -> None:
+    playout = RtpPlayout(rate_hz=RATE_HZ, clock_hz=CLOCK_HZ)
+    for number in range(20):
+        playout.due(number * 0.02)
+    playout.put(sound(60))
+    (first,) = playout.due(0.397)
+    assert first.marker and first.ticks == round(0.397 * CLOCK_HZ)
+    assert playout.due(0.4) == []
+    (second,) = playout.due(0.417)
+    assert second.ticks == first.ticks + 960
+
+
+def test_no_frame_overlaps_the_one_before_it() -> None:
+    playout = RtpPlayout(rate_hz=RATE_HZ, clock_hz=CLOCK_HZ)
+    ends, now = 0, 0.0
+    for number in range(2000):
+        now += 0.005
+        if number % 37 == 0:
+            playout.put(sound(number % 90))
+        for beat in playout.due(now):
+            assert beat.ticks >= ends
+            assert abs(beat.ticks / CLOCK_HZ - now) < 0.03
+            ends = beat.ticks + 960
+
+
 def test_silence_is_sent_for_a_little_while_and_then_now_and_again() -> None:
     line = Line()
     line.run_until(0.1)

@@ -41,6 +41,12 @@ class Metronome:
             self._next_at = self._loop.time()
             self._set()
 
+    def hasten(self, member: object) -> None:
+        """Its next beat comes within 5 ms, and then every 20 from there."""
+        for place in self._places:
+            if (beaten := place.pop(member, None)) is not None:
+                self._places[(self._place + 1) % PLACES][member] = beaten
+
     def leave(self, member: object) -> None:
         for place in self._places:
             place.pop(member, None)

@@ -188,9 +188,11 @@ class Media:
 
     # --- out --------------------------------------------------------------------------------------
 
-    def sound(self, pcm: bytes) -> None:
-        """The next 24 kHz, to be played at its time."""
+    def sound(self, pcm: bytes) -> bool:
+        """The next 24 kHz, to be played at its time. True: the sooner a beat comes, the better."""
+        idles = self._playout.idles
         self._playout.put(pcm)
+        return idles
 
     def clear(self) -> None:
         """What has not been sent is not."""

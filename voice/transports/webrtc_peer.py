@@ -248,8 +248,8 @@ class Peer:
         self._events.put(wire.encode(event))
 
     def sound(self, event: wire.AudioDelta, frame: Frame, form: AudioFormat) -> None:
-        if self._media is not None:
-            self._media.sound(frame.pcm)
+        if self._media is not None and self._media.sound(frame.pcm):
+            metronome().hasten(self)
 
     def clear(self) -> None:
         if self._media is not None:
