@@ -15,6 +15,8 @@ _HYBRID_TICKS = (480, 960)
 _CELT_TICKS = (120, 240, 480, 960)
 SILENT_OPUS_BYTES = 2
 """What is no longer than its table of contents is a frame that the coder did not want to send."""
+SILENT_OPUS = bytes((9 << 3,))
+"""Such a one: SILK, 8 kHz wide, 20 ms, mono, and nothing in it (RFC 6716 §3.2.1, DTX)."""
 
 
 class RtpPacket(Struct, frozen=True):

@@ -1,15 +1,16 @@
 """Sound on its way to a far end that plays what comes: 20 ms frames, each at its time.
 
     given    ####|####|##         by the session, a lead ahead
-    beats    |    |    |    |    |    |    |            every 20 ms, whether there is sound or not
-    sent     M### #### ##^s s    s    s                    s
-             marker      fade, then 100 ms of silence, then one frame of it every 400 ms
+    beats    |    |    |    |    |    |    |    |    |       every 20 ms, sound or not
+    sent     M### #### ##^s  s    -    -    -                  -
+             marker      fade, two frames of silence, then frames that say "silence" (DTX):
+                         three at once, then one every 400 ms
 
 Silence is not sent all the time: it would cost each peer 50 frames a second for nothing. A little
-is: behind the sound, so that the far end's buffer gives its last frames without inventing more;
-and now and then, as Opus's own DTX does, so that the far end's `unmute` comes at the start, its
-jitter estimate stays alive, and no stateful firewall on the way forgets us. A timestamp is its
-beat's: pauses are as long as they were.
+is: behind the sound, so that the far end's buffer gives its last frames without inventing more, and
+knows that nothing is missing; and now and then, as Opus's own DTX does, so that the far end's
+`unmute` comes at the start, its jitter estimate stays alive, and no stateful firewall on the way
+forgets us. A timestamp is its beat's: pauses are as long as they were.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,8 @@ FRAME_MS = 20
 FRAME_S = FRAME_MS / 1000
 FADE_MS = 5
 CUT_FADE_MS = 10
-TAIL_FRAMES = 5
+SILENT_FRAMES, TAIL_FRAMES = 2, 5
+"""Behind sound: coded, and all of them."""
 KEEP_ALIVE_BEATS = 20
 MOST_BEHIND = 5
 """Beats that a late loop makes up for; what is older than that has been a pause."""
@@ -34,7 +36,7 @@ class Beat(NamedTuple):
     ticks: int
     """Since the first beat, at the RTP clock; not wrapped."""
     pcm: bytes
-    """s16le, FRAME_MS of it."""
+    """s16le, FRAME_MS of it; b"": none, say so."""
     sound: bool
     """False: silence that was made here."""
 
@@ -120,6 +122,8 @@ class RtpPlayout:
         elif beat < self._next_quiet:
             return None
         self._sounding = sounds
+        if self._quiet > SILENT_FRAMES:
+            pcm = b""
         self._next_quiet = beat + KEEP_ALIVE_BEATS
         ticks = self._anchored_ticks + beat * self._ticks
         self._sent_to = ticks + self._ticks

@@ -69,6 +69,18 @@ def test_a_hole_is_filled_to_the_sample(ticks: int) -> None:
     assert len(codec.recover(sent[5], ticks)[0]) == 2 * (ticks // 3)
 
 
+def test_silence_that_is_only_said_is_20_ms_and_known_for_what_it_is() -> None:
+    codec = Opus()
+    sent = packets()
+    before = [codec.decode(packet) for packet in sent]
+    said = codec.silence()
+    assert codec.is_silent(said) and not any(map(codec.is_silent, sent))
+    assert codec.ticks(said) == 960
+    quiet = [codec.decode(said) for _ in range(50)]
+    assert {len(pcm) for pcm in quiet} == {640}
+    assert power(quiet[-1]) < 0.2 * power(b"".join(before))
+
+
 def test_what_is_no_opus_is_concealed() -> None:
     codec = Opus()
     codec.decode(packets()[0])

@@ -102,6 +102,15 @@ def test_silence_is_sent_for_a_little_while_and_then_now_and_again() -> None:
     assert len(silent) < 20
 
 
+def test_behind_sound_silence_is_coded_twice_and_then_only_said() -> None:
+    line = Line()
+    line.run_until(0.1)
+    line.sent.clear()
+    line.playout.put(sound(20))
+    line.run_until(0.5)
+    assert [len(beat.pcm) for _, beat in line.sent] == [FRAME_BYTES] * 3 + [0] * 3
+
+
 def test_the_very_first_frame_comes_without_sound_so_that_the_far_end_knows_us() -> None:
     line = Line()
     line.run_until(0.0)

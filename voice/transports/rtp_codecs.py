@@ -7,7 +7,8 @@ import numpy as np
 from providers.base import LISTEN_RATE_HZ
 from voice.audio import decode_g711, encode_g711
 from voice.resample import Resampler
-from voice.rtp import OPUS_CLOCK_HZ, SILENT_OPUS_BYTES, opus_ticks
+from voice.rtp import OPUS_CLOCK_HZ, SILENT_OPUS, SILENT_OPUS_BYTES, opus_ticks
+from voice.rtp_playout import FRAME_MS
 from voice.settings_fields import G711_RATE_HZ, OUTPUT_RATE_HZ
 from voice.transports.opus import OpusDecoder, OpusEncoder, OpusError, has_copy
 
@@ -31,6 +32,9 @@ class Codec(Protocol):
     def conceal(self, ticks: int) -> bytes: ...
 
     def encode(self, pcm: bytes) -> bytes: ...
+
+    def silence(self) -> bytes:
+        """20 ms that need no coding, and that the far end takes for a pause of ours, not a loss."""
 
     def expect_loss(self, percent: int) -> None: ...
 
@@ -71,6 +75,9 @@ class Opus:
     def encode(self, pcm: bytes) -> bytes:
         return self._encoder.encode(pcm)
 
+    def silence(self) -> bytes:
+        return SILENT_OPUS
+
     def expect_loss(self, percent: int) -> None:
         self._encoder.expect_loss(percent)
 
@@ -100,6 +107,9 @@ class G711:
 
     def encode(self, pcm: bytes) -> bytes:
         return encode_g711(self._kind, self._speaks.convert(np.frombuffer(pcm, "<i2")))
+
+    def silence(self) -> bytes:
+        return self.encode(bytes(2 * OUTPUT_RATE_HZ * FRAME_MS // 1000))
 
     def expect_loss(self, percent: int) -> None:
         """There are no copies."""

@@ -213,7 +213,7 @@ class Media:
             self._count()
 
     def _speak(self, beat: Beat, now: float) -> None:
-        payload = self._codec.encode(beat.pcm)
+        payload = self._codec.encode(beat.pcm) if beat.pcm else self._codec.silence()
         timestamp = self._origin + beat.ticks & 0xFFFFFFFF
         packet = write_rtp(
             self._payload_type, self._sequence, timestamp, self._ssrc, payload, marker=beat.marker
