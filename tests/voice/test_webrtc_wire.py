@@ -20,7 +20,7 @@ def test_aiortc_is_of_the_version_that_was_read() -> None:
 def test_the_names_that_are_not_public_are_there_and_mean_what_they_mean() -> None:
     async def look() -> None:
         async with call() as (peer, client):
-            connection: Any = peer._pc
+            connection: Any = peer.connection.pc
             dtls = connection.getTransceivers()[0].receiver.transport
             assert dtls.state == "connected" and dtls.encrypted
             ice = dtls.transport._connection
@@ -35,6 +35,12 @@ def test_the_names_that_are_not_public_are_there_and_mean_what_they_mean() -> No
             sctp = connection.sctp
             assert sctp.transport is dtls
             assert sctp._advertised_rwnd == 1024 * 1024
+            assert not peer.connection.unacknowledged
+            peer._events.put(b"{}")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert sctp._sent_queue
+            await until(lambda: not peer.connection.unacknowledged, "the client has it")
             assert connection.getTransceivers()[0].sender._ssrc in [
                 one.ssrc for one in _ssrcs(connection.localDescription.sdp)
             ]
@@ -51,7 +57,7 @@ def _ssrcs(sdp: str) -> list[Any]:
 def test_aiortcs_own_media_never_start() -> None:
     async def look() -> None:
         async with call() as (peer, _):
-            connection: Any = peer._pc
+            connection: Any = peer.connection.pc
             (transceiver,) = connection.getTransceivers()
             names = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}  # type: ignore[union-attr]  # none is finished
             ours = transceiver.sender, transceiver.receiver
@@ -64,8 +70,8 @@ def test_aiortcs_own_media_never_start() -> None:
 def test_a_message_without_an_end_is_seen() -> None:
     async def look() -> None:
         async with call() as (peer, client):
-            assert peer._wire is not None and peer._wire.overdrawn_bytes == 0
-            connection: Any = peer._pc
+            assert peer.connection.overdrawn_bytes == 0
+            connection: Any = peer.connection.pc
             connection.sctp._advertised_rwnd = -3 * 1024 * 1024
             await until(lambda: not peer.connected, "it has been ended")
 

@@ -57,9 +57,9 @@ class MediaFigures(Struct, frozen=True):
     """By the peer's own reports, but `packets`."""
     recovered: int = 0
     """Frames that were lost, and came with the next one."""
-    concealed_ms: float = 0.0
+    concealed_ms: int = 0
     """Of what was heard, and never came."""
-    skipped_ms: float = 0.0
+    skipped_ms: int = 0
     """Lost, and left out: more in one go than is concealed."""
     wait_ms: float = 0.0
     """A hole is waited for this long, at present."""
@@ -270,8 +270,8 @@ class Media:
                 packets=self._sent, lost=self._told.lost, jitter_ms=round(self._told.jitter_ms, 2)
             ),
             recovered=self._recovered,
-            concealed_ms=counts.concealed_ticks * 1000 / hz,
-            skipped_ms=counts.skipped_ticks * 1000 / hz,
+            concealed_ms=round(counts.concealed_ticks * 1000 / hz),
+            skipped_ms=round(counts.skipped_ticks * 1000 / hz),
             wait_ms=round(self._buffer.wait_ms, 1),
             round_trip_ms=None if trip_s is None else round(trip_s * 1000, 1),
         )

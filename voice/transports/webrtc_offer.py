@@ -1,4 +1,4 @@
-"""What an offer must have, and what our answer asks for."""
+"""What an offer must have, and what our answer asks for and names."""
 
 from typing import Any
 
@@ -55,3 +55,10 @@ def with_opus_terms(sdp: str) -> str:
             number = line[len("a=rtpmap:") :].split()[0]
             lines.append(f"a=fmtp:{number} {OPUS_TERMS}")
     return "\r\n".join(lines) + "\r\n"
+
+
+def codecs_of(answer_sdp: str) -> dict[int, str]:
+    """Payload types of our answer, and what they stand for: "audio/opus"."""
+    media = SessionDescription.parse(answer_sdp).media
+    spoken = next(one for one in media if one.kind == "audio")
+    return {one.payloadType or 0: one.mimeType.lower() for one in spoken.rtp.codecs}

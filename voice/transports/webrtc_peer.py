@@ -2,11 +2,11 @@
 
     answer(offer) ─▶ ICE, DTLS ─▶ connected: a session opens ─▶ talk ─▶ hung up, or gone
                         │                                       │ ▲
-                        └ not within 10 s: closed            ▼ │ no packet for 8 s
+                        └ not within 10 s: closed               ▼ │ no packet for 8 s
                                                              suspended
 
-Media is ours (webrtc_media.py), the transports are aiortc's (webrtc_wire.py says what passes them
-by), events go through `oai-events` (webrtc_events.py).
+Media is ours (webrtc_media.py), the transports are aiortc's (webrtc_connection.py), events go through
+`oai-events` (webrtc_events.py).
 """
 
 import asyncio
@@ -15,14 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import structlog
-from aiortc import (
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCPeerConnection,
-    RTCSessionDescription,
-)
-from aiortc.sdp import SessionDescription
+from aiortc import RTCDataChannel
 from msgspec import Struct
 
 from providers.base import LISTEN_RATE_HZ
@@ -34,10 +29,10 @@ from voice.playout import Frame
 from voice.session import Session
 from voice.settings_fields import AudioFormat
 from voice.transports.metronome import metronome
+from voice.transports.webrtc_connection import Connection
 from voice.transports.webrtc_events import LABEL, EventChannel
 from voice.transports.webrtc_media import Media, MediaFigures
-from voice.transports.webrtc_offer import OfferError, best_codec, ice_server, with_opus_terms
-from voice.transports.webrtc_wire import Wire
+from voice.transports.webrtc_offer import OfferError, codecs_of
 
 LEAD_MS = 100
 """What is still heard when an answer is held back; the loop may be late by as much."""
@@ -48,8 +43,8 @@ CARRIER = Carrier(
     plays=True,
     lead_ms=LEAD_MS,
 )
-FLUSH_S = 1.0
-"""For the last words, and the last events, of a call that we end."""
+LINGER_S, FLUSH_S = 0.3, 1.0
+"""At least, for the far end plays what it has of our last word; at most, for what it has not."""
 WATCH_S = 0.5
 ALIVE_S = 2.5
 """Who is there reports on our sound more often than that."""
@@ -104,21 +99,20 @@ class Peer:
         limits: Limits = LIMITS,
     ) -> None:
         self._new_session, self.settings, self._on_gone = new_session, settings, gone
-        servers = [ice_server(one) for one in ice_servers]
-        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
-        self._pc.on("connectionstatechange", self._state_changed)
-        self._pc.on("datachannel", self._channel_opened)
+        self.connection = Connection(
+            ice_servers, rtp=self._take_rtp, rtcp=self._take_rtcp, changed=self._state_changed
+        )
+        self.connection.pc.on("datachannel", self._channel_opened)
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._limits = limits
         self._events = EventChannel(self.hang_up, time.monotonic)
-        self._wire: Wire | None = None
         self._media: Media | None = None
         self.session: Session | None = None
         self._set_up: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self._goodbye: tuple[float, int, str] | None = None
-        """Not after that time, behind what was said and sent."""
+        """Since when, and how."""
         self._watch_at = 0.0
         self._channels = 0
         self.suspended = False
@@ -132,7 +126,8 @@ class Peer:
             OfferError: There is no answer to it; the peer is closed.
         """
         try:
-            return await self._answer(offer_sdp)
+            answer = await self.connection.answer(offer_sdp)
+            self._media = self._media_of(answer)
         except OfferError as error:
             await self.aclose(1002, error.code)
             raise
@@ -141,32 +136,17 @@ class Peer:
             await self.aclose(1002, "bad_offer")
             message = "This offer cannot be answered: it must be SDP as a browser makes it."
             raise OfferError("bad_offer", message) from error
-
-    async def _answer(self, offer_sdp: str) -> str:
-        offered = SessionDescription.parse(offer_sdp)
-        best = best_codec(offered)
-        transceiver = self._pc.addTransceiver("audio", direction="sendrecv")
-        transceiver.setCodecPreferences([best])
-        self._wire = Wire(self._pc, transceiver, rtp=self._take_rtp, rtcp=self._take_rtcp)
-        await self._pc.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
-        self._wire.guard()
-        answer = await self._pc.createAnswer()
-        asking = RTCSessionDescription(with_opus_terms(answer.sdp), "answer")
-        await self._pc.setLocalDescription(asking)
-        self._wire.attach()
         self._set_up = self._loop.call_later(self._limits.set_up_s, self._not_set_up)
-        made = self._pc.localDescription.sdp
-        self._media = self._media_of(SessionDescription.parse(made), self._wire)
-        return str(made)
+        return answer
 
-    def _media_of(self, answer: SessionDescription, wire: Wire) -> Media:
-        spoken = next(one for one in answer.media if one.kind == "audio")
+    def _media_of(self, answer: str) -> Media:
+        ssrc = self.connection.ssrc
         return Media(
-            {one.payloadType or 0: one.mimeType.lower() for one in spoken.rtp.codecs},
-            ssrc=wire.ssrc,
-            name=f"{wire.ssrc:08x}",
-            send=wire.send,
-            send_rtcp=wire.send_rtcp,
+            codecs_of(answer),
+            ssrc=ssrc,
+            name=f"{ssrc:08x}",
+            send=self.connection.send,
+            send_rtcp=self.connection.send_rtcp,
             hear=self._hear,
         )
 
@@ -179,7 +159,7 @@ class Peer:
         return self.session is not None and self._closing is None
 
     def _state_changed(self) -> None:
-        state = self._pc.connectionState
+        state = self.connection.state
         if state == "connected" and self.session is None and self._closing is None:
             self._context.run(self._connected)
         elif state in ("failed", "closed"):
@@ -229,17 +209,17 @@ class Peer:
             self._watch_at = now + WATCH_S
             self._watch(now, self._media)
         if self._goodbye is not None:
-            self._say_goodbye(now, *self._goodbye)
+            self._say_goodbye(*self._goodbye, now)
 
     def _watch(self, now: float, media: Media) -> None:
-        assert self.session is not None and self._wire is not None
+        assert self.session is not None
         silent_s = now - media.alive_at
         if (silent_s > self._limits.suspend_s) != self.suspended:
             self.suspended = not self.suspended
             self.session.post(Suspended() if self.suspended else Resumed())
             log.info("call_suspended" if self.suspended else "call_resumed")
         self._events.watch(now, network_is_alive=silent_s < ALIVE_S)
-        if self._wire.overdrawn_bytes > OVERDRAWN_BYTES:
+        if self.connection.overdrawn_bytes > OVERDRAWN_BYTES:
             self._end(1009, "it sends a message without an end")
 
     # --- the session's outbox ---------------------------------------------------------------------
@@ -258,18 +238,19 @@ class Peer:
     def end(self, code: int, reason: str) -> None:
         """Behind what was said and sent."""
         if self._goodbye is None:
-            self._goodbye = (time.monotonic() + FLUSH_S, code, reason)
+            self._goodbye = (time.monotonic(), code, reason)
             if not self.connected:
                 self._end(code, reason)
 
-    def _say_goodbye(self, now: float, until: float, code: int, reason: str) -> None:
-        if now >= until or not self._unsent:
+    def _say_goodbye(self, since: float, code: int, reason: str, now: float) -> None:
+        if now >= since + FLUSH_S or (now >= since + LINGER_S and not self._unsent):
             self._end(code, reason)
 
     @property
     def _unsent(self) -> int:
-        media = self._media.unsent_bytes if self._media is not None else 0
-        return media + self._events.unsent_bytes
+        assert self._media is not None
+        waiting = self._media.unsent_bytes + self._events.unsent_bytes
+        return waiting + self.connection.unacknowledged
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -293,16 +274,17 @@ class Peer:
             self._set_up.cancel()
         metronome().leave(self)
         self._events.close()
-        if self.session is not None:
+        if self.session is not None and self._media is not None:
             metrics.PEERS.dec()
+            told = msgspec.to_builtins(self._media.figures())
+            log.info("webrtc_quality", session=self.session.id, **told)
         try:
             async with asyncio.timeout(self._limits.close_s), asyncio.TaskGroup() as group:
                 group.create_task(self._close_session(code, reason))
-                group.create_task(self._close_transports())
+                group.create_task(self.connection.aclose())
         except TimeoutError:
             log.warning("close_took_too_long")
-            if self._wire is not None:
-                self._wire.abort()
+            self.connection.abort()
         self._on_gone(self, code, reason)
 
     async def _close_session(self, code: int, reason: str) -> None:
@@ -312,19 +294,10 @@ class Peer:
             except Exception:  # our bug: the rest is given back all the same
                 log.exception("close_broke")
 
-    async def _close_transports(self) -> None:
-        """aiortc's `close` raises halfway over some offers: then each transport by itself."""
-        try:
-            await self._pc.close()
-        except Exception as error:
-            log.info("close_failed", why=repr(error))
-            if self._wire is not None:
-                await self._wire.stop()
-
     def figures(self) -> PeerFigures:
         return PeerFigures(
             connected=self.connected,
             suspended=self.suspended,
-            dropped=self._wire.dropped if self._wire is not None else 0,
+            dropped=self.connection.dropped,
             media=self._media.figures() if self._media is not None else None,
         )

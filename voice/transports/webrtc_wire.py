@@ -176,6 +176,12 @@ class Wire:
         sctp = self._connection.sctp
         return 0 if sctp is None else max(0, -sctp._advertised_rwnd)
 
+    @property
+    def unacknowledged(self) -> int:
+        """Pieces of events that the peer has not confirmed."""
+        sctp = self._connection.sctp
+        return 0 if sctp is None else len(sctp._sent_queue) + len(sctp._outbound_queue)
+
     # --- the end ----------------------------------------------------------------------------------
 
     async def stop(self) -> None:
