@@ -5,7 +5,7 @@
                         └ not within 10 s: closed               ▼ │ no packet for 8 s
                                                              suspended
 
-Media is ours (webrtc_media.py), the transports are aiortc's (webrtc_connection.py), events go through
+Media is ours (webrtc_media.py), the transports are aiortc's (webrtc_connection.py), events go by
 `oai-events` (webrtc_events.py).
 """
 
