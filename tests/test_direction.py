@@ -29,14 +29,14 @@ LAYERS = {
         rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words voice.audio
         voice.backlog voice.barge_in voice.breaker voice.caller voice.clauses voice.completeness
         voice.completeness_en voice.completeness_ja voice.completeness_ko voice.completeness_scale
-        voice.completeness_zh voice.conversation voice.delays voice.dictation voice.echo
-        voice.echo_energy voice.endpoint voice.endpointing voice.garbage voice.hang_up
-        voice.hypothesis voice.initiative voice.jitter voice.load voice.nearness voice.nods
-        voice.own_voice voice.pause voice.plaintext voice.playout voice.prompt voice.questions
-        voice.reception voice.requests voice.resample voice.response voice.rtp voice.rtp_playout
-        voice.scripts voice.security voice.segments voice.speculation voice.speech
+        voice.completeness_zh voice.conversation voice.dictation voice.echo voice.echo_energy
+        voice.endpoint voice.endpointing voice.garbage voice.hang_up voice.hypothesis
+        voice.initiative voice.load voice.nearness voice.nods voice.own_voice voice.pause
+        voice.plaintext voice.playout voice.prompt voice.questions voice.requests voice.resample
+        voice.response voice.scripts voice.security voice.segments voice.speculation voice.speech
         voice.spoken_words voice.suspicion voice.terms voice.timeline voice.turn voice.turn_rules
         voice.utterance voice.words
+        voice.delays voice.jitter voice.reception voice.rtp voice.rtp_playout
         """,
     "driver": """
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
