@@ -49,6 +49,7 @@ LAYERS = {
         voice.recording voice.reload voice.replay voice.replies voice.reply voice.reply_facts
         voice.rules voice.session voice.silent voice.speaker voice.stillness voice.tape
         voice.templates voice.thinker voice.utterances
+        voice.suspension
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*

@@ -23,7 +23,7 @@ def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
     floor.ear.expect(rules.expected(floor.config, floor.settings))
     detection = floor.settings.audio.input.turn_detection
     if (detection is not None) != floor.turns.rules.automatic:
-        _drop_utterance(floor, at)
+        drop_utterance(floor, at)
     changed = before.audio.input.turn_detection != detection
     if changed and floor.turns.caller is Caller.SILENT:
         floor.ear.reset(rules.threshold(floor.config, floor.settings))
@@ -44,11 +44,11 @@ def _commit_buffer(floor: Floor, event: wire.AudioCommit, at: float) -> None:
 
 
 def _clear_buffer(floor: Floor, event: wire.AudioClear, at: float) -> None:
-    _drop_utterance(floor, at)
+    drop_utterance(floor, at)
     floor.send(wire.Cleared())
 
 
-def _drop_utterance(floor: Floor, at: float) -> None:
+def drop_utterance(floor: Floor, at: float) -> None:
     turn = floor.turns.open_turn
     floor.carry_out(floor.turns.clear(), at)
     if turn is not None:
@@ -110,27 +110,16 @@ def _cancel_response(floor: Floor, event: wire.ResponseCancel, at: float) -> Non
     if active is not None and named in (None, active.response.id):
         floor.answering.cut("client_cancelled", Outcome.CANCELLED, at)
     elif named is None and floor.turns.reply_pending:
-        _withdraw_reply(floor, at)
+        withdraw_reply(floor, at)
     else:
         message = "Cancellation failed: no active response found"
         raise ClientError("response_cancel_not_active", message)
 
 
-def _withdraw_reply(floor: Floor, at: float) -> None:
+def withdraw_reply(floor: Floor, at: float) -> None:
     commands = floor.turns.withdraw_reply()
     floor.answering.void_request("client_cancelled", Outcome.CANCELLED, at)
     floor.carry_out(commands, at)
-
-
-def suspend(floor: Floor, at: float) -> None:
-    """Nobody is there to hear an answer, or to finish a sentence; what was said stands."""
-    floor.away = True
-    if floor.turns.open_turn is not None:
-        _drop_utterance(floor, at)
-    if floor.turns.reply_pending:
-        _withdraw_reply(floor, at)
-    if floor.answers.current is not None:
-        floor.answering.cut("client_cancelled", Outcome.CANCELLED, at)
 
 
 def _clear_sound(floor: Floor, event: wire.OutputAudioClear, at: float) -> None:

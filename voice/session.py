@@ -24,10 +24,11 @@ from voice.config import Config
 from voice.errors import ClientError
 from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged, Resumed, Suspended
 from voice.floor import Floor
-from voice.handlers import CLIENT_HANDLERS, suspend
+from voice.handlers import CLIENT_HANDLERS
 from voice.ids import Ids
 from voice.providers import Providers
 from voice.settings import Defaults
+from voice.suspension import suspend
 from voice.timeline import Outcome
 from voice.turn import Caller
 
@@ -183,6 +184,10 @@ class Session:
                 self._floor.recognised(fact, at)
             case PauseJudged():
                 self._floor.pause_judged(fact, at)
+            case Suspended():
+                suspend(self._floor, at)
+            case Resumed():
+                self._floor.away = False
             case wire.ClientEvent():
                 self._client(fact, at)
             case Opened():
@@ -195,10 +200,6 @@ class Session:
                 self._complain(error, fact.event_id)
             case HangUp():
                 self._outbox.end(fact.code, fact.reason)
-            case Suspended():
-                suspend(self._floor, at)
-            case Resumed():
-                self._floor.away = False
             case _:
                 if isinstance(fact, reply_facts.Failed):
                     self._provider_failed(fact.error)
