@@ -75,8 +75,7 @@ class Client:
         self.events: list[tuple[float, dict[str, Any]]] = []
         self.heard: list[tuple[float, float]] = []
         self._playing: asyncio.Task[None] | None = None
-        if microphone:
-            self.pc.addTrack(self.microphone)
+        self.pc.addTransceiver(self.microphone if microphone else "audio")
         self.channel: RTCDataChannel | None = None
         if channel:
             self.channel = self.pc.createDataChannel("oai-events")

@@ -4,13 +4,17 @@ A new version that changes one of these names fails here, and not in a call.
 """
 
 import asyncio
+import re
 import socket
 from importlib.metadata import version
 from typing import Any
 
 import pytest
 
-from tests.peers import call, until
+from tests.peers import Client, House, call, until
+from voice.rtp import write_rtp
+from voice.transports.webrtc_offer import codecs_of
+from voice.transports.webrtc_peer import Peer
 
 
 def test_aiortc_is_of_the_version_that_was_read() -> None:
@@ -91,5 +95,55 @@ def test_what_belongs_to_nobody_goes_nowhere(first: bytes) -> None:
             own._sock.sendto(first, pair.remote_addr)  # asyncio would send no empty one
             await until(lambda: peer.figures().dropped > before, "it was dropped")
             assert peer.connected
+
+    asyncio.run(look())
+
+
+def test_a_packet_that_somebody_else_passes_on_is_not_heard() -> None:
+    async def look() -> None:
+        async with call(microphone=False) as (peer, client):
+            theirs = client.pc.getTransceivers()[0].receiver.transport
+            (number,) = codecs_of(client.pc.remoteDescription.sdp)
+
+            def packet(sequence: int) -> bytes:
+                return bytes(
+                    theirs._tx_srtp.protect(
+                        write_rtp(number, sequence, 960 * sequence, 7, b"\x48", marker=False)
+                    )
+                )
+
+            pair = client.ice._nominated[1]
+            own = pair.protocol.transport.get_extra_info("socket")
+            with socket.socket(own.family, socket.SOCK_DGRAM) as stranger:
+                stranger.sendto(packet(1), pair.remote_addr)
+                await until(lambda: peer.figures().dropped, "it was dropped")
+            pair.protocol.transport.sendto(packet(2), pair.remote_addr)
+            await until(lambda: received(peer), "the client's own is heard")
+            assert received(peer) == 1
+
+    asyncio.run(look())
+
+
+def received(peer: Peer) -> int:
+    media = peer.figures().media
+    return 0 if media is None else media.received.packets
+
+
+def test_empty_datagrams_before_the_client_comes_keep_nobody_out() -> None:
+    async def look() -> None:
+        house, client = House(), Client()
+        peer = house.peer()
+        answer = await peer.answer(await client.offer())
+        found = re.findall(r"a=candidate:\S+ 1 udp \d+ (\S+) (\d+) typ host", answer)
+        for host, port in found:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            with socket.socket(family, socket.SOCK_DGRAM) as stranger:
+                for _ in range(20):
+                    stranger.sendto(b"", (host, int(port)))
+        await until(lambda: peer.figures().dropped >= 20, "they were dropped")
+        await client.take(answer)
+        await until(lambda: peer.connected, "it connects all the same")
+        await client.aclose()
+        await peer.aclose()
 
     asyncio.run(look())
