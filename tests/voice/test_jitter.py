@@ -181,6 +181,25 @@ def test_silence_that_is_not_even_kept_up_is_a_stall() -> None:
     assert ear.ms < 1300
 
 
+def test_a_word_that_comes_after_its_silence_has_gone_on_is_not_heard_behind_it() -> None:
+    ear = Ear()
+    for number in range(50):
+        ear.arrive(packet(number, silent=number == 49), number * FRAME_S)
+    ear.arrive(packet(50), 1.3)
+    ear.arrive(packet(65), 1.31)
+    assert ear.played == [*range(50), 65]
+    assert ear.buffer.counts.late == 1
+
+
+@pytest.mark.parametrize("drift", [-300e-6, 300e-6])
+def test_a_sender_whose_clock_drifts_is_followed(drift: float) -> None:
+    ear = Ear()
+    for number in range(15_000):
+        ear.arrive(packet(number), number * FRAME_S * (1 + drift))
+    assert ear.buffer.wait_ms < 25
+    assert ear.kinds == "p" * 15_000
+
+
 def test_a_pause_without_loss_is_silence_of_its_length() -> None:
     ear = Ear()
     ear.arrive(packet(0), 0.0)
@@ -273,8 +292,9 @@ def test_it_says_when_it_wants_to_be_asked() -> None:
 
 
 @st.composite
-def journeys(draw: st.DrawFn) -> tuple[int, int, list[tuple[float, int]]]:
-    """Where the numbers begin, and (arrival, number) of what came, in the order of arrival."""
+def journeys(draw: st.DrawFn) -> tuple[int, int, list[tuple[float, int]], set[int]]:
+    """Where the numbers begin; (arrival, number) of what came, in the order of arrival; and behind
+    which packets the sender said that there is silence."""
     sequence = draw(st.sampled_from((0, 17, 65_500, 65_535)))
     timestamp = draw(st.sampled_from((0, 2**32 - 20_000, 2**31, 123_456)))
     came = []
@@ -286,19 +306,23 @@ def journeys(draw: st.DrawFn) -> tuple[int, int, list[tuple[float, int]]]:
         if fate == "d":
             came.append((number * FRAME_S + draw(st.floats(0.0, 0.5)), number))
     first, *rest = came
-    return sequence, timestamp, [first, *sorted(rest)]
+    silent = draw(st.sets(st.integers(0, 80), max_size=20))
+    return sequence, timestamp, [first, *sorted(rest)], silent
 
 
 @settings(max_examples=200, deadline=None)
 @given(journeys())
-def test_whatever_the_network_does(journey: tuple[int, int, list[tuple[float, int]]]) -> None:
+def test_whatever_the_network_does(
+    journey: tuple[int, int, list[tuple[float, int]], set[int]],
+) -> None:
     """Every timestamp at most once and in order, at its true place; no packet waits for long."""
-    sequence, timestamp, came = journey
+    sequence, timestamp, came, silent = journey
     ear = Ear()
     arrived: dict[int, float] = {}
     for at, number in came:
         arrived.setdefault(number, at)
-        ear.arrive(packet(number, sequence=sequence, timestamp=timestamp), at)
+        said = number in silent
+        ear.arrive(packet(number, sequence=sequence, timestamp=timestamp, silent=said), at)
     ear.wait_until(came[-1][0] + 1.0)
 
     counts, pieces = ear.buffer.counts, ear.pieces
@@ -317,7 +341,8 @@ def test_whatever_the_network_does(journey: tuple[int, int, list[tuple[float, in
             assert piece.at - origin == number * TICKS
     assert skipped == counts.skipped_ticks
     assert counts.received == len(came) == len(ear.played) + counts.late + counts.duplicates
-    assert counts.lost == ear.played[-1] + 1 - len(ear.played)
+    if not silent:
+        assert counts.lost == ear.played[-1] + 1 - len(ear.played)
     for number, at in ear.heard_at.items():
         assert at - arrived[number] <= 0.2 + TICK_S + 1e-9
 

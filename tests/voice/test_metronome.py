@@ -45,19 +45,25 @@ def test_it_stands_still_while_nobody_is_there() -> None:
     run_virtual(run())
 
 
-def test_who_is_in_haste_is_asked_within_5_ms() -> None:
+@pytest.mark.parametrize("after_s", [0.0211, 0.0261, 0.0311, 0.0361])
+def test_who_is_in_haste_is_asked_within_5_ms_and_then_every_20(after_s: float) -> None:
     beats: dict[str, list[float]] = {}
 
     async def run() -> None:
         clock = Metronome(asyncio.get_running_loop())
         clock.join("a", counting(beats, "a"))
-        await asyncio.sleep(0.0311)
+        await asyncio.sleep(after_s)
+        beats.clear()
         clock.hasten("a")
-        await asyncio.sleep(0.0055)
+        await asyncio.sleep(0.1)
         clock.leave("a")
 
     run_virtual(run())
-    assert beats["a"][-1] - 0.0311 <= 0.0055
+    times = beats["a"]
+    assert times[0] - after_s <= 0.0055
+    assert [b - a for a, b in zip(times, times[1:], strict=False)] == pytest.approx(
+        [0.02] * (len(times) - 1), abs=0.001
+    )
 
 
 def test_one_that_breaks_does_not_stop_the_others() -> None:
