@@ -22,8 +22,8 @@ LAYERS = {
         voice.env_file voice.errors
         voice.events
         voice.facts voice.ids voice.items voice.model_catalogue voice.phrases voice.providers
-        voice.server_events voice.settings voice.settings_fields voice.tuning voice.wire
-        voice.wording
+        voice.server_events voice.settings voice.settings_fields voice.tuning voice.webrtc_settings
+        voice.wire voice.wording
         """,
     "core": """
         rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words voice.audio
@@ -37,6 +37,7 @@ LAYERS = {
         voice.spoken_words voice.suspicion voice.terms voice.timeline voice.turn voice.turn_rules
         voice.utterance voice.words
         voice.delays voice.jitter voice.reception voice.rtp voice.rtp_playout
+        voice.client_secrets voice.ice_candidates voice.rate voice.relay_credentials voice.sdp
         """,
     "driver": """
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
@@ -53,7 +54,7 @@ LAYERS = {
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*
-        voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
+        voice.bench.* voice.calls_api voice.desk voice.download voice.drain voice.health voice.http
         voice.logs voice.model_folders voice.model_store voice.models_api voice.recorder
         voice.retention voice.system_api voice.transports.* voice.unpack
         """,

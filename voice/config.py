@@ -122,6 +122,10 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "KAIWA_SPECULATION": ("speculation", "enabled"),
     "KAIWA_RECORD_FOLDER": ("record", "folder"),
     "KAIWA_RECORD_DAYS": ("record", "keep_days"),
+    "KAIWA_WEBRTC_PORTS": ("webrtc", "ports"),
+    "KAIWA_PUBLIC_ADDRESS": ("webrtc", "public_address"),
+    "KAIWA_ICE_SERVERS": ("webrtc", "ice_servers"),
+    "KAIWA_TURN_SECRET": ("webrtc", "turn_secret"),
 }
 """Variable → where it goes. Lists are separated by commas."""
 
@@ -235,7 +239,13 @@ def _set(tree: dict[str, Any], section: str, key: str, value: Any) -> None:
     tree[section] = {**tree.get(section, {}), key: value}
 
 
-LISTS = ("server.api_keys", "server.allowed_origins", "stt.hotwords", "tts.endpoints")
+LISTS = (
+    "server.api_keys",
+    "server.allowed_origins",
+    "stt.hotwords",
+    "tts.endpoints",
+    "webrtc.ice_servers",
+)
 
 
 def _parse(section: str, key: str, value: str) -> Any:

@@ -13,6 +13,7 @@ SECRET = (
     "reranker.api_key",
     "server.api_keys",
     "tts.api_key",
+    "webrtc.turn_secret",
 )
 
 

@@ -14,9 +14,16 @@ from voice.turn import Caller
 
 
 def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
-    floor.effective = settings.merge(
-        floor.effective, event.session, detection=floor.defaults.detection
-    )
+    set_up(floor, event.session, at)
+    floor.initiative.client_is_ready(at)
+    floor.send(wire.SessionUpdated(session=floor.effective))
+
+
+def set_up(floor: Floor, update: dict[str, Any], at: float) -> None:
+    """Raises:
+    ClientError: A field that cannot be; nothing has changed.
+    """
+    floor.effective = settings.merge(floor.effective, update, detection=floor.defaults.detection)
     typed = settings.typed(floor.effective)
     before, floor.settings = floor.settings, floor.carrier.fixed(typed)
     floor.ear.set_format(floor.settings.audio.input.format)
@@ -28,8 +35,6 @@ def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
     if changed and floor.turns.caller is Caller.SILENT:
         floor.ear.reset(rules.threshold(floor.config, floor.settings))
     floor.apply_rules(at)
-    floor.initiative.client_is_ready(at)
-    floor.send(wire.SessionUpdated(session=floor.effective))
 
 
 def _append(floor: Floor, event: wire.AudioAppend, at: float) -> None:

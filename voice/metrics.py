@@ -105,6 +105,15 @@ MEDIA_PACKETS = Counter(
 DROPPED_CLIENTS = Counter(
     "kaiwa_dropped_clients_total", "Clients that stopped reading.", registry=REGISTRY
 )
+WEBRTC_CALLS = Gauge(
+    "kaiwa_webrtc_calls", "Calls over WebRTC, connected or not yet.", registry=REGISTRY
+)
+WEBRTC_OFFERS = Counter(
+    "kaiwa_webrtc_offers_total",
+    "Offers of WebRTC calls, by what became of them: answered, and of those: abandoned.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 SPECULATIONS = Counter(
     "kaiwa_speculations_total",
     "Answers begun before the turn was over, by what became of them.",

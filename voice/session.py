@@ -24,7 +24,7 @@ from voice.config import Config
 from voice.errors import ClientError
 from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged, Resumed, Suspended
 from voice.floor import Floor
-from voice.handlers import CLIENT_HANDLERS
+from voice.handlers import CLIENT_HANDLERS, set_up
 from voice.ids import Ids
 from voice.providers import Providers
 from voice.settings import Defaults
@@ -125,9 +125,14 @@ class Session:
 
     # --- in ---------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """The client has connected."""
-        self.post(Opened())
+    def open(self, settings: dict[str, Any] | None = None) -> None:
+        """The client has connected.
+
+        Args:
+            settings: Of the set-up, in place of a first `session.update`; `Desk.prepared` checks
+                them.
+        """
+        self.post(Opened(settings))
 
     def hear(self, data: bytes) -> None:
         """The next audio from the client, in its own format."""
@@ -192,6 +197,8 @@ class Session:
                 self._client(fact, at)
             case Opened():
                 metrics.SESSIONS.inc()
+                if fact.settings:
+                    set_up(self._floor, fact.settings, at)
                 self._log.info("session_opened", carrier=self._floor.carrier.name)
                 self._send(wire.SessionCreated(session=self._floor.effective))
                 self._floor.initiative.open(at)

@@ -172,7 +172,7 @@ class Peer:
         metrics.PEERS.inc()
         self._media.alive_at = time.monotonic()
         self.session = self._new_session(self, CARRIER)
-        self.session.open()
+        self.session.open(self.settings)
         self._events.attach(self.session)
         metronome().join(self, self._beat)
 
