@@ -130,7 +130,7 @@ def read(data: bytes, reach: Reach) -> Offer:
         raise SdpError("unsupported_sdp", message)
     carrier = _carrier(taken[0], parts, bundle, session)
     transport = [*_transport(carrier, session), *_fingerprints(carrier, session)]
-    candidates = chosen((value for _, value in carrier.all("candidate")), reach)
+    candidates = chosen(_candidates(carrier, parts), reach)
     lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0"]
     lines.append(f"a=group:BUNDLE {' '.join(mids.values())}")
     for part in taken:
@@ -225,6 +225,14 @@ def _carrier(first: _Part, parts: list[_Part], bundle: list[str], session: _Part
         return first
     others = (part for part in parts if _mid_or(part) in bundle and part.first("ice-ufrag"))
     return next(others, first)
+
+
+def _candidates(carrier: _Part, parts: list[_Part]) -> Iterable[str]:
+    """A bundle-only section leaves them to the one that is not."""
+    same = carrier.first("ice-ufrag") or (0, "")
+    alike = (part for part in parts if (part.first("ice-ufrag") or (0, ""))[1] == same[1])
+    found = next((part for part in (carrier, *alike) if part.first("candidate")), carrier)
+    return [value for _, value in found.all("candidate")]
 
 
 # --- composed anew --------------------------------------------------------------------------------

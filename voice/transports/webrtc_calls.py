@@ -42,8 +42,8 @@ log = structlog.get_logger()
 class Peer(Protocol):
     """voice/transports/webrtc_peer.py."""
 
-    connected: bool
-
+    @property
+    def connected(self) -> bool: ...
     async def answer(self, offer_sdp: str) -> str: ...
     async def aclose(self, code: int, reason: str) -> None: ...
 
