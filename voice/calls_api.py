@@ -219,7 +219,7 @@ def _servers(desk: Desk) -> tuple[list[dict[str, Any]], int]:
     status_code=204,
     include_in_schema=False,
 )
-async def preflight(request: AnyRequest) -> Answer:
+async def preflight(request: AnyRequest) -> Response[None]:
     """Asked by browsers, without a key, before a page of another origin may ask with one."""
     _desk(request).check_place(request.scope)
     allowed = {
@@ -275,6 +275,6 @@ def _unusual(request: AnyRequest, error: HTTPException) -> Answer:
 
 ROUTER = Router(
     path="/",
-    route_handlers=[open_call, hang_up, delete_call, client_secret, ice, preflight],
+    route_handlers=[preflight, open_call, hang_up, delete_call, client_secret, ice],
     exception_handlers={Refusal: _refused, ClientError: _wrong_setting, HTTPException: _unusual},
 )

@@ -38,7 +38,8 @@ def test_stun_servers_are_told_by_their_addresses(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["stun.example.com", "https://stun.example.com", "turn://x", "turn:x@y", "stun:", "turn:a b"]
+    "url",
+    ["stun.example.com", "https://stun.example.com", "turn://x", "turn:x@y", "stun:", "turn:a b"],
 )
 def test_what_is_no_server_is_told_with_one_that_is(url: str) -> None:
     found = dict(webrtc_problems(WebrtcConfig(ice_servers=(url,), turn_secret="s")))
@@ -57,7 +58,9 @@ def test_an_address_that_no_caller_could_reach_is_told(address: str) -> None:
 
 
 def test_own_addresses_may_be_networks() -> None:
-    assert list(webrtc_problems(WebrtcConfig(addresses=("10.0.0.0/8", "192.0.2.7", "fd00::2")))) == []
+    assert (
+        list(webrtc_problems(WebrtcConfig(addresses=("10.0.0.0/8", "192.0.2.7", "fd00::2")))) == []
+    )
     found = dict(webrtc_problems(WebrtcConfig(addresses=("eth0",))))
     assert "eth0" in found["webrtc.addresses"]
 
