@@ -122,7 +122,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "KAIWA_SPECULATION": ("speculation", "enabled"),
     "KAIWA_RECORD_FOLDER": ("record", "folder"),
     "KAIWA_RECORD_DAYS": ("record", "keep_days"),
-    "KAIWA_WEBRTC_PORTS": ("webrtc", "ports"),
+    "KAIWA_WEBRTC_UDP": ("webrtc", "ports"),
     "KAIWA_PUBLIC_ADDRESS": ("webrtc", "public_address"),
     "KAIWA_ICE_SERVERS": ("webrtc", "ice_servers"),
     "KAIWA_TURN_SECRET": ("webrtc", "turn_secret"),

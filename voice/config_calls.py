@@ -11,7 +11,7 @@ class WebrtcConfig(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
     """Whether `POST /v1/realtime/calls` takes offers."""
     ports: str = ""
-    """UDP ports of calls, such as "50000-50199", one or two for each call; empty: any free ones."""
+    """UDP ports of calls, such as "50000-50199", one on each address for each call; empty: any."""
     public_address: str = ""
     """The server's address outside, where a NAT or a container gives it another: callers are told
     this one. Empty: those it has."""

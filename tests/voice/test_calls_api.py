@@ -1,4 +1,4 @@
-"""Calls over HTTP: the shapes that stock clients know, keys, pages of elsewhere; with a real server."""
+"""Calls over HTTP, with a real server: the shapes that clients know, keys, pages of elsewhere."""
 
 import asyncio
 import json
@@ -183,7 +183,7 @@ def test_a_real_peer_connects_and_its_settings_hold_before_it_says_anything(
             peer.addTrack(AudioStreamTrack())
             channel = peer.createDataChannel("oai-events")
             first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            channel.on("message", lambda text: first.done() or first.set_result(text))
+            channel.on("message", lambda text: None if first.done() else first.set_result(text))
             await peer.setLocalDescription(await peer.createOffer())
             head, body = form(sdp=peer.localDescription.sdp, session=json.dumps(SLOW))
             answer = await asyncio.to_thread(call, open_house, head, body=body)

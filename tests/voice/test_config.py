@@ -113,6 +113,9 @@ EXAMPLES = {
     "RERANKER_KEEP": "0.5",
     "RERANKER_LIMIT_S": "0.5",
     "KAIWA_SPECULATION": "false",
+    "KAIWA_WEBRTC_UDP": "50000-50199",
+    "KAIWA_PUBLIC_ADDRESS": "198.51.100.7",
+    "KAIWA_ICE_SERVERS": "stun:stun.example.com",
 }
 
 

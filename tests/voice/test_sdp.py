@@ -55,7 +55,7 @@ def test_a_browsers_offer_is_taken_with_its_audio_and_its_channel(name: str) -> 
     ]
     assert offer.has_channel
     for media in parsed.media:
-        assert media.ice.usernameFragment and media.ice.password
+        assert media.ice and media.ice.usernameFragment and media.ice.password
         assert media.dtls is not None and media.dtls.fingerprints
     audio = next(media for media in parsed.media if media.kind == "audio")
     assert audio.rtcp_mux and audio.direction in ("sendrecv", "recvonly")
@@ -171,7 +171,7 @@ def test_hostile_offers_are_refused_or_come_through_as_ones_that_are_not() -> No
         parsed = SessionDescription.parse(offer.text)
         kinds = [media.kind for media in parsed.media]
         assert sorted(kinds) in (["audio"], ["application", "audio"])
-        assert all(media.ice.usernameFragment and media.dtls for media in parsed.media)
+        assert all(m.ice and m.ice.usernameFragment and m.dtls for m in parsed.media)
         candidates = [c for media in parsed.media for c in media.ice_candidates]
         assert all(allowed(c.ip, OUTSIDE) and c.protocol == "udp" for c in candidates)
         assert len(candidates) <= 20

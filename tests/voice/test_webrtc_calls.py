@@ -1,4 +1,4 @@
-"""Real peers and what becomes of them: given up, refused, closed; and what hostile offers do not do."""
+"""Real peers: given up, refused, closed; and what hostile offers do not do."""
 
 import asyncio
 import gc
@@ -109,8 +109,7 @@ def test_each_section_of_a_browsers_offer_has_an_answer(offer: bytes) -> None:
 
 def test_callers_are_told_the_address_outside_and_ports_of_the_range() -> None:
     async def check() -> None:
-        outside = {"public_address": "198.51.100.7", "ports": "42100-42109"}
-        async with calls(**outside) as open_calls:
+        async with calls(public_address="198.51.100.7", ports="42100-42109") as open_calls:
             _, answer = await open_calls.open(TALK, None, Caller("1.2.3.4"))
             for media in SessionDescription.parse(answer).media:
                 assert media.host == "198.51.100.7"
@@ -293,7 +292,7 @@ class Steps:
 
 @contextmanager
 def frozen() -> Iterator[None]:
-    """The collector as the server has it: what pytest has loaded is not looked through each time."""
+    """The collector as the server has it: what is loaded is not looked through each time."""
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
@@ -309,9 +308,12 @@ PUBLIC = ServerConfig(host="0.0.0.0", api_keys=("a-key-of-sixteen-or-more",))
 def test_five_hundred_hostile_offers_reach_nobody_hold_up_nobody_and_leave_nothing() -> None:
     async def check() -> None:
         traps, taken = Traps(), 0
-        everywhere = {"addresses": (), "private_peers": False}
         async with calls(
-            server=PUBLIC, connect_limit_s=OPEN_S, most_setups=1000, **everywhere
+            server=PUBLIC,
+            connect_limit_s=OPEN_S,
+            most_setups=1000,
+            addresses=(),
+            private_peers=False,
         ) as open_calls:
             await open_calls.end((await open_calls.open(TALK, None, Caller("0")))[0])
             gc.collect()

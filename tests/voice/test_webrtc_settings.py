@@ -67,18 +67,18 @@ def test_own_addresses_may_be_networks() -> None:
 
 def test_variables_set_them_and_every_wrong_one_is_told_at_once() -> None:
     environment = {
-        "KAIWA_WEBRTC_PORTS": "50000-50199",
+        "KAIWA_WEBRTC_UDP": "50000-50199",
         "KAIWA_PUBLIC_ADDRESS": "198.51.100.7",
         "KAIWA_ICE_SERVERS": "stun:stun.example.com, turn:turn.example.com",
         "KAIWA_TURN_SECRET": "north",
     }
     webrtc = load(profile="mock", environment=environment).webrtc
     assert webrtc.ice_servers == ("stun:stun.example.com", "turn:turn.example.com")
-    wrong = {**environment, "KAIWA_WEBRTC_PORTS": "many", "KAIWA_TURN_SECRET": ""}
+    wrong = {**environment, "KAIWA_WEBRTC_UDP": "many", "KAIWA_TURN_SECRET": ""}
     with pytest.raises(ConfigError) as raised:
         load(profile="mock", environment=wrong)
     told = str(raised.value)
-    assert "webrtc.ports" in told and "KAIWA_WEBRTC_PORTS" in told and "webrtc.turn_secret" in told
+    assert "webrtc.ports" in told and "KAIWA_WEBRTC_UDP" in told and "webrtc.turn_secret" in told
 
 
 def test_the_secret_is_shown_to_nobody() -> None:
