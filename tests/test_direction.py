@@ -38,6 +38,7 @@ LAYERS = {
         voice.utterance voice.words
         voice.delays voice.jitter voice.reception voice.rtp voice.rtp_playout
         voice.client_secrets voice.ice_candidates voice.rate voice.relay_credentials voice.sdp
+        voice.sdp_answer voice.sdp_lines
         """,
     "driver": """
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
@@ -54,7 +55,8 @@ LAYERS = {
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*
-        voice.bench.* voice.calls_api voice.desk voice.download voice.drain voice.health voice.http
+        voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
+        voice.calls_api voice.entrance
         voice.logs voice.model_folders voice.model_store voice.models_api voice.recorder
         voice.retention voice.system_api voice.transports.* voice.unpack
         """,

@@ -42,7 +42,7 @@ def test_every_page_is_linked_from_the_readme() -> None:
 
 def routes() -> dict[str, set[str]]:
     desk: Any = SimpleNamespace(version="0")
-    known = {route.path: set(route.methods) for route in application(desk).routes}
+    known = {route.path: {str(m) for m in route.methods} for route in application(desk).routes}
     return {path.replace(":str}", "}"): methods for path, methods in known.items()}
 
 

@@ -15,6 +15,7 @@ import time
 from typing import Annotated, Any, Literal
 
 import msgspec
+import structlog
 from litestar import Request, Response, Router, delete, get, post, route
 from litestar.datastructures import UploadFile
 from litestar.enums import HttpMethod
@@ -24,15 +25,18 @@ from msgspec import Meta, Struct
 
 from voice import metrics
 from voice.client_secrets import LONGEST_S, MOST_SETTINGS_BYTES, PREFIX, SHORTEST_S, USUAL_S
-from voice.desk import Desk, headers_of
+from voice.desk import Desk
+from voice.entrance import headers_of
 from voice.errors import ClientError
 from voice.relay_credentials import ice_servers, links
-from voice.sdp import MOST_BYTES
+from voice.sdp_lines import MOST_BYTES
 from voice.security import brought, digest
 from voice.settings import MAX_SESSION_BYTES
 from voice.transports.webrtc_calls import Caller
 from voice.transports.websocket import Refusal
 from voice.wording import wording
+
+log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
 Answer = Response[Any]
@@ -247,6 +251,9 @@ def _cors(request: AnyRequest) -> dict[str, str]:
 
 def _refused(request: AnyRequest, refusal: Refusal) -> Answer:
     metrics.REFUSED.labels(refusal.code).inc()
+    if request.method == "POST":
+        client = (request.scope.get("client") or ("?",))[0]
+        log.info("call_refused", status=refusal.status, why=refusal.code, client=client)
     kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
     error = {
         "type": kind,

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from providers.base import Provider, ProviderError, Retriever, Slot
-from voice import logs, metrics
+from voice import entrance, logs, metrics
 from voice.answers import Outbox
 from voice.carrier import WEBSOCKET, Carrier
 from voice.chain import CALL, Chain, Link
@@ -27,7 +27,7 @@ from voice.providers import Providers
 from voice.recorder import recorder_of
 from voice.reload import Fresh, Outcome, change, merged
 from voice.rules import session_defaults
-from voice.security import Door, Guest, brought, digest
+from voice.security import Door, Guest
 from voice.session import Session
 from voice.settings import initial, merge
 from voice.templates import prompt_of
@@ -150,19 +150,8 @@ class Desk:
         Raises:
             Refusal: 401, 403.
         """
-        self.check_place(scope)
-        headers, subprotocols = headers_of(scope), scope.get("subprotocols") or ()
         now = time.monotonic()
-        for key in brought(headers, subprotocols):
-            if (secret := self.client_secrets.find(key, now)) is not None:
-                return Guest(digest(key), secret.settings)
-        if not self.door.knows(headers, subprotocols):
-            message = (
-                "A valid API key or client secret is needed: Authorization: Bearer KEY, see "
-                "docs/wire.md."
-            )
-            raise Refusal(401, "invalid_api_key", message)
-        return Guest(self.door.key_of(headers, subprotocols))
+        return entrance.check_door(self.door, self.client_secrets, scope, now)
 
     def check_place(self, scope: Any) -> None:
         """Whether the page that asks, if it is one, may.
@@ -170,12 +159,7 @@ class Desk:
         Raises:
             Refusal: 403.
         """
-        headers = headers_of(scope)
-        if not self.door.allows_host(headers):
-            raise Refusal(403, "host", "This server answers to 127.0.0.1 and localhost only.")
-        if not self.door.allows_origin(headers):
-            message = "This Origin may not connect; the operator can add it to allowed_origins."
-            raise Refusal(403, "origin_not_allowed", message)
+        entrance.check_place(self.door, scope)
 
     def check_room(self, coming: int = 0) -> None:
         """Whether there is room for one more, whoever it is.
@@ -352,10 +336,6 @@ class Desk:
 
     def source_text(self, source: str) -> str | None:
         return None if self._library is None else self._library.source_text(source)
-
-
-def headers_of(scope: Any) -> dict[str, str]:
-    return {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def _count(error: ProviderError) -> None:

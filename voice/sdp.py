@@ -1,8 +1,8 @@
 """A stranger's offer, and the answer to it: nothing of what they wrote reaches the WebRTC stack as
 they wrote it.
 
-    offer ──▶ read: limits, grammar ──▶ written anew: one audio, one application ──▶ the peer
-    client ◀── answered: the rest refused with port 0, candidates as announced ◀──── its answer
+    offer ──▶ sdp_lines: limits ──▶ read: written anew: one audio, one application ──▶ the peer
+    client ◀── sdp_answer: the rest refused with port 0, candidates as announced ◀── its answer
 
 The offer that the peer gets is composed of values that were each understood: what is not known here
 is not there. It never says that candidates have ended: the caller's own checks may still tell more.
@@ -15,12 +15,8 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from voice.ice_candidates import Reach, chosen
+from voice.sdp_lines import Part, SdpError, head_of, parts_of
 
-MOST_BYTES = 16_384
-MOST_LINES = 600
-"""Chromium's longest, with two videos, has 250."""
-LONGEST_LINE = 1024
-MOST_SECTIONS = 8
 DYNAMIC = range(96, 128)
 """Payload types that the stack takes over as offered."""
 OPUS = "opus/48000/2"
@@ -35,20 +31,6 @@ EXTENSIONS = ("urn:ietf:params:rtp-hdrext:sdes:mid", "urn:ietf:params:rtp-hdrext
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 OPUS_FORMAT = ("minptime", "useinbandfec", "usedtx", "stereo", "sprop-stereo", "maxplaybackrate")
 DIGESTS = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
-
-
-class SdpError(Exception):
-    """An offer that is not taken.
-
-    Args:
-        code: invalid_sdp, unsupported_sdp or sdp_too_large.
-        line: Where, from 1; 0: as a whole.
-    """
-
-    def __init__(self, code: str, message: str, line: int = 0) -> None:
-        self.code, self.line = code, line
-        self.message = f"Line {line}: {message}" if line else message
-        super().__init__(self.message)
 
 
 class Section(Struct, frozen=True):
@@ -76,28 +58,6 @@ class Offer(Struct, frozen=True):
     """Whether events can go both ways."""
 
 
-class _Part:
-    """The session's lines, or an m-line with its own."""
-
-    def __init__(self, line: int, head: str = "") -> None:
-        self.line, self.head = line, head
-        self.attributes: dict[str, list[tuple[int, str]]] = {}
-
-    def add(self, line: int, attribute: str) -> None:
-        name, _, value = attribute.partition(":")
-        self.attributes.setdefault(name, []).append((line, value))
-
-    def first(self, name: str) -> tuple[int, str] | None:
-        return next(iter(self.attributes.get(name, ())), None)
-
-    def all(self, name: str) -> list[tuple[int, str]]:
-        return self.attributes.get(name, [])
-
-
-_HEAD = re.compile(
-    r"(?P<kind>[a-z]{1,16}) (?P<port>[0-9]{1,5})(/[0-9]{1,5})? (?P<protocol>[A-Za-z0-9/-]{1,32})"
-    r"(?P<formats>( [A-Za-z0-9._*-]{1,64}){1,64})"
-)
 _MID = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,32}", re.ASCII)
 _UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}", re.ASCII)
 _PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}", re.ASCII)
@@ -113,8 +73,8 @@ def read(data: bytes, reach: Reach) -> Offer:
     Raises:
         SdpError: It is not taken; says why, and where.
     """
-    session, parts = _parts(data)
-    heads = [_head(part) for part in parts]
+    session, parts = parts_of(data)
+    heads = [head_of(part) for part in parts]
     taken = _taken(heads, parts)
     audio = next((part for part in taken if part.head.startswith("audio")), None)
     if audio is None:
@@ -151,46 +111,10 @@ def read(data: bytes, reach: Reach) -> Offer:
     return Offer("\r\n".join(lines) + "\r\n", sections, len(taken) > 1)
 
 
-# --- grammar --------------------------------------------------------------------------------------
+# --- which sections -------------------------------------------------------------------------------
 
 
-def _parts(data: bytes) -> tuple[_Part, list[_Part]]:
-    if len(data) > MOST_BYTES:
-        raise SdpError("sdp_too_large", f"An offer may have {MOST_BYTES} bytes, not {len(data)}.")
-    try:
-        lines = data.decode("utf-8").rstrip("\r\n").split("\n")
-    except UnicodeDecodeError:
-        raise SdpError("invalid_sdp", "The offer is not UTF-8 text.") from None
-    if len(lines) > MOST_LINES:
-        raise SdpError("sdp_too_large", f"An offer may have {MOST_LINES} lines, not {len(lines)}.")
-    if lines[0].rstrip("\r") != "v=0":
-        raise SdpError("invalid_sdp", 'an offer begins with "v=0".', 1)
-    session, parts = _Part(1), list[_Part]()
-    for number, raw in enumerate(lines, 1):
-        line = raw.removesuffix("\r")
-        if len(line) > LONGEST_LINE:
-            raise SdpError("sdp_too_large", f"longer than {LONGEST_LINE} characters.", number)
-        if line[1:2] != "=" or not "a" <= line[0] <= "z":
-            raise SdpError("invalid_sdp", 'each line is a letter, "=" and a value.', number)
-        if any(sign < " " or sign == "\x7f" for sign in line):
-            raise SdpError("invalid_sdp", "a control character.", number)
-        if line.startswith("m="):
-            if len(parts) == MOST_SECTIONS:
-                message = f"more than {MOST_SECTIONS} media sections."
-                raise SdpError("sdp_too_large", message, number)
-            parts.append(_Part(number, line[2:]))
-        elif line.startswith("a="):
-            (parts[-1] if parts else session).add(number, line[2:])
-    return session, parts
-
-
-def _head(part: _Part) -> re.Match[str]:
-    if (head := _HEAD.fullmatch(part.head)) is None:
-        raise SdpError("invalid_sdp", "not a media line: m=KIND PORT PROTOCOL FORMATS.", part.line)
-    return head
-
-
-def _taken(heads: list[re.Match[str]], parts: list[_Part]) -> list[_Part]:
+def _taken(heads: list[re.Match[str]], parts: list[Part]) -> list[Part]:
     """The first audio and the first data channel; what is over or of another kind is refused."""
     wanted = {"audio": MEDIA, "application": DATA}
     taken = []
@@ -202,24 +126,24 @@ def _taken(heads: list[re.Match[str]], parts: list[_Part]) -> list[_Part]:
     return taken
 
 
-def _mid_or(part: _Part) -> str:
+def _mid_or(part: Part) -> str:
     _, mid = part.first("mid") or (0, "")
     return mid if _MID.fullmatch(mid) else ""
 
 
-def _mid(part: _Part) -> str:
+def _mid(part: Part) -> str:
     if mid := _mid_or(part):
         return mid
     line, _ = part.first("mid") or (part.line, "")
     raise SdpError("invalid_sdp", "a media section needs a=mid:NAME of 1 to 32 signs.", line)
 
 
-def _bundle(session: _Part) -> list[str]:
+def _bundle(session: Part) -> list[str]:
     groups = (value.split() for _, value in session.all("group"))
     return next((group[1:] for group in groups if group[:1] == ["BUNDLE"]), [])
 
 
-def _carrier(first: _Part, parts: list[_Part], bundle: list[str], session: _Part) -> _Part:
+def _carrier(first: Part, parts: list[Part], bundle: list[str], session: Part) -> Part:
     """The section whose transport all of them use. Those that are bundle-only name none."""
     if first.first("ice-ufrag") or session.first("ice-ufrag"):
         return first
@@ -227,7 +151,7 @@ def _carrier(first: _Part, parts: list[_Part], bundle: list[str], session: _Part
     return next(others, first)
 
 
-def _candidates(carrier: _Part, parts: list[_Part]) -> Iterable[str]:
+def _candidates(carrier: Part, parts: list[Part]) -> Iterable[str]:
     """A bundle-only section leaves them to the one that is not."""
     same = carrier.first("ice-ufrag") or (0, "")
     alike = (part for part in parts if (part.first("ice-ufrag") or (0, ""))[1] == same[1])
@@ -238,7 +162,7 @@ def _candidates(carrier: _Part, parts: list[_Part]) -> Iterable[str]:
 # --- composed anew --------------------------------------------------------------------------------
 
 
-def _transport(part: _Part, session: _Part) -> list[str]:
+def _transport(part: Part, session: Part) -> list[str]:
     lines = []
     for name, grammar, what in (
         ("ice-ufrag", _UFRAG, "4 to 256 letters, digits, + or /"),
@@ -253,7 +177,7 @@ def _transport(part: _Part, session: _Part) -> list[str]:
     return lines
 
 
-def _fingerprints(part: _Part, session: _Part) -> list[str]:
+def _fingerprints(part: Part, session: Part) -> list[str]:
     offered = part.all("fingerprint") or session.all("fingerprint")
     lines = []
     for line, value in offered[:4]:
@@ -271,7 +195,7 @@ def _fingerprints(part: _Part, session: _Part) -> list[str]:
     return lines
 
 
-def _audio(part: _Part, mid: str) -> list[str]:
+def _audio(part: Part, mid: str) -> list[str]:
     if part.first("rtcp-mux") is None and part.first("bundle-only") is None:
         raise SdpError("unsupported_sdp", "a=rtcp-mux is needed for audio.", part.line)
     payloads = _payloads(part)
@@ -298,7 +222,7 @@ def _audio(part: _Part, mid: str) -> list[str]:
     return lines
 
 
-def _payloads(part: _Part) -> list[int]:
+def _payloads(part: Part) -> list[int]:
     """Opus once, and G.711."""
     offered = part.head.split()[3:]
     mapped = (_OPUS.fullmatch(value) for _, value in part.all("rtpmap"))
@@ -311,7 +235,7 @@ def _payloads(part: _Part) -> list[int]:
     return payloads
 
 
-def _opus_format(part: _Part, payload: int) -> list[str]:
+def _opus_format(part: Part, payload: int) -> list[str]:
     for _, value in part.all("fmtp"):
         number, _, text = value.partition(" ")
         if number == str(payload):
@@ -325,7 +249,7 @@ def _opus_format(part: _Part, payload: int) -> list[str]:
     return []
 
 
-def _data(part: _Part, mid: str) -> list[str]:
+def _data(part: Part, mid: str) -> list[str]:
     port = _number(part, "sctp-port", SCTP_PORT, 65_535)
     size = _number(part, "max-message-size", MESSAGE_BYTES, 2**31 - 1)
     return [
@@ -337,83 +261,9 @@ def _data(part: _Part, mid: str) -> list[str]:
     ]
 
 
-def _number(part: _Part, name: str, default: int, most: int) -> int:
+def _number(part: Part, name: str, default: int, most: int) -> int:
     """0 is no port; as a message's size it means any, which is more than we ever send."""
     line, value = part.first(name) or (part.line, str(default))
     if not _NUMBER.fullmatch(value) or int(value) > 2**32:
         raise SdpError("invalid_sdp", f"a={name} must be a number, at most {most}.", line)
     return min(int(value), most) or default
-
-
-# --- the answer -----------------------------------------------------------------------------------
-
-
-class Announced(Struct, frozen=True):
-    """What the server's own addresses are called outside."""
-
-    public: str = ""
-    """In place of those of its kind, IPv4 or IPv6; empty: as they are."""
-    beside: bool = False
-    """It does not replace them, it comes after them."""
-
-
-SRFLX_PRIORITY = 100 << 24 | 65_535 << 8 | 255
-"""Behind every host candidate: RFC 8445 §5.1.2.1."""
-
-
-def answered(offer: Offer, answer: str, announced: Announced | None = None) -> str:
-    """The peer's answer with a section for each one that was offered.
-
-    Args:
-        answer: To `offer.text`.
-    """
-    announced = announced or Announced()
-    session, *given = _sections(answer.splitlines())
-    waiting = iter(given)
-    lines = list(session)
-    for section in offer.sections:
-        lines += _announce(next(waiting), announced) if section.taken else section.refused
-    return "\r\n".join(lines) + "\r\n"
-
-
-def _sections(lines: Iterable[str]) -> list[list[str]]:
-    found: list[list[str]] = [[]]
-    for line in lines:
-        if line.startswith("m="):
-            found.append([])
-        found[-1].append(line)
-    return found
-
-
-def _announce(lines: list[str], announced: Announced) -> list[str]:
-    if not announced.public:
-        return lines
-    told, after = [], []
-    for line in lines:
-        name, _, value = line.partition(":")
-        bits = value.split()
-        is_host = name == "a=candidate" and bits[6:8] == ["typ", "host"]
-        if is_host and _alike(bits[4], announced.public):
-            if announced.beside:
-                told.append(line)
-                after.append(_reflexive(bits, announced.public))
-            else:
-                told.append(line.replace(f" {bits[4]} ", f" {announced.public} ", 1))
-        elif line.startswith("c=IN ") and _alike(line.split()[-1], announced.public):
-            told.append(f"{line.rpartition(' ')[0]} {announced.public}")
-        elif line == "a=end-of-candidates":
-            told += [*after, line]
-            after = []
-        else:
-            told.append(line)
-    return [*told, *after]
-
-
-def _reflexive(bits: list[str], public: str) -> str:
-    foundation, component, protocol, _, address, port = bits[:6]
-    what = f"{foundation}p {component} {protocol} {SRFLX_PRIORITY} {public} {port}"
-    return f"a=candidate:{what} typ srflx raddr {address} rport {port}"
-
-
-def _alike(address: str, other: str) -> bool:
-    return (":" in address) == (":" in other)

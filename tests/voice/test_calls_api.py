@@ -15,7 +15,7 @@ from aiortc.mediastreams import AudioStreamTrack
 
 from tests.served import LIMIT_S, Answer, Caller, Hosted, address, request
 from voice.client_secrets import MOST_SETTINGS_BYTES
-from voice.sdp import MOST_BYTES
+from voice.sdp_lines import MOST_BYTES
 
 Host = Callable[..., Hosted]
 

@@ -42,7 +42,8 @@ def test_the_model_is_told_by_them_and_no_update_is_confirmed() -> None:
 
 
 def test_without_any_a_call_is_as_the_operator_has_it() -> None:
-    for nothing in (None, {}):
+    settings: list[dict[str, Any] | None] = [None, {}]
+    for nothing in settings:
         call = converse(talks, settings=nothing)
         assert call.sent[0].event["session"]["instructions"] != "Speak slowly."
 

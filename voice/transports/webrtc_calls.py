@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 import structlog
 from msgspec import Struct
 
-from voice import metrics, sdp
+from voice import metrics, sdp, sdp_answer
 from voice.answers import Outbox
 from voice.carrier import Carrier
 from voice.config import LOOPBACK, Config
@@ -26,6 +26,7 @@ from voice.config_calls import WebrtcConfig
 from voice.ice_candidates import Reach
 from voice.rate import Rate
 from voice.relay_credentials import ice_servers
+from voice.sdp_lines import SdpError
 from voice.session import Session
 from voice.transports.websocket import Refusal
 from voice.webrtc_settings import port_range
@@ -142,13 +143,13 @@ class Calls:
             Refusal: 400, 413 the offer; 503 no port, or the answer took too long.
         """
         from voice.transports.webrtc_ice import GATHERING, NoPort
-        from voice.transports.webrtc_peer import OfferError
+        from voice.transports.webrtc_offer import OfferError
 
         config = self._config()
         gathering, reach = _places(config)
         try:
             offer = sdp.read(data, reach)
-        except sdp.SdpError as error:
+        except SdpError as error:
             status = 413 if error.code == "sdp_too_large" else 400
             raise Refusal(status, error.code, error.message, param="sdp") from None
         call_id = f"rtc_{secrets.token_hex(16)}"
@@ -180,8 +181,8 @@ class Calls:
                 config.webrtc.connect_limit_s, self._give_up, call_id
             )
         webrtc = config.webrtc
-        announced = sdp.Announced(webrtc.public_address, beside=webrtc.announce_local)
-        return call_id, sdp.answered(offer, answer, announced)
+        announced = sdp_answer.Announced(webrtc.public_address, beside=webrtc.announce_local)
+        return call_id, sdp_answer.answered(offer, answer, announced)
 
     def _peer(self, call_id: str, settings: dict[str, Any] | None, webrtc: WebrtcConfig) -> Peer:
         from aiortc import RTCIceServer
