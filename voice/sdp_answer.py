@@ -1,4 +1,4 @@
-"""The answer to an offer: each section in its place, the server's addresses as callers know them."""
+"""The answer to an offer: each section in its place, and our addresses as callers know them."""
 
 from collections.abc import Iterable
 

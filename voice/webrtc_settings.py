@@ -27,7 +27,9 @@ def port_range(text: str) -> tuple[int, int] | None:
     found = _PORTS.fullmatch(text.replace(" ", ""))
     first, last = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1024 <= first <= last < 65_536:
-        raise ValueError(f'must be FIRST-LAST, from 1024 to 65535, such as "50000-50199"; {text!r}')
+        raise ValueError(
+            f'must be FIRST-LAST, from 1024 to 65535, such as "50000-50199"; got {text!r}'
+        )
     return first, last
 
 

@@ -219,13 +219,15 @@ def test_calls_on_their_way_in_count_for_the_room_there_is(hosting: Host) -> Non
     assert call(server).status == 201
 
 
-def test_offers_come_only_so_often_from_one_address(hosting: Host) -> None:
-    server = hosting(webrtc={"offers_per_minute": 3})
+def test_offers_come_only_so_often_with_one_key(hosting: Host) -> None:
+    keys = {"api_keys": [KEY, OTHER]}
+    server = hosting(server=keys, webrtc={"offers_per_minute_and_key": 3, "offers_per_minute": 1})
     for _ in range(3):
-        ask(server, "DELETE", call(server).headers["location"])
-    often = call(server)
+        ask(server, "DELETE", call(server, key=KEY).headers["location"], key=KEY)
+    often = call(server, key=KEY)
     assert often.status == 429 and error(often)["code"] == "rate_limit_exceeded"
     assert 0 < int(often.headers["retry-after"]) <= 61
+    assert call(server, key=OTHER).status == 201, "from this machine's own address, as often"
 
 
 # --- keys -----------------------------------------------------------------------------------------

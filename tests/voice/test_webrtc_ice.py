@@ -6,12 +6,15 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
+from aioice import stun
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.sdp import SessionDescription
 
 from voice.transports.webrtc_ice import (
     GATHERING,
+    MOST_KNOWN,
     Gathering,
+    GatheringConnection,
     NoPort,
     bound,
     install,
@@ -117,6 +120,39 @@ def test_who_has_a_public_address_is_on_the_public_internet() -> None:
     assert not is_private_only(Gathering(public="81.2.69.160"))
     assert is_private_only(Gathering(public="10.0.0.5"))
     assert is_private_only(HERE)
+
+
+def test_a_caller_is_looked_for_at_so_many_addresses_and_no_more() -> None:
+    """Whoever has the answer's password may send checks from any number of ports."""
+
+    async def check() -> None:
+        token = GATHERING.set(HERE)
+        called = GatheringConnection(ice_controlling=False)
+        GATHERING.reset(token)
+        await called.gather_candidates()
+        called.remote_username, called.remote_password = "abcd", "x" * 22
+        connecting = asyncio.create_task(called.connect())
+        await asyncio.sleep(0)
+        sockets = [bound("127.0.0.1", None) for _ in range(MOST_KNOWN + 60)]
+        for udp in sockets:
+            assert udp is not None
+            request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+            request.attributes["USERNAME"] = f"{called.local_username}:abcd"
+            request.attributes["PRIORITY"] = 1
+            request.attributes["ICE-CONTROLLING"] = 1
+            request.add_message_integrity(called.local_password.encode())
+            place = called.local_candidates[0]
+            udp.sendto(bytes(request), (place.host, place.port))
+            await asyncio.get_running_loop().sock_recv(udp, 2048)  # answered
+        assert len(called._check_list) == len(called.remote_candidates) == MOST_KNOWN
+        await called.close()
+        with pytest.raises(ConnectionError):
+            await connecting
+        for udp in sockets:
+            assert udp is not None
+            udp.close()
+
+    run(check)
 
 
 def test_an_address_that_is_not_this_machines_has_no_port() -> None:

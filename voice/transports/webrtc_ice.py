@@ -2,7 +2,7 @@
 
 aioice binds every address of the machine at any port, and has no option for it. aiortc makes a
 `Connection` for each peer, by its name in a module of its own; `install` puts ours there, which
-differs in one method. What a call gathers is told by `GATHERING`, a context variable, since the
+differs in two methods. What a call gathers is told by `GATHERING`, a context variable, since the
 connection is made deep inside of `setRemoteDescription`.
 """
 
@@ -20,6 +20,7 @@ import ifaddr
 import structlog
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aioice.ice import Connection, StunProtocol, server_reflexive_candidate
+from aioice.stun import Message
 from msgspec import Struct
 
 from voice.ice_candidates import is_public
@@ -33,6 +34,9 @@ RECEIVE_BYTES = 262_144
 """Of a socket: 3 s of a call, should the loop be held up; the kernel may give less."""
 STUN_LIMIT_S = 2.0
 """For the server's own STUN and TURN servers: so long every answer waits for one that is dead."""
+MOST_KNOWN = 40
+"""Addresses that a caller may be at: 20 offered, and as many that its checks come from. aioice
+checks each one back, and looks through all of them for each check that comes."""
 FAR_AWAY = {4: "192.0.2.1", 6: "2001:db8::1"}
 """To ask the routing table with; nothing is sent."""
 
@@ -163,6 +167,14 @@ class GatheringConnection(Connection):
                 "calls, and webrtc.addresses must name addresses of this machine"
             )
         return candidates
+
+    def check_incoming(
+        self, message: Message, addr: tuple[str, int], protocol: StunProtocol
+    ) -> None:
+        """A check that was authenticated, and answered already."""
+        known = ((c._network_host, c.port) for c in self._remote_candidates)
+        if len(self._remote_candidates) < MOST_KNOWN or addr in known:
+            super().check_incoming(message, addr, protocol)
 
     async def _host_protocols(self, component: int, gathering: Gathering) -> list[StunProtocol]:
         loop, protocols = asyncio.get_running_loop(), []
