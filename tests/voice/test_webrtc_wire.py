@@ -130,8 +130,8 @@ def test_a_peer_that_has_chosen_another_pair_than_we_have_tried_is_heard() -> No
         async with call() as (peer, client):
             connection: Any = peer.connection.pc
             dtls = connection.getTransceivers()[0].receiver.transport
-            for pair in dtls.transport._connection._check_list:
-                pair.state = type(pair.state).IN_PROGRESS
+            # It takes from its list what it has not tried, even what the peer's own check came by.
+            dtls.transport._connection._check_list.clear()
             assert peer.connection._wire is not None
             peer.connection._wire._from = None
             before = peer.figures()

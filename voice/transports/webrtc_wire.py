@@ -130,8 +130,8 @@ class Wire:
         source = (address[0], address[1])
         if source == self._from:
             return True
-        for pair in transport.transport._connection._check_list:
-            if pair.remote_addr == source:
+        for candidate in transport.transport._connection._remote_candidates:
+            if (candidate._network_host, candidate.port) == source:
                 self._from = source
                 return True
         return False
