@@ -22,7 +22,7 @@ class WebrtcConfig(Struct, frozen=True, forbid_unknown_fields=True):
     named: all but those of containers' bridges; with `public_address`, the one that leads out."""
     private_peers: bool | None = None
     """Whether packets may be sent to private addresses that a caller's offer names; null: where the
-    server has private ones only."""
+    server has private ones only, and names no STUN or TURN servers."""
     ice_servers: tuple[str, ...] = ()
     """STUN and TURN servers that callers are told of: "stun:stun.example.com", "turn:…:3478"."""
     turn_secret: str = ""

@@ -7,12 +7,17 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aioice import Connection
+from aiortc.sdp import SessionDescription
 
 from tests.needed import needed
+from tests.voice.test_webrtc_calls import TALK, calls
 from voice.relay_credentials import credentials
+from voice.transports.webrtc_calls import Caller
+from voice.transports.webrtc_ice import STUN_LIMIT_S
 
 SECRET = "what-kaiwa-shares-with-coturn"
 
@@ -94,3 +99,40 @@ def test_another_secrets_login_gets_none(turn_server: int) -> None:
 
 def test_a_login_that_has_expired_gets_none(turn_server: int) -> None:
     assert relayed(turn_server, SECRET, time.time() - 60) == []
+
+
+# --- the server's own servers ---------------------------------------------------------------------
+
+
+def answer_of(**webrtc: Any) -> tuple[list[str], float]:
+    """The types of the candidates that a caller is told, and the seconds it took."""
+
+    async def ask() -> tuple[list[str], float]:
+        begun = time.monotonic()
+        async with calls(**webrtc) as open_calls:
+            _, answer = await open_calls.open(TALK, None, Caller("1.2.3.4"))
+            media = SessionDescription.parse(answer).media[0]
+            return [c.type for c in media.ice_candidates], time.monotonic() - begun
+
+    return asyncio.run(ask())
+
+
+def test_a_server_that_nothing_can_reach_asks_its_own_servers_how_to_be_reached(
+    turn_server: int,
+) -> None:
+    own = (f"stun:127.0.0.1:{turn_server}", f"turn:127.0.0.1:{turn_server}?transport=udp")
+    types, _ = answer_of(own_ice_servers=own, turn_secret=SECRET)
+    assert types == ["host", "srflx", "relay"]
+    types, _ = answer_of(own_ice_servers=own, turn_secret="guessed")
+    assert types == ["host", "srflx"]
+
+
+def test_servers_that_callers_are_told_of_are_none_of_its_own(turn_server: int) -> None:
+    theirs = (f"stun:127.0.0.1:{turn_server}", f"turn:127.0.0.1:{turn_server}")
+    assert answer_of(ice_servers=theirs, turn_secret=SECRET)[0] == ["host"]
+
+
+def test_a_dead_one_holds_up_an_answer_for_a_while_and_not_for_good() -> None:
+    types, took_s = answer_of(own_ice_servers=(f"stun:127.0.0.1:{free_port()}",))
+    assert types == ["host"]
+    assert STUN_LIMIT_S <= took_s < 2 * STUN_LIMIT_S

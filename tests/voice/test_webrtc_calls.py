@@ -18,7 +18,7 @@ from tests.voice.hostile_offers import hostile
 from voice.config import Config, ServerConfig
 from voice.config_calls import WebrtcConfig
 from voice.server import NEVER
-from voice.transports.webrtc_calls import MOST_SETUPS_OF_ONE, Caller, Calls
+from voice.transports.webrtc_calls import MOST_SETUPS_OF_ONE, Caller, Calls, places
 from voice.transports.websocket import Refusal
 
 OFFERS = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("offers/*.sdp"))]
@@ -237,6 +237,31 @@ def test_a_closed_door_says_where_else_to_call() -> None:
             assert closed.status == 404 and "WebSocket" in closed.message
 
     run(check)
+
+
+# --- whom the server sends to ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "webrtc", "private", "loopback"),
+    [
+        ("127.0.0.1", {}, True, True),
+        ("0.0.0.0", {}, True, False),
+        ("0.0.0.0", {"public_address": "81.2.69.160"}, False, False),
+        ("0.0.0.0", {"public_address": "10.0.0.5"}, True, False),
+        ("0.0.0.0", {"ice_servers": ("stun:stun.example.com",)}, False, False),
+        ("0.0.0.0", {"own_ice_servers": ("stun:stun.example.com",)}, False, False),
+        ("0.0.0.0", {"public_address": "81.2.69.160", "private_peers": True}, True, False),
+        ("127.0.0.1", {"private_peers": False}, False, True),
+    ],
+)
+def test_private_addresses_are_sent_to_where_no_stranger_reaches_the_server(
+    host: str, webrtc: dict[str, Any], private: bool, loopback: bool
+) -> None:
+    own = {"addresses": HERE, **webrtc}  # whatever addresses this machine has
+    config = Config(server=ServerConfig(host=host), webrtc=WebrtcConfig(**own))
+    gathering, reach = places(config)
+    assert (reach.private, reach.loopback, gathering.loopback) == (private, loopback, loopback)
 
 
 # --- hostile offers -------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ class Calls:
         from voice.transports.webrtc_offer import OfferError
 
         config = self._config()
-        gathering, reach = _places(config)
+        gathering, reach = places(config)
         try:
             offer = sdp.read(data, reach)
         except SdpError as error:
@@ -254,7 +254,7 @@ class Calls:
             await asyncio.wait(self._closing)
 
 
-def _places(config: Config) -> tuple[Any, Reach]:
+def places(config: Config) -> tuple[Any, Reach]:
     """Where a call's sockets may be, and whom they may send to."""
     from voice.transports.webrtc_ice import Gathering, is_private_only
 
@@ -267,8 +267,9 @@ def _places(config: Config) -> tuple[Any, Reach]:
     )
     private = webrtc.private_peers
     if private is None:
-        # Who is on the public internet must not be made to look round its own network.
-        private = is_private_only(gathering)
+        # Whom strangers can reach must not be made to look round its own network.
+        for_strangers = webrtc.ice_servers or webrtc.own_ice_servers
+        private = not for_strangers and is_private_only(gathering)
     return gathering, Reach(private=private, loopback=loopback)
 
 
