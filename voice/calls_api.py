@@ -41,6 +41,7 @@ log = structlog.get_logger()
 AnyRequest = Request[Any, Any, Any]
 Answer = Response[Any]
 
+CALLS = "/v1/realtime/calls"
 SDP = "application/sdp"
 FORM = "multipart/form-data"
 MOST_FORM_BYTES = MOST_BYTES + MAX_SESSION_BYTES + 4096
@@ -250,8 +251,8 @@ def _cors(request: AnyRequest) -> dict[str, str]:
 
 
 def _refused(request: AnyRequest, refusal: Refusal) -> Answer:
-    metrics.REFUSED.labels(refusal.code).inc()
-    if request.method == "POST":
+    if request.method == "POST" and request.url.path == CALLS:
+        metrics.REFUSED.labels(refusal.code).inc()
         client = (request.scope.get("client") or ("?",))[0]
         log.info("call_refused", status=refusal.status, why=refusal.code, client=client)
     kind = "server_error" if refusal.status >= 500 else "invalid_request_error"

@@ -14,6 +14,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 
 from tests.served import LIMIT_S, Answer, Caller, Hosted, address, request
+from voice import metrics
 from voice.client_secrets import MOST_SETTINGS_BYTES
 from voice.sdp_lines import MOST_BYTES
 
@@ -164,6 +165,17 @@ def test_what_is_no_offer_is_told_in_the_shape_that_clients_show(open_house: Hos
     assert call(open_house, body=OFFER + b"a=x\r\n" * (MOST_BYTES // 5)).status == 413
     huge = call(open_house, body=b"x" * 400_000)
     assert huge.status == 413 and error(huge)["code"]
+
+
+def test_refused_callers_are_counted_and_nothing_else_is(open_house: Hosted) -> None:
+    def counted() -> float:
+        told = (metrics.REFUSED.labels(code) for code in ("invalid_sdp", "call_not_found"))
+        return float(sum(one._value.get() for one in told))
+
+    before = counted()
+    call(open_house, body=b"hello")
+    ask(open_house, "DELETE", f"{CALLS}/rtc_x")
+    assert counted() == before + 1
 
 
 def test_trickling_is_not_offered(open_house: Hosted) -> None:
