@@ -314,13 +314,13 @@ def converse(scenario: Callable[[Call], Awaitable[None]], /, **parts: Any) -> Ca
 
     Args:
         scenario: What happens between; input is at 16 kHz already.
-        parts: Of `Call`; `detection`: of `listen_at_16_khz`.
+        parts: Of `Call`; `detection`: of `listen_at_16_khz`; `settings`: of the set-up.
     """
 
     async def run() -> Call:
-        detection = parts.pop("detection", {})
+        detection, settings = parts.pop("detection", {}), parts.pop("settings", None)
         call = Call(**parts)
-        call.session.open()
+        call.session.open(settings)
         call.listen_at_16_khz(**detection)
         await scenario(call)
         await call.session.close()

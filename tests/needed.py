@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-DEBIAN = {"node": "nodejs"}
+DEBIAN = {"node": "nodejs", "turnserver": "coturn"}
 """Packages that are named otherwise than their program."""
 
 

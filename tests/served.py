@@ -29,6 +29,7 @@ import voice.server
 from voice.build import Built, build
 from voice.config import load
 from voice.desk import Desk
+from voice.doors import listeners
 
 LIMIT_S = 60.0
 """For whatever must come; nothing is waited for by sleeping. It only guards against hanging."""
@@ -383,12 +384,15 @@ class Hosted:
         self.desk = Desk(self.config, self.built.providers, self.built.by_slot, None)
         self.server = voice.server.server_for(self.desk)
         listener = socket.create_server(("127.0.0.1", 0))
-        serving = asyncio.create_task(self.server.serve(sockets=[listener]))
-        while not self.server.started and not serving.done():  # noqa: ASYNC110  # it tells nobody
-            await asyncio.sleep(0.01)
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        self._ready.set()
-        await serving
+        async with contextlib.AsyncExitStack() as open_ports:
+            for port in listeners(self.desk):
+                await open_ports.enter_async_context(port)
+            serving = asyncio.create_task(self.server.serve(sockets=[listener]))
+            while not self.server.started and not serving.done():  # noqa: ASYNC110  # tells nobody
+                await asyncio.sleep(0.01)
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            self._ready.set()
+            await serving
         await self.built.aclose()
 
     def ask(self, question: Callable[[], Any]) -> Any:

@@ -23,8 +23,8 @@ LAYERS = {
         voice.env_file voice.errors
         voice.events
         voice.facts voice.ids voice.items voice.model_catalogue voice.phrases voice.providers
-        voice.server_events voice.settings voice.settings_fields voice.tuning voice.wire
-        voice.wording
+        voice.server_events voice.settings voice.settings_fields voice.tuning voice.webrtc_settings
+        voice.wire voice.wording
         """,
     "core": """
         rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words voice.audio
@@ -41,6 +41,9 @@ LAYERS = {
         voice.transports.telephony.telnyx voice.transports.telephony.tickets
         voice.transports.telephony.twilio voice.transports.telephony.vonage
         voice.utterance voice.words
+        voice.delays voice.jitter voice.reception voice.rtp voice.rtp_playout
+        voice.client_secrets voice.ice_candidates voice.rate voice.relay_credentials voice.sdp
+        voice.sdp_answer voice.sdp_lines
         """,
     "driver": """
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
@@ -53,10 +56,12 @@ LAYERS = {
         voice.recording voice.reload voice.replay voice.replies voice.reply voice.reply_facts
         voice.rules voice.session voice.silent voice.speaker voice.stillness voice.tape
         voice.templates voice.thinker voice.utterances
+        voice.suspension
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*
         voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
+        voice.calls_api voice.entrance
         voice.logs voice.model_folders voice.model_store voice.models_api voice.recorder
         voice.retention voice.system_api voice.telephony_api voice.transports.*
         voice.transports.telephony.* voice.unpack

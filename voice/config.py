@@ -130,6 +130,10 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "TELNYX_PUBLIC_KEY": ("telephony", "telnyx_public_key"),
     "VONAGE_SIGNATURE_SECRET": ("telephony", "vonage_signature_secret"),
     "ASTERISK_PASSWORD": ("telephony", "asterisk_password"),
+    "KAIWA_WEBRTC_UDP": ("webrtc", "ports"),
+    "KAIWA_PUBLIC_ADDRESS": ("webrtc", "public_address"),
+    "KAIWA_ICE_SERVERS": ("webrtc", "ice_servers"),
+    "KAIWA_TURN_SECRET": ("webrtc", "turn_secret"),
 }
 """Variable → where it goes. Lists are separated by commas."""
 
@@ -243,7 +247,13 @@ def _set(tree: dict[str, Any], section: str, key: str, value: Any) -> None:
     tree[section] = {**tree.get(section, {}), key: value}
 
 
-LISTS = ("server.api_keys", "server.allowed_origins", "stt.hotwords", "tts.endpoints")
+LISTS = (
+    "server.api_keys",
+    "server.allowed_origins",
+    "stt.hotwords",
+    "tts.endpoints",
+    "webrtc.ice_servers",
+)
 
 
 def _parse(section: str, key: str, value: str) -> Any:

@@ -13,6 +13,7 @@ from voice.config_phone_problems import phone_problems
 from voice.config_providers import SttConfig
 from voice.config_secrets import SECRET
 from voice.config_sections import Config
+from voice.webrtc_settings import webrtc_problems
 
 S = TypeVar("S", bound=Struct)
 
@@ -180,6 +181,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
     yield from phone_problems(config.telephony)
     if sorted(config.load.lag_ms) != list(config.load.lag_ms):
         yield "load.lag_ms", f"must grow from level to level, got {list(config.load.lag_ms)}"
+    yield from webrtc_problems(config.webrtc)
 
 
 VARIABLES = {"embedder": "EMBEDDING"}

@@ -17,6 +17,7 @@ SECRET = (
     "telephony.twilio_signing_keys",
     "telephony.vonage_signature_secret",
     "tts.api_key",
+    "webrtc.turn_secret",
 )
 
 

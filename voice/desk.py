@@ -12,10 +12,11 @@ import msgspec
 import structlog
 
 from providers.base import Provider, ProviderError, Retriever, Slot
-from voice import logs, metrics
+from voice import entrance, logs, metrics
 from voice.answers import Outbox
 from voice.carrier import WEBSOCKET, Carrier
 from voice.chain import CALL, Chain, Link
+from voice.client_secrets import ClientSecrets
 from voice.config import LOOPBACK, Config
 from voice.drain import drain
 from voice.errors import ConfigError
@@ -25,10 +26,13 @@ from voice.models import Models
 from voice.providers import Providers
 from voice.recorder import recorder_of
 from voice.reload import Fresh, Outcome, change, merged
-from voice.security import Door
+from voice.rules import session_defaults
+from voice.security import Door, Guest
 from voice.session import Session
+from voice.settings import initial, merge
 from voice.templates import prompt_of
 from voice.transports.telephony.switchboard import Switchboard
+from voice.transports.webrtc_calls import Calls
 from voice.transports.websocket import Refusal
 
 log = structlog.get_logger()
@@ -96,8 +100,14 @@ class Desk:
             if isinstance(provider, Chain):
                 provider.on_failed = self._link_failed
                 provider.on_fell_back = _count_fallback
-        self.door = _door(config)
         self.switchboard = Switchboard(config.telephony)
+        self.door, self.client_secrets = _door(config), ClientSecrets()
+        self.calls = Calls(
+            config=lambda: self.config,
+            new_session=self.new_session,
+            check_room=self.check_room,
+            now=time.monotonic,
+        )
         self._told = library.warning if library else ""
         if library is not None:
             library.on_failed = self._search_failed
@@ -128,34 +138,36 @@ class Desk:
 
     # --- calls ------------------------------------------------------------------------------------
 
-    def admit(self, scope: Any) -> None:
+    def admit(self, scope: Any) -> Guest:
         """Raises:
         Refusal: With the status, before the upgrade.
         """
-        self.check_door(scope)
+        guest = self.check_door(scope)
         self.check_room()
+        return guest
 
-    def check_door(self, scope: Any) -> None:
+    def check_door(self, scope: Any) -> Guest:
         """Whether this client may call at all.
 
         Raises:
             Refusal: 401, 403.
         """
-        headers = {
-            name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        if not self.door.allows_host(headers):
-            raise Refusal(403, "host", "This server answers to 127.0.0.1 and localhost only.")
-        if not self.door.allows_origin(headers):
-            message = "This Origin may not connect; the operator can add it to allowed_origins."
-            raise Refusal(403, "origin_not_allowed", message)
-        if not self.door.knows(headers, scope.get("subprotocols") or ()):
-            message = "A valid API key is needed: Authorization: Bearer KEY, see docs/wire.md."
-            raise Refusal(401, "invalid_api_key", message)
+        now = time.monotonic()
+        return entrance.check_door(self.door, self.client_secrets, scope, now)
 
-    def check_room(self) -> None:
+    def check_place(self, scope: Any) -> None:
+        """Whether the page that asks, if it is one, may.
+
+        Raises:
+            Refusal: 403.
+        """
+        entrance.check_place(self.door, scope)
+
+    def check_room(self, coming: int = 0) -> None:
         """Whether there is room for one more, whoever it is.
 
+        Args:
+            coming: Calls that will have a session, and have none yet.
         Raises:
             Refusal: 503.
         """
@@ -163,7 +175,7 @@ class Desk:
         if self.stopping:
             message = "The server is stopping; please call again shortly."
             raise Refusal(503, "stopping", message, retry_s(self._stops_by - now))
-        if refused := self.load.refuses(len(self._open), now):
+        if refused := self.load.refuses(len(self._open) + coming, now):
             full = refused.why == "full"
             code = "server_busy" if full else "server_overloaded"
             what = "All lines are busy" if full else "The server has too much to do"
@@ -196,6 +208,19 @@ class Desk:
         )
         self._open[session.id] = session
         return session
+
+    def prepared(self, update: dict[str, Any]) -> dict[str, Any]:
+        """The session that these settings would make, as it would be told to the client.
+
+        Args:
+            update: As a `session.update` has them.
+        Raises:
+            ClientError: A field that cannot be; `param` is its path.
+        """
+        config = self.prompt.into(self.config, date.today())
+        defaults = session_defaults(config, self._providers)
+        before = initial(f"sess_{secrets.token_hex(8)}", defaults)
+        return merge(before, update, detection=defaults.detection)
 
     def _forget(self, session: Session) -> None:
         self._open.pop(session.id, None)

@@ -3,11 +3,16 @@
 Facts of providers are in providers/base.py, those of an answer in voice/reply.py.
 """
 
+from typing import Any
+
 from msgspec import Struct
 
 
 class Opened(Struct, frozen=True):
     """The client has connected."""
+
+    settings: dict[str, Any] | None = None
+    """What it had set before: as a `session.update` has them, and checked."""
 
 
 class AudioIn(Struct, frozen=True):
@@ -39,3 +44,11 @@ class HangUp(Struct, frozen=True):
 
     code: int
     reason: str
+
+
+class Suspended(Struct, frozen=True):
+    """Nothing at all comes from the far end any more; it may come back."""
+
+
+class Resumed(Struct, frozen=True):
+    """It has come back."""

@@ -73,6 +73,8 @@ class Floor:
         self.initiative = Initiative(rules.initiative_rules(config, self.settings, self.language()))
         self.over = ""
         """Why the call ends; empty while it goes on."""
+        self.away = False
+        """Nothing comes from the far end: nothing is said unasked."""
         self.ear = Ear(
             vad=providers.vad,
             stt=providers.stt,
@@ -295,7 +297,7 @@ class Floor:
         """Says what is due unasked, or ends the call."""
         if not self.initiative.watches:
             return
-        quiet = self.turns.quiet and self.answers.current is None
+        quiet = self.turns.quiet and self.answers.current is None and not self.away
         match self.initiative.tick(at, quiet=quiet):
             case HangUp(why=why):
                 self.over = why

@@ -14,22 +14,27 @@ from voice.turn import Caller
 
 
 def _update(floor: Floor, event: wire.SessionUpdate, at: float) -> None:
-    floor.effective = settings.merge(
-        floor.effective, event.session, detection=floor.defaults.detection
-    )
+    set_up(floor, event.session, at)
+    floor.initiative.client_is_ready(at)
+    floor.send(wire.SessionUpdated(session=floor.effective))
+
+
+def set_up(floor: Floor, update: dict[str, Any], at: float) -> None:
+    """Raises:
+    ClientError: A field that cannot be; nothing has changed.
+    """
+    floor.effective = settings.merge(floor.effective, update, detection=floor.defaults.detection)
     typed = settings.typed(floor.effective)
     before, floor.settings = floor.settings, floor.carrier.fixed(typed)
     floor.ear.set_format(floor.settings.audio.input.format)
     floor.ear.expect(rules.expected(floor.config, floor.settings))
     detection = floor.settings.audio.input.turn_detection
     if (detection is not None) != floor.turns.rules.automatic:
-        _drop_utterance(floor, at)
+        drop_utterance(floor, at)
     changed = before.audio.input.turn_detection != detection
     if changed and floor.turns.caller is Caller.SILENT:
         floor.ear.reset(rules.threshold(floor.config, floor.settings))
     floor.apply_rules(at)
-    floor.initiative.client_is_ready(at)
-    floor.send(wire.SessionUpdated(session=floor.effective))
 
 
 def _append(floor: Floor, event: wire.AudioAppend, at: float) -> None:
@@ -44,11 +49,11 @@ def _commit_buffer(floor: Floor, event: wire.AudioCommit, at: float) -> None:
 
 
 def _clear_buffer(floor: Floor, event: wire.AudioClear, at: float) -> None:
-    _drop_utterance(floor, at)
+    drop_utterance(floor, at)
     floor.send(wire.Cleared())
 
 
-def _drop_utterance(floor: Floor, at: float) -> None:
+def drop_utterance(floor: Floor, at: float) -> None:
     turn = floor.turns.open_turn
     floor.carry_out(floor.turns.clear(), at)
     if turn is not None:
@@ -110,12 +115,16 @@ def _cancel_response(floor: Floor, event: wire.ResponseCancel, at: float) -> Non
     if active is not None and named in (None, active.response.id):
         floor.answering.cut("client_cancelled", Outcome.CANCELLED, at)
     elif named is None and floor.turns.reply_pending:
-        commands = floor.turns.withdraw_reply()
-        floor.answering.void_request("client_cancelled", Outcome.CANCELLED, at)
-        floor.carry_out(commands, at)
+        withdraw_reply(floor, at)
     else:
         message = "Cancellation failed: no active response found"
         raise ClientError("response_cancel_not_active", message)
+
+
+def withdraw_reply(floor: Floor, at: float) -> None:
+    commands = floor.turns.withdraw_reply()
+    floor.answering.void_request("client_cancelled", Outcome.CANCELLED, at)
+    floor.carry_out(commands, at)
 
 
 def _clear_sound(floor: Floor, event: wire.OutputAudioClear, at: float) -> None:

@@ -4,6 +4,7 @@
     /health  /ready      for probes                 /api/sources/{path}   a document's text
     /metrics             Prometheus                 /api/bench/known-delays   of the mock profile
     /docs                OpenAPI                    /api/models…, /api/system/…   see docs/api.md
+    /v1/realtime/…       WebRTC calls, client secrets: voice/calls_api.py
 
 Where keys are set, /metrics and /api ask for one; /health and /ready answer all, without addresses.
 """
@@ -31,7 +32,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from voice import metrics, models_api, system_api, telephony_api
+from voice import calls_api, metrics, models_api, system_api, telephony_api
 from voice.desk import Desk
 from voice.health import without_addresses
 from voice.transports.websocket import Refusal
@@ -203,6 +204,7 @@ def application(desk: Desk) -> Litestar:
             realtime_status,
             operators,
             telephones,
+            calls_api.ROUTER,
             page,
         ],
         openapi_config=OpenAPIConfig(

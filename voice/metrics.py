@@ -93,6 +93,15 @@ LOAD_LEVEL = Gauge(
     registry=REGISTRY,
 )
 TASKS = Gauge("kaiwa_tasks", "Tasks of the event loop.", registry=REGISTRY)
+PEERS = Gauge("kaiwa_webrtc_peers", "WebRTC calls that are connected.", registry=REGISTRY)
+MEDIA_PACKETS_WAS = ("received", "lost", "late", "recovered")
+MEDIA_PACKETS = Counter(
+    "kaiwa_media_packets_total",
+    "Callers' audio packets (WebRTC), by what became of them: received, lost, late (of the lost), "
+    "recovered (of the lost: from the packet behind).",
+    ["was"],
+    registry=REGISTRY,
+)
 DROPPED_CLIENTS = Counter(
     "kaiwa_dropped_clients_total", "Clients that stopped reading.", registry=REGISTRY
 )
@@ -106,6 +115,15 @@ PHONE_MISSING = Counter(
     "kaiwa_phone_missing_seconds_total",
     "Callers' sound that never came, filled with silence.",
     ["carrier"],
+    registry=REGISTRY,
+)
+WEBRTC_CALLS = Gauge(
+    "kaiwa_webrtc_calls", "Calls over WebRTC, connected or not yet.", registry=REGISTRY
+)
+WEBRTC_OFFERS = Counter(
+    "kaiwa_webrtc_offers_total",
+    "Offers of WebRTC calls, by what became of them: answered, and of those: abandoned.",
+    ["outcome"],
     registry=REGISTRY,
 )
 SPECULATIONS = Counter(

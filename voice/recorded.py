@@ -13,8 +13,9 @@ import msgspec
 from voice import wire
 from voice.config import Config
 from voice.config_secrets import SECRET
+from voice.facts import Opened
 
-UNRECORDED = ("server", "embedder", "reranker", "mock", "strays", "record")
+UNRECORDED = ("server", "embedder", "reranker", "mock", "strays", "record", "webrtc")
 """Sections that no session asks for anything."""
 UNRECORDED_KEYS = ("endpoint", "endpoints", "extra", "fallbacks", "variables")
 """Settings of other sections that may hold somebody's key or address."""
@@ -47,6 +48,8 @@ def without_keys(tree: Any) -> Any:
 
 def fact_without_keys(fact: Any) -> Any:
     match fact:
+        case Opened(settings=dict(chosen)):
+            return msgspec.structs.replace(fact, settings=without_keys(chosen))
         case wire.SessionUpdate():
             return msgspec.structs.replace(fact, session=without_keys(fact.session))
         case wire.ResponseCreate():
@@ -56,6 +59,6 @@ def fact_without_keys(fact: Any) -> Any:
 
 def event_without_keys(event: wire.ServerEvent) -> wire.ServerEvent:
     """Only the echo of a client's settings holds any."""
-    if isinstance(event, wire.SessionUpdated):
+    if isinstance(event, wire.SessionCreated | wire.SessionUpdated):
         return msgspec.structs.replace(event, session=without_keys(event.session))
     return event

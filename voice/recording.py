@@ -26,7 +26,7 @@ from voice import reply_facts
 from voice.carrier import WEBSOCKET, Carrier
 from voice.client_events import CLIENT_EVENT_TYPES
 from voice.errors import KaiwaError
-from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged
+from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged, Resumed, Suspended
 
 SUFFIX = ".kaiwa"
 MAGIC = b"kaiwa call 1\n"
@@ -163,6 +163,7 @@ FACTS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         *(Opened, AudioIn, Complaint, HangUp, VadFrame, Hypothesis, SttFailure, PauseJudged),
+        *(Suspended, Resumed),
         *CLIENT_EVENT_TYPES.values(),
         *get_args(reply_facts.Fact),
         reply_facts.Foreseen,

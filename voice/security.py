@@ -6,7 +6,8 @@ which ends in every proxy's log.
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -14,6 +15,15 @@ from msgspec import Struct
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 """How browsers, which cannot set headers, bring a key: as a second subprotocol."""
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+
+
+class Guest(Struct, frozen=True):
+    """Somebody who was let in."""
+
+    key: str = ""
+    """The digest of what they were let in with; empty: nobody was asked."""
+    settings: dict[str, Any] | None = None
+    """What their client secret carries for their session."""
 
 
 class Door(Struct, frozen=True):
@@ -26,10 +36,13 @@ class Door(Struct, frozen=True):
 
     def knows(self, headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> bool:
         """Whether a valid key was brought, or none is asked for."""
-        if not self.api_keys:
-            return True
-        brought = list(_brought(headers, subprotocols))
-        return any([_same(key, known) for key in brought for known in self.api_keys])
+        return not self.api_keys or bool(self.key_of(headers, subprotocols))
+
+    def key_of(self, headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str:
+        """The digest of the valid key that was brought; empty: there is none."""
+        keys = brought(headers, subprotocols)
+        found = [key for key in keys for known in self.api_keys if _same(key, known)]
+        return digest(found[0]) if found else ""
 
     def allows_host(self, headers: Mapping[str, str]) -> bool:
         return not self.loopback or _name(headers.get("host", "")) in LOOPBACK_NAMES
@@ -48,13 +61,17 @@ class Door(Struct, frozen=True):
         return parts.scheme in ("http", "https") and parts.netloc == headers.get("host")
 
 
-def _brought(headers: Mapping[str, str], subprotocols: Sequence[str]) -> Iterable[str]:
+def brought(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> list[str]:
+    """All keys, whether valid or not."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        yield key.strip()
-    for offered in subprotocols:
-        if offered.startswith(KEY_SUBPROTOCOL):
-            yield offered.removeprefix(KEY_SUBPROTOCOL)
+    keys = [key.strip()] if scheme.lower() == "bearer" else []
+    offered = (name for name in subprotocols if name.startswith(KEY_SUBPROTOCOL))
+    return [*keys, *(name.removeprefix(KEY_SUBPROTOCOL) for name in offered)]
+
+
+def digest(key: str) -> str:
+    """What is kept of a key."""
+    return _digest(key).hex()
 
 
 def _same(key: str, known: str) -> bool:

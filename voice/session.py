@@ -22,12 +22,13 @@ from voice.answers import Outbox
 from voice.carrier import WEBSOCKET, Carrier
 from voice.config import Config
 from voice.errors import ClientError
-from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged
+from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged, Resumed, Suspended
 from voice.floor import Floor
-from voice.handlers import CLIENT_HANDLERS
+from voice.handlers import CLIENT_HANDLERS, set_up
 from voice.ids import Ids
 from voice.providers import Providers
 from voice.settings import Defaults
+from voice.suspension import suspend
 from voice.timeline import Outcome
 from voice.turn import Caller
 
@@ -124,9 +125,14 @@ class Session:
 
     # --- in ---------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """The client has connected."""
-        self.post(Opened())
+    def open(self, settings: dict[str, Any] | None = None) -> None:
+        """The client has connected.
+
+        Args:
+            settings: Of the set-up, in place of a first `session.update`; `Desk.prepared` checks
+                them.
+        """
+        self.post(Opened(settings))
 
     def hear(self, data: bytes) -> None:
         """The next audio from the client, in its own format."""
@@ -183,10 +189,16 @@ class Session:
                 self._floor.recognised(fact, at)
             case PauseJudged():
                 self._floor.pause_judged(fact, at)
+            case Suspended():
+                suspend(self._floor, at)
+            case Resumed():
+                self._floor.away = False
             case wire.ClientEvent():
                 self._client(fact, at)
             case Opened():
                 metrics.SESSIONS.inc()
+                if fact.settings:
+                    set_up(self._floor, fact.settings, at)
                 self._log.info("session_opened", carrier=self._floor.carrier.name)
                 self._send(wire.SessionCreated(session=self._floor.effective))
                 self._floor.initiative.open(at)

@@ -116,6 +116,9 @@ EXAMPLES = {
     "KAIWA_PUBLIC_URL": "https://voice.example.com",
     "TELNYX_PUBLIC_KEY": "A" * 43 + "=",
     "ASTERISK_PASSWORD": KEY,
+    "KAIWA_WEBRTC_UDP": "50000-50199",
+    "KAIWA_PUBLIC_ADDRESS": "198.51.100.7",
+    "KAIWA_ICE_SERVERS": "stun:stun.example.com",
 }
 
 

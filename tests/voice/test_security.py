@@ -4,13 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice.security import KEY_SUBPROTOCOL, Door
+from voice.security import KEY_SUBPROTOCOL, Door, digest
 
 KEY = "correct-horse-battery-staple"
 OTHER = "another-key-of-the-operator"
 LOCKED = Door(api_keys=(KEY, OTHER), allowed_origins=(), loopback=False)
 LOCAL = Door(api_keys=(), allowed_origins=(), loopback=True)
 PUBLIC = Door(api_keys=(KEY,), allowed_origins=("https://voice.example.com",), loopback=False)
+
+
+def test_a_key_is_known_by_its_digest_and_none_is_told_apart_where_none_is_asked_for() -> None:
+    mine = LOCKED.key_of({"authorization": f"Bearer {KEY}"})
+    assert mine == LOCKED.key_of({}, [KEY_SUBPROTOCOL + KEY]) == digest(KEY)
+    assert KEY not in mine
+    assert LOCKED.key_of({"authorization": f"Bearer {OTHER}"}) not in ("", mine)
+    assert LOCKED.key_of({"authorization": "Bearer wrong"}) == ""
+    assert LOCAL.key_of({"authorization": f"Bearer {KEY}"}) == ""
 
 
 # --- keys ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import contextlib
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 import structlog
@@ -21,6 +21,7 @@ from voice import metrics, wire
 from voice.audio import to_wire
 from voice.errors import ClientError
 from voice.playout import Frame
+from voice.security import Guest
 from voice.session import Session
 from voice.settings import AudioFormat
 from voice.transports.line import Line
@@ -46,9 +47,11 @@ log = structlog.get_logger()
 class Refusal(Exception):
     """Why somebody may not connect; said before the upgrade."""
 
-    def __init__(self, status: int, code: str, message: str, retry_s: int = 0) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, retry_s: int = 0, param: str | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+        self.status, self.code, self.message, self.param = status, code, message, param
         self.retry_s = retry_s
         """For Retry-After; 0: to come again changes nothing."""
 
@@ -78,10 +81,19 @@ class LineOutbox:
         self._line.end(code, reason)
 
 
+class Held(Protocol):
+    """Where frames come from: a Line, a data channel."""
+
+    def hold(self, *, held: bool) -> None:
+        """Stop giving, as far as that can be."""
+
+    def end(self, code: int, reason: str) -> None: ...
+
+
 class Inlet:
     """A client's frames, decoded and in order, to the session."""
 
-    def __init__(self, session: Session, line: Line, *, binary: bool) -> None:
+    def __init__(self, session: Session, line: Held, *, binary: bool) -> None:
         self._session, self._line, self._takes_binary = session, line, binary
         self._bad = 0
         self._decoding: asyncio.Task[None] | None = None
@@ -226,7 +238,7 @@ async def serve(
     receive: Receive,
     send: Send,
     *,
-    admit: Callable[[Any], None],
+    admit: Callable[[Any], Guest],
     new_session: Callable[[LineOutbox], Session],
     send_limit_s: float,
 ) -> None:
@@ -237,7 +249,7 @@ async def serve(
     """
     await receive()  # websocket.connect
     try:
-        admit(scope)
+        guest = admit(scope)
     except Refusal as refusal:
         await refuse(scope, send, refusal)
         return
@@ -250,7 +262,7 @@ async def serve(
     session = new_session(LineOutbox(line, binary=binary))
     inlet = Inlet(session, line, binary=binary)
     try:
-        session.open()
+        session.open(guest.settings)
         await line.attach(text=inlet.text, binary=inlet.binary, send_limit_s=send_limit_s)
     finally:
         inlet.close()

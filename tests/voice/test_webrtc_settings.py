@@ -1,0 +1,85 @@
+import pytest
+
+from voice.config import load, shown
+from voice.config_calls import WebrtcConfig
+from voice.errors import ConfigError
+from voice.webrtc_settings import port_range, webrtc_problems
+
+
+def test_what_is_set_by_default_is_right_and_asks_nobody() -> None:
+    webrtc = WebrtcConfig()
+    assert list(webrtc_problems(webrtc)) == []
+    assert webrtc.ice_servers == webrtc.own_ice_servers == ()
+
+
+def test_a_range_of_ports_is_two_numbers() -> None:
+    assert port_range("") is None
+    assert port_range("50000-50199") == (50_000, 50_199)
+    assert port_range("50000 - 50000") == (50_000, 50_000)
+
+
+@pytest.mark.parametrize("text", ["50000", "50199-50000", "80-90", "50000-70000", "a-b", "1-2-3"])
+def test_what_is_no_range_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="50000-50199"):
+        port_range(text)
+    assert [path for path, _ in webrtc_problems(WebrtcConfig(ports=text))] == ["webrtc.ports"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("stun:stun.example.com", "stun:192.0.2.1:3478", "stuns:stun.example.com:5349"),
+        *("stun:[2001:db8::1]:3478", "stun:turn.example.com?transport=udp"),
+    ],
+)
+def test_stun_servers_are_told_by_their_addresses(url: str) -> None:
+    problems = list(webrtc_problems(WebrtcConfig(ice_servers=(url,))))
+    assert (problems == []) == ("transport" not in url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["stun.example.com", "https://stun.example.com", "turn://x", "turn:x@y", "stun:", "turn:a b"],
+)
+def test_what_is_no_server_is_told_with_one_that_is(url: str) -> None:
+    found = dict(webrtc_problems(WebrtcConfig(ice_servers=(url,), turn_secret="s")))
+    assert "such as stun:stun.example.com" in found["webrtc.ice_servers"]
+
+
+def test_a_relay_without_a_secret_is_told_with_what_to_set() -> None:
+    found = dict(webrtc_problems(WebrtcConfig(ice_servers=("turn:turn.example.com",))))
+    assert "KAIWA_TURN_SECRET" in found["webrtc.turn_secret"]
+
+
+@pytest.mark.parametrize("address", ["example.com", "0.0.0.0", "127.0.0.1", "224.0.0.1", "1.2.3"])
+def test_an_address_that_no_caller_could_reach_is_told(address: str) -> None:
+    found = dict(webrtc_problems(WebrtcConfig(public_address=address)))
+    assert address in found["webrtc.public_address"]
+
+
+def test_own_addresses_may_be_networks() -> None:
+    assert (
+        list(webrtc_problems(WebrtcConfig(addresses=("10.0.0.0/8", "192.0.2.7", "fd00::2")))) == []
+    )
+    found = dict(webrtc_problems(WebrtcConfig(addresses=("eth0",))))
+    assert "eth0" in found["webrtc.addresses"]
+
+
+def test_variables_set_them_and_every_wrong_one_is_told_at_once() -> None:
+    environment = {
+        "KAIWA_WEBRTC_UDP": "50000-50199",
+        "KAIWA_PUBLIC_ADDRESS": "198.51.100.7",
+        "KAIWA_ICE_SERVERS": "stun:stun.example.com, turn:turn.example.com",
+        "KAIWA_TURN_SECRET": "north",
+    }
+    webrtc = load(profile="mock", environment=environment).webrtc
+    assert webrtc.ice_servers == ("stun:stun.example.com", "turn:turn.example.com")
+    wrong = {**environment, "KAIWA_WEBRTC_UDP": "many", "KAIWA_TURN_SECRET": ""}
+    with pytest.raises(ConfigError) as raised:
+        load(profile="mock", environment=wrong)
+    told = str(raised.value)
+    assert "webrtc.ports" in told and "KAIWA_WEBRTC_UDP" in told and "webrtc.turn_secret" in told
+
+
+def test_the_secret_is_shown_to_nobody() -> None:
+    assert shown("webrtc.turn_secret", "north") == "set"

@@ -1,0 +1,288 @@
+"""How calls over WebRTC are set up and ended, and what pages need for it.
+
+    POST   /v1/realtime/calls                an offer: application/sdp, or a form with `sdp` and
+                                             `session` → 201, Location, the answer
+    POST   /v1/realtime/calls/{id}/hangup    the call's end; DELETE /v1/realtime/calls/{id}, too
+    POST   /v1/realtime/client_secrets       a short-lived key with settings, for a page to hold
+    GET    /v1/realtime/ice                  STUN and TURN servers, as RTCPeerConnection takes them
+
+The shapes are OpenAI's and WHIP's (RFC 9725, without PATCH); what is wrong is told as
+`{"error": {type, code, message, param}}`. Pages of other origins may ask that the operator lists.
+"""
+
+import secrets
+import time
+from typing import Annotated, Any, Literal
+
+import msgspec
+import structlog
+from litestar import Request, Response, Router, delete, get, post, route
+from litestar.datastructures import UploadFile
+from litestar.enums import HttpMethod
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath
+from msgspec import Meta, Struct
+
+from voice import metrics
+from voice.client_secrets import LONGEST_S, MOST_SETTINGS_BYTES, PREFIX, SHORTEST_S, USUAL_S
+from voice.desk import Desk
+from voice.entrance import headers_of
+from voice.errors import ClientError
+from voice.relay_credentials import ice_servers, links
+from voice.sdp_lines import MOST_BYTES
+from voice.security import brought, digest
+from voice.settings import MAX_SESSION_BYTES
+from voice.transports.webrtc_calls import Caller
+from voice.transports.websocket import Refusal
+from voice.wording import wording
+
+log = structlog.get_logger()
+
+AnyRequest = Request[Any, Any, Any]
+Answer = Response[Any]
+
+CALLS = "/v1/realtime/calls"
+SDP = "application/sdp"
+FORM = "multipart/form-data"
+MOST_FORM_BYTES = MOST_BYTES + MAX_SESSION_BYTES + 4096
+ALLOWED_HEADERS = "Authorization, Content-Type, X-OpenAI-Agents-SDK"
+EXPOSED_HEADERS = "Location, Link, Retry-After"
+PREFLIGHT_S = 600
+
+
+def _desk(request: AnyRequest) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
+@post(
+    "/v1/realtime/calls",
+    status_code=201,
+    media_type=SDP,
+    request_max_body_size=MOST_FORM_BYTES,
+    multipart_form_part_limit=4,
+    summary="A WebRTC offer, answered: raw SDP, or a form with `sdp` and `session`",
+)
+async def open_call(request: AnyRequest) -> Answer:
+    desk = _desk(request)
+    guest = desk.check_door(request.scope)
+    client = request.scope.get("client") or ("?", 0)
+    caller = Caller(client[0], guest.key)
+    desk.calls.check(caller)
+    offer, update = await _parts(request)
+    settings = update if update is not None else guest.settings
+    if settings is not None:
+        desk.prepared(settings)
+    call_id, answer = await desk.calls.open(offer, settings, caller)
+    metrics.WEBRTC_OFFERS.labels("answered").inc()
+    headers = {"location": f"/v1/realtime/calls/{call_id}", **_cors(request)}
+    if offered := links(_servers(desk)[0]):
+        headers["link"] = ", ".join(offered)
+    return Response(answer, status_code=201, media_type=SDP, headers=headers)
+
+
+async def _parts(request: AnyRequest) -> tuple[bytes, dict[str, Any] | None]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == SDP:
+        return await request.body(), None
+    if kind != FORM:
+        message = f"Content-Type must be {SDP}, or {FORM} with the parts sdp and session."
+        raise Refusal(415, "unsupported_media_type", message)
+    form = await request.form()
+    offer, session = await _part(form.get("sdp")), await _part(form.get("session"))
+    if offer is None:
+        raise Refusal(400, "missing_required_parameter", "The form has no part sdp.", param="sdp")
+    return offer, None if session is None else _object(session, "session")
+
+
+async def _part(part: Any) -> bytes | None:
+    if isinstance(part, UploadFile):
+        return await part.read()
+    return part.encode() if isinstance(part, str) else None
+
+
+def _object(data: bytes, param: str) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Refusal(400, "invalid_json", f"{param} is not JSON: {error}", param=param) from None
+    if not isinstance(value, dict):
+        raise Refusal(400, "invalid_value", f"{param} must be a JSON object.", param=param)
+    return value
+
+
+@post("/v1/realtime/calls/{call_id:str}/hangup", status_code=200, summary="Ends a call")
+async def hang_up(request: AnyRequest, call_id: FromPath[str]) -> Answer:
+    return await _end(request, call_id)
+
+
+@delete("/v1/realtime/calls/{call_id:str}", status_code=200, summary="Ends a call, as WHIP has it")
+async def delete_call(request: AnyRequest, call_id: FromPath[str]) -> Answer:
+    return await _end(request, call_id)
+
+
+async def _end(request: AnyRequest, call_id: str) -> Answer:
+    desk = _desk(request)
+    desk.check_place(request.scope)
+    headers = headers_of(request.scope)
+    key = desk.calls.opened_by(call_id)
+    # A client secret may have expired since: it still ends what it has begun.
+    is_opener = bool(key) and key in [digest(one) for one in brought(headers)]
+    if not is_opener and not desk.door.knows(headers):
+        desk.check_door(request.scope)
+        key = None  # another caller's secret: to them there is no such call
+    if key is None or not await desk.calls.end(call_id):
+        raise Refusal(404, "call_not_found", "There is no such call; it may be over already.")
+    return Response({"id": call_id, "status": "ended"}, headers=_cors(request))
+
+
+# --- for pages ------------------------------------------------------------------------------------
+
+
+class ExpiresAfter(Struct, frozen=True):
+    anchor: Literal["created_at"] = "created_at"
+    seconds: Annotated[int, Meta(ge=SHORTEST_S, le=LONGEST_S)] = USUAL_S
+
+
+class SecretWanted(Struct, frozen=True):
+    expires_after: ExpiresAfter | None = None
+    session: dict[str, Any] | None = None
+
+
+@post(
+    "/v1/realtime/client_secrets",
+    status_code=200,
+    request_max_body_size=MOST_SETTINGS_BYTES + 4096,
+    summary="A short-lived key that opens calls with these settings; needs an API key",
+)
+async def client_secret(request: AnyRequest) -> Answer:
+    desk = _desk(request)
+    desk.check_place(request.scope)
+    if not desk.door.knows(headers_of(request.scope)):
+        message = "An API key is needed: Authorization: Bearer KEY; a client secret will not do."
+        raise Refusal(401, "invalid_api_key", message)
+    wanted = _wanted(await request.body())
+    settings = wanted.session or {}
+    effective = desk.prepared(settings)
+    if len(msgspec.json.encode(settings)) > MOST_SETTINGS_BYTES:
+        message = f"session may have {MOST_SETTINGS_BYTES // 1024} KiB here."
+        raise Refusal(413, "string_above_max_length", message, param="session")
+    seconds = (wanted.expires_after or ExpiresAfter()).seconds
+    token = PREFIX + secrets.token_hex(16)
+    if wait_s := desk.client_secrets.keep(token, settings, seconds, time.monotonic()):
+        message = "Too many client secrets are valid at once; ask again when some have expired."
+        raise Refusal(429, "rate_limit_exceeded", message, int(wait_s) + 1)
+    expires_at = int(time.time()) + seconds
+    body = {"value": token, "expires_at": expires_at, "session": effective}
+    return Response(body, headers={"cache-control": "no-store"})
+
+
+def _wanted(data: bytes) -> SecretWanted:
+    try:
+        return msgspec.json.decode(data or b"{}", type=SecretWanted)
+    except msgspec.ValidationError as error:
+        path, what = wording(error)
+        raise Refusal(400, "invalid_value", f"{path or 'The body'} {what}.", param=path) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Refusal(400, "invalid_json", f"The body is not JSON: {error}") from None
+
+
+@get(
+    "/v1/realtime/ice",
+    summary="STUN and TURN servers, as RTCPeerConnection takes them",
+)
+async def ice(request: AnyRequest) -> Answer:
+    desk = _desk(request)
+    desk.check_door(request.scope)
+    servers, expires_at = _servers(desk)
+    headers = {"cache-control": "no-store", **_cors(request)}
+    return Response({"iceServers": servers, "expires_at": expires_at}, headers=headers)
+
+
+def _servers(desk: Desk) -> tuple[list[dict[str, Any]], int]:
+    """And until when their logins hold, in seconds since 1970."""
+    webrtc = desk.config.webrtc
+    expires_at = int(time.time()) + webrtc.turn_credential_s
+    user = secrets.token_hex(4)  # coturn counts its quotas by it
+    return ice_servers(webrtc.ice_servers, webrtc.turn_secret, user, expires_at), expires_at
+
+
+# --- pages of other origins -----------------------------------------------------------------------
+
+
+@route(
+    [
+        "/v1/realtime/calls",
+        "/v1/realtime/calls/{call_id:str}",
+        "/v1/realtime/calls/{call_id:str}/hangup",
+        "/v1/realtime/ice",
+    ],
+    http_method=[HttpMethod.OPTIONS],
+    status_code=204,
+    include_in_schema=False,
+)
+async def preflight(request: AnyRequest) -> Response[None]:
+    """Asked by browsers, without a key, before a page of another origin may ask with one."""
+    _desk(request).check_place(request.scope)
+    allowed = {
+        "access-control-allow-methods": "GET, POST, DELETE",
+        "access-control-allow-headers": ALLOWED_HEADERS,
+        "access-control-max-age": str(PREFLIGHT_S),
+    }
+    accepts = {"accept-post": f"{SDP}, {FORM}"}
+    return Response(None, status_code=204, headers={**allowed, **accepts, **_cors(request)})
+
+
+def _cors(request: AnyRequest) -> dict[str, str]:
+    origin = request.headers.get("origin")
+    if origin is None or not _desk(request).door.allows_origin(headers_of(request.scope)):
+        return {"vary": "Origin"}
+    return {
+        "vary": "Origin",
+        "access-control-allow-origin": origin,
+        "access-control-expose-headers": EXPOSED_HEADERS,
+    }
+
+
+# --- what is wrong --------------------------------------------------------------------------------
+
+
+def _refused(request: AnyRequest, refusal: Refusal) -> Answer:
+    if request.method == "POST" and request.url.path == CALLS:
+        metrics.REFUSED.labels(refusal.code).inc()
+        client = (request.scope.get("client") or ("?",))[0]
+        log.info("call_refused", status=refusal.status, why=refusal.code, client=client)
+    kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
+    error = {
+        "type": kind,
+        "code": refusal.code,
+        "message": refusal.message,
+        "param": refusal.param,
+    }
+    headers = _cors(request)
+    if refusal.retry_s:
+        headers["retry-after"] = str(refusal.retry_s)
+    if refusal.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return Response({"error": error}, status_code=refusal.status, headers=headers)
+
+
+def _wrong_setting(request: AnyRequest, error: ClientError) -> Answer:
+    return _refused(request, Refusal(400, error.code, error.message, param=error.param))
+
+
+def _unusual(request: AnyRequest, error: HTTPException) -> Answer:
+    """What Litestar says no to: a body too large, a form that is none, another method."""
+    codes = {413: "request_too_large", 405: "method_not_allowed", 403: "forbidden"}
+    code = codes.get(error.status_code, "invalid_request")
+    return _refused(request, Refusal(error.status_code, code, error.detail))
+
+
+ROUTER = Router(
+    path="/",
+    route_handlers=[preflight, open_call, hang_up, delete_call, client_secret, ice],
+    exception_handlers={Refusal: _refused, ClientError: _wrong_setting, HTTPException: _unusual},
+)

@@ -1,0 +1,283 @@
+"""Every WebRTC call by its id, from the offer to its end.
+
+    offer ─▶ how often? ─▶ room? ─▶ sdp.read ─▶ Peer.answer ─▶ answer ··· connected ──▶ … ──▶ gone
+                                                     └─ not within connect_limit_s: given up ─┘
+
+Who knows an id may end the call: it is 128 bits of chance, and told to its caller alone.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_network
+from time import time
+from typing import Any, Protocol, Self
+
+import structlog
+from msgspec import Struct
+
+from voice import metrics, sdp, sdp_answer
+from voice.answers import Outbox
+from voice.carrier import Carrier
+from voice.config import LOOPBACK, Config
+from voice.config_calls import WebrtcConfig
+from voice.ice_candidates import Reach
+from voice.rate import Rate
+from voice.relay_credentials import ice_servers
+from voice.sdp_lines import SdpError
+from voice.session import Session
+from voice.transports.websocket import Refusal
+from voice.webrtc_settings import port_range
+
+ANSWER_LIMIT_S = 8.0
+"""For gathering, which asks the server's own STUN and TURN servers, if there are any."""
+MOST_SETUPS_OF_ONE = 10
+"""Set-ups under way of one address."""
+RETRY_S = 10
+LOCAL = ("127.0.0.1", "::1")
+"""This machine, or a proxy on it that does not say for whom it asks: no stranger's address."""
+
+log = structlog.get_logger()
+
+
+class Peer(Protocol):
+    """voice/transports/webrtc_peer.py."""
+
+    @property
+    def connected(self) -> bool: ...
+    async def answer(self, offer_sdp: str) -> str: ...
+    async def aclose(self, code: int, reason: str) -> None: ...
+
+
+class Caller(Struct, frozen=True):
+    """Who brings an offer."""
+
+    address: str
+    key: str = ""
+    """Digest of the key they came in with."""
+
+
+class _Call:
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.peer: Peer | None = None
+        self.late: asyncio.TimerHandle | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self.peer is not None and self.peer.connected
+
+
+class Calls:
+    """Args:
+    config: As it is now.
+    check_room: Told how many calls are on their way in; raises Refusal.
+    now: A monotonic clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], Config],
+        new_session: Callable[[Outbox, Carrier], Session],
+        check_room: Callable[[int], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._config, self._new_session = config, new_session
+        self._check_room, self._now = check_room, now
+        self._calls: dict[str, _Call] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._by_address, self._by_key = Rate(), Rate()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def waiting(self) -> int:
+        """Those that have not connected yet."""
+        return sum(not call.connected for call in self._calls.values())
+
+    def opened_by(self, call_id: str) -> str | None:
+        """The key that the call was opened with; None: there is no such call."""
+        call = self._calls.get(call_id)
+        return None if call is None else call.caller.key
+
+    # --- set-up -----------------------------------------------------------------------------------
+
+    def check(self, caller: Caller) -> None:
+        """Before anything is done for them; counts the offer.
+
+        Raises:
+            Refusal: 404 closed, 429 too often, 503 no room.
+        """
+        webrtc = self._config().webrtc
+        if not webrtc.enabled:
+            message = "WebRTC is closed on this server (webrtc.enabled); call over WebSocket."
+            raise Refusal(404, "webrtc_disabled", message)
+        self._check_rates(caller, webrtc)
+        waiting = [call for call in self._calls.values() if not call.connected]
+        address = caller.address
+        of_this = sum(call.caller.address == address for call in waiting if address not in LOCAL)
+        if len(waiting) >= webrtc.most_setups or of_this >= MOST_SETUPS_OF_ONE:
+            message = "Too many calls are being set up; please call again shortly."
+            raise Refusal(503, "server_busy", message, RETRY_S)
+        self._check_room(len(waiting))
+
+    def _check_rates(self, caller: Caller, webrtc: WebrtcConfig) -> None:
+        now, wait_s = self._now(), 0.0
+        if caller.address not in LOCAL:
+            most = webrtc.offers_per_minute
+            wait_s = self._by_address.refuses(_network(caller.address), most, now)
+        if not wait_s and caller.key:
+            wait_s = self._by_key.refuses(caller.key, webrtc.offers_per_minute_and_key, now)
+        if wait_s:
+            message = "Too many offers from here; please call again later."
+            raise Refusal(429, "rate_limit_exceeded", message, int(wait_s) + 1)
+
+    async def open(
+        self, data: bytes, settings: dict[str, Any] | None, caller: Caller
+    ) -> tuple[str, str]:
+        """Args:
+            data: The offer, as it came.
+            settings: For the session, checked.
+        Returns:
+            The call's id, and the answer.
+        Raises:
+            Refusal: 400, 413 the offer; 503 no port, or the answer took too long.
+        """
+        from voice.transports.webrtc_ice import GATHERING, NoPort
+        from voice.transports.webrtc_offer import OfferError
+
+        config = self._config()
+        gathering, reach = places(config)
+        try:
+            offer = sdp.read(data, reach)
+        except SdpError as error:
+            status = 413 if error.code == "sdp_too_large" else 400
+            raise Refusal(status, error.code, error.message, param="sdp") from None
+        call_id = f"rtc_{secrets.token_hex(16)}"
+        call = self._calls[call_id] = _Call(caller)
+        metrics.WEBRTC_CALLS.inc()
+        was = GATHERING.set(gathering)
+        try:
+            call.peer = self._peer(call_id, settings, config.webrtc)
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                answer = await call.peer.answer(offer.text)
+        except OfferError as error:
+            await self._drop(call_id, 1002, error.code)
+            if isinstance(error.__cause__, NoPort):
+                log.warning("webrtc_no_port", problem=str(error.__cause__))
+                message = "No port is left for another call; please call again shortly."
+                raise Refusal(503, "server_busy", message, RETRY_S) from None
+            raise Refusal(400, error.code, error.message, param="sdp") from None
+        except TimeoutError:
+            await self._drop(call_id, 1013, "no answer in time")
+            message = "The server could not answer in time; please call again shortly."
+            raise Refusal(503, "server_busy", message, RETRY_S) from None
+        except BaseException:  # ours, or we are cancelled: nothing of it stays either way
+            await self._drop(call_id, 1011, "internal error")
+            raise
+        finally:
+            GATHERING.reset(was)
+        if call_id in self._calls:
+            call.late = asyncio.get_running_loop().call_later(
+                config.webrtc.connect_limit_s, self._give_up, call_id
+            )
+        webrtc = config.webrtc
+        announced = sdp_answer.Announced(webrtc.public_address, beside=webrtc.announce_local)
+        return call_id, sdp_answer.answered(offer, answer, announced)
+
+    def _peer(self, call_id: str, settings: dict[str, Any] | None, webrtc: WebrtcConfig) -> Peer:
+        from aiortc import RTCIceServer
+
+        from voice.transports.webrtc_peer import Peer as WebrtcPeer
+
+        expires_at = int(time()) + webrtc.turn_credential_s
+        given = ice_servers(webrtc.own_ice_servers, webrtc.turn_secret, "kaiwa", expires_at)
+        return WebrtcPeer(
+            new_session=self._new_session,
+            settings=settings,
+            ice_servers=[RTCIceServer(**server) for server in given],
+            gone=partial(self._gone, call_id),
+        )
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _gone(self, call_id: str, peer: Any, code: int, reason: str) -> None:
+        """The peer is closed, or about to be."""
+        self._forget(call_id)
+
+    def _forget(self, call_id: str) -> _Call | None:
+        call = self._calls.pop(call_id, None)
+        if call is not None:
+            metrics.WEBRTC_CALLS.dec()
+            if call.late is not None:
+                call.late.cancel()
+        return call
+
+    def _give_up(self, call_id: str) -> None:
+        call = self._calls.get(call_id)
+        if call is not None and not call.connected:
+            metrics.WEBRTC_OFFERS.labels("abandoned").inc()
+            log.info("webrtc_abandoned", waited_s=self._config().webrtc.connect_limit_s)
+            task = asyncio.create_task(self._drop(call_id, 1000, "not connected in time"))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _drop(self, call_id: str, code: int, reason: str) -> None:
+        call = self._forget(call_id)
+        if call is not None and call.peer is not None:
+            await call.peer.aclose(code, reason)
+
+    async def end(self, call_id: str) -> bool:
+        """Hangs up for the caller. False: there is no such call."""
+        if call_id not in self._calls:
+            return False
+        await self._drop(call_id, 1000, "hung up")
+        return True
+
+    async def __aenter__(self) -> Self:
+        if self._config().webrtc.enabled:
+            # Loaded now: it takes half a second, in which every other caller would hear nothing.
+            from voice.transports import webrtc_ice, webrtc_peer  # noqa: F401
+
+            webrtc_ice.install()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for call_id in list(self._calls):
+            with contextlib.suppress(Exception):  # the next one is closed all the same
+                await self._drop(call_id, 1001, "the server is stopping")
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+
+def places(config: Config) -> tuple[Any, Reach]:
+    """Where a call's sockets may be, and whom they may send to."""
+    from voice.transports.webrtc_ice import Gathering, is_private_only
+
+    webrtc, loopback = config.webrtc, config.server.host in LOOPBACK
+    gathering = Gathering(
+        ports=port_range(webrtc.ports),
+        addresses=webrtc.addresses,
+        public=webrtc.public_address,
+        loopback=loopback,
+    )
+    private = webrtc.private_peers
+    if private is None:
+        # Whom strangers can reach must not be made to look round its own network.
+        for_strangers = webrtc.ice_servers or webrtc.own_ice_servers
+        private = not for_strangers and is_private_only(gathering)
+    return gathering, Reach(private=private, loopback=loopback)
+
+
+def _network(address: str) -> str:
+    """Whom an address stands for: of IPv6 everybody has a whole /64."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ip_network(f"{address.partition('%')[0]}/64", strict=False))
+    except ValueError:
+        return address
