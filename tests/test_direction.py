@@ -31,9 +31,10 @@ LAYERS = {
         voice.backlog voice.barge_in voice.breaker voice.caller voice.clauses voice.completeness
         voice.completeness_en voice.completeness_ja voice.completeness_ko voice.completeness_scale
         voice.completeness_zh voice.conversation voice.dictation voice.echo voice.echo_energy
-        voice.endpoint voice.endpointing voice.garbage voice.hang_up voice.hypothesis
-        voice.initiative voice.load voice.nearness voice.nods voice.own_voice voice.pause
-        voice.plaintext voice.playout voice.prompt voice.questions voice.requests voice.resample
+        voice.endpoint voice.endpointing voice.garbage voice.hang_up voice.house voice.hypothesis
+        voice.initiative voice.keypad voice.load voice.nearness voice.nods voice.own_voice
+        voice.pause voice.plaintext voice.playout voice.prompt voice.questions voice.requests
+        voice.resample
         voice.response voice.scripts voice.security voice.segments voice.speculation voice.speech
         voice.spoken_words voice.suspicion voice.terms voice.timeline voice.turn voice.turn_rules
         voice.transports.telephony.adapter voice.transports.telephony.arrival
@@ -48,8 +49,9 @@ LAYERS = {
         rag.update rag.walk
         voice.answer voice.answering voice.answers voice.attempt voice.chain voice.chain_llm
         voice.chain_search voice.chain_stt
-        voice.chain_tts voice.ear voice.floor voice.foresight voice.handlers voice.metrics
-        voice.models voice.patience voice.prefetch voice.recitals voice.record voice.recorded
+        voice.chain_tts voice.ear voice.floor voice.foresight voice.handlers voice.keys
+        voice.metrics voice.models voice.patience voice.prefetch voice.recitals voice.record
+        voice.recorded
         voice.recording voice.reload voice.replay voice.replies voice.reply voice.reply_facts
         voice.rules voice.session voice.silent voice.speaker voice.stillness voice.tape
         voice.templates voice.thinker voice.utterances

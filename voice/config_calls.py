@@ -1,10 +1,10 @@
 """The settings of the doors beside the WebSocket: WebRTC, telephone providers, SIP."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from voice.config_kinds import Seconds
+from voice.config_kinds import Milliseconds, Seconds
 
 
 class WebrtcConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +35,21 @@ class TelephonyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     asterisk_username: str = "kaiwa"
     asterisk_password: str = ""
     """What Asterisk's websocket_client.conf has for both."""
+
+    transfer: dict[str, str] = {}
+    """Whom the model may transfer a call to, with `agent.tools`: a name that says who that is, and
+    their number (+49301234567) or SIP address (sip:desk@example.com)."""
+
+
+class KeypadConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Keys that a caller presses, on any line that tells of them."""
+
+    pause_ms: Milliseconds = 2000
+    """Behind the last key: then they are a turn, answered like a spoken one; 0: each is at once."""
+    end: Literal["#", "*", ""] = "#"
+    """The key that ends a turn at once; empty: only the pause does."""
+    interrupts: bool = True
+    """Whether a key cuts the answer that is being given."""
 
 
 class SipConfig(Struct, frozen=True, forbid_unknown_fields=True):
