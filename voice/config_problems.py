@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from voice import addresses
+from voice.config_dial_problems import dial_problems
 from voice.config_phone_problems import phone_problems
 from voice.config_providers import SttConfig
 from voice.config_secrets import SECRET
@@ -178,31 +179,9 @@ def contradictions(config: Config) -> Iterator[Problem]:
             f"must hold one call, record.most_mb ({record.most_mb}), or be 0; got {record.keep_mb}",
         )
     yield from phone_problems(config.telephony)
-    yield from _transfer_problems(config)
+    yield from dial_problems(config)
     if sorted(config.load.lag_ms) != list(config.load.lag_ms):
         yield "load.lag_ms", f"must grow from level to level, got {list(config.load.lag_ms)}"
-
-
-ADDRESS = re.compile(r"\+[1-9]\d{4,14}|sips?:[\w.+-]+@[\w.:-]+")
-TARGET = re.compile(r"[\w][\w .-]{0,39}")
-
-
-def _transfer_problems(config: Config) -> Iterator[Problem]:
-    targets = config.telephony.transfer
-    if "transfer_call" in config.agent.tools and not targets:
-        yield (
-            "agent.tools",
-            "transfer_call needs somebody to transfer to: set telephony.transfer, "
-            'for example {sales: "+49301234567"}',
-        )
-    for name, address in targets.items():
-        if not TARGET.fullmatch(name):
-            yield "telephony.transfer", f"{name[:60]!r} is no name of up to 40 letters and digits"
-        if not ADDRESS.fullmatch(address):
-            yield (
-                f"telephony.transfer.{name}",
-                'must be a number with its country, in quotes ("+49301234567"), or sip:name@host',
-            )
 
 
 VARIABLES = {"embedder": "EMBEDDING"}

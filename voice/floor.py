@@ -26,10 +26,10 @@ from voice.config import Config
 from voice.conversation import Conversation
 from voice.ear import Ear
 from voice.echo_energy import EchoEnergy
-from voice.facts import PauseJudged, TransferEnded
-from voice.house import House, Report, Transfer
+from voice.facts import PauseJudged
+from voice.house import House
 from voice.ids import Ids
-from voice.initiative import HangUp, Initiative, Say
+from voice.initiative import Initiative
 from voice.keypad import Keypad, KeypadRules
 from voice.load import Level, Pace
 from voice.providers import Providers
@@ -67,7 +67,7 @@ class Floor:
     ) -> None:
         self.config, self.ids, self.send = config, ids, send
         self.carrier = carrier
-        self._on_failed, self._transfer = failed, transfer
+        self._on_failed, self.transfer = failed, transfer
         self.defaults = rules.session_defaults(config, providers)
         self.effective = settings.initial(session_id, self.defaults)
         self.settings = carrier.fixed(settings.typed(self.effective))
@@ -245,7 +245,13 @@ class Floor:
         self.initiative.understood(text)
         if text:
             self.house.went_on()
-            self._tell_model()
+            self.tell_model()
+
+    def tell_model(self) -> None:
+        """What became of its calls of the house's tools."""
+        results, self.house.results = self.house.results, []
+        for result in results:
+            self.conversation.note(result.behind, result.messages)
 
     def _look_ahead(self, at: float) -> None:
         """An answer may be begun that nobody has asked for yet, or be in vain."""
@@ -310,33 +316,3 @@ class Floor:
 
     def language(self) -> str:
         return rules.language(self.config, self.settings)
-
-    # --- the answer -------------------------------------------------------------------------------
-
-    def take_initiative(self, at: float) -> None:
-        """Does what is due unasked: says it, transfers the call, or ends it."""
-        if self.over or not (self.initiative.watches or self.house.is_busy):
-            return
-        self._tell_model()
-        answering = self.answers.current is not None or self.keypad.waits
-        quiet = self.turns.quiet and not answering
-        act = self.house.tick(quiet=quiet)
-        match act or self.initiative.tick(at, quiet=quiet and not self.house.is_busy):
-            case HangUp(why=why):
-                self.over = why
-            case Say(text=text):
-                self.carry_out(self.turns.speak_up(text), at)
-            case Transfer(target=name):
-                self._transfer(Target(name, self.config.telephony.transfer[name]))
-            case Report():
-                self.carry_out(self.turns.request_reply(), at)
-
-    def transferred(self, fact: TransferEnded) -> None:
-        """The carrier says what became of it."""
-        if gone := self.house.transferred(fact.problem):
-            self.over = gone.why
-
-    def _tell_model(self) -> None:
-        results, self.house.results = self.house.results, []
-        for result in results:
-            self.conversation.note(result.behind, result.messages)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import structlog
 
 from providers.base import Hypothesis, Message, ProviderError, SttFailure, VadFrame
-from voice import keys, metrics, reply_facts, wire
+from voice import keys, metrics, reply_facts, unasked, wire
 from voice.answers import Outbox
 from voice.carrier import WEBSOCKET, Carrier, Target
 from voice.config import Config
@@ -176,7 +176,7 @@ class Session:
                 self._receive(fact, at)
                 self._tick(at)
             self._answers.sound(max(begun, self._now()))
-            self._floor.take_initiative(begun)
+            unasked.take_initiative(self._floor, begun)
             if self._floor.over and not self._ending:
                 self._ending = True
                 self._outbox.end(1000, self._floor.over)
@@ -207,7 +207,7 @@ class Session:
             case KeyPressed():
                 keys.press(self._floor, fact, at)
             case TransferEnded():
-                self._floor.transferred(fact)
+                unasked.transferred(self._floor, fact)
             case Opened():
                 metrics.SESSIONS.inc()
                 self._log.info("session_opened", carrier=self._floor.carrier.name)

@@ -7,6 +7,7 @@ ended by us                  1008 no start in time, another's call, no frames of
 import asyncio
 from typing import Any
 
+import msgspec
 import structlog
 
 from voice import metrics
@@ -87,7 +88,12 @@ async def _first_facts(receive: Receive, adapter: Adapter) -> Started | None:
 async def _hold(line: Line, adapter: Adapter, started: Started, desk: Desk) -> None:
     board = desk.switchboard
     leg = Leg(adapter, line, started, board.hooks)
-    session = desk.new_session(leg, carrier_of(adapter, started, board.config.lead_ms))
+    carrier = msgspec.structs.replace(
+        carrier_of(adapter, started, board.config.lead_ms), transfers=board.transfers(adapter.name)
+    )
+    session = desk.new_session(
+        leg, carrier, lambda target: board.transfer(session, started.call, target)
+    )
     leg.attach(session)
     leave = board.enter(leg)
     try:

@@ -96,6 +96,11 @@ class TwilioDoor:
         if not self.signed(url, fields, request.headers) or not fields.get("CallSid"):
             raise forged("This request bears no valid X-Twilio-Signature.")
         self._check_account(fields.get("AccountSid", ""))
+        machine = fields.get("AnsweredBy", "").startswith(("machine", "fax"))
+        if machine and self._config.outbound_machines == "hang_up":
+            return self.over()
+        if fields.get("DialCallStatus") in ("completed", "answered"):
+            return self.over()  # it was transferred, and the other end has hung up
         signature = request.headers[SIGNATURE_HEADER.lower()]
         salt = secrets.token_hex(8)
         ticket = self._tickets.issue(fields["CallSid"], time.time(), salt, signature)
@@ -107,6 +112,12 @@ class TwilioDoor:
         connect.append(stream)
         response = VoiceResponse()
         response.append(connect)
+        response.hangup()
+        return str(response)
+
+    def over(self) -> str:
+        """TwiML that hangs up."""
+        response = VoiceResponse()
         response.hangup()
         return str(response)
 

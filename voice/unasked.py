@@ -1,0 +1,33 @@
+"""What is done unasked: a greeting, a word into a silence, what the model ordered, the end."""
+
+from voice.carrier import Target
+from voice.facts import TransferEnded
+from voice.floor import Floor
+from voice.house import Report, Transfer
+from voice.initiative import HangUp, Say
+
+
+def take_initiative(floor: Floor, at: float) -> None:
+    """Does what is due."""
+    house, initiative = floor.house, floor.initiative
+    if floor.over or not (initiative.watches or house.is_busy):
+        return
+    floor.tell_model()
+    answering = floor.answers.current is not None or floor.keypad.waits
+    quiet = floor.turns.quiet and not answering
+    act = house.tick(quiet=quiet)
+    match act or initiative.tick(at, quiet=quiet and not house.is_busy):
+        case HangUp(why=why):
+            floor.over = why
+        case Say(text=text):
+            floor.carry_out(floor.turns.speak_up(text), at)
+        case Transfer(target=name):
+            floor.transfer(Target(name, floor.config.telephony.transfer[name]))
+        case Report():
+            floor.carry_out(floor.turns.request_reply(), at)
+
+
+def transferred(floor: Floor, fact: TransferEnded) -> None:
+    """The carrier says what became of it."""
+    if gone := floor.house.transferred(fact.problem):
+        floor.over = gone.why
