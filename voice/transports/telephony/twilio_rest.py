@@ -11,6 +11,7 @@ Source: https://www.twilio.com/docs/voice/api/call-resource
 """
 
 import asyncio
+import base64
 from enum import Enum
 from typing import Any
 
@@ -97,7 +98,8 @@ class TwilioRest:
         self, account: str, token: str, *, root: str = ROOT, limit_s: float = 10.0
     ) -> None:
         self._calls = f"{root.rstrip('/')}{VERSION}/Accounts/{account}/Calls"
-        self._auth = aiohttp.BasicAuth(account, token)
+        basic = base64.b64encode(f"{account}:{token}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {basic}", "User-Agent": "kaiwa"}
         self._limit_s = limit_s
         self._session: aiohttp.ClientSession | None = None
 
@@ -180,7 +182,7 @@ class TwilioRest:
     async def _try(self, url: str, form: dict[str, str]) -> Call:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                auth=self._auth, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
+                headers=self._headers, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
             )
         try:
             async with (
