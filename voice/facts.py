@@ -41,6 +41,13 @@ class TransferEnded(Struct, frozen=True):
     """Why the caller is still here; empty: they are with somebody else."""
 
 
+class Returned(Struct, frozen=True):
+    """The caller was transferred before this call began, and nobody took them."""
+
+    why: str
+    """The carrier's own word: busy, no-answer, failed."""
+
+
 class Complaint(Struct, frozen=True):
     """The client sent what is no event."""
 

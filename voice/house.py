@@ -150,6 +150,10 @@ class House:
         self._reports = True
         self._tell(call, why, behind)
 
+    def reports(self) -> None:
+        """There is something else that the model is to react to."""
+        self._reports = True
+
     def _tell(self, call: ToolCall, text: str, behind: str) -> None:
         self.results.append(Result(call, text, behind))
 

@@ -33,6 +33,7 @@ from voice.facts import (
     KeyPressed,
     Opened,
     PauseJudged,
+    Returned,
     TransferEnded,
 )
 
@@ -177,7 +178,7 @@ FACTS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         *(Opened, AudioIn, Complaint, HangUp, VadFrame, Hypothesis, SttFailure, PauseJudged),
-        *(KeyPressed, TransferEnded),
+        *(KeyPressed, Returned, TransferEnded),
         *CLIENT_EVENT_TYPES.values(),
         *get_args(reply_facts.Fact),
         reply_facts.Foreseen,

@@ -30,6 +30,7 @@ from voice.facts import (
     KeyPressed,
     Opened,
     PauseJudged,
+    Returned,
     TransferEnded,
 )
 from voice.floor import Floor
@@ -208,6 +209,8 @@ class Session:
                 keys.press(self._floor, fact, at)
             case TransferEnded():
                 unasked.transferred(self._floor, fact)
+            case Returned():
+                unasked.returned(self._floor, fact)
             case Opened():
                 metrics.SESSIONS.inc()
                 self._log.info("session_opened", carrier=self._floor.carrier.name)

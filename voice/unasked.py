@@ -1,7 +1,8 @@
 """What is done unasked: a greeting, a word into a silence, what the model ordered, the end."""
 
+from providers.base import Message
 from voice.carrier import Target
-from voice.facts import TransferEnded
+from voice.facts import Returned, TransferEnded
 from voice.floor import Floor
 from voice.house import Report, Transfer
 from voice.initiative import HangUp, Say
@@ -25,6 +26,16 @@ def take_initiative(floor: Floor, at: float) -> None:
             floor.transfer(Target(name, floor.config.telephony.transfer[name]))
         case Report():
             floor.carry_out(floor.turns.request_reply(), at)
+
+
+def returned(floor: Floor, fact: Returned) -> None:
+    """The model is told, and tells the caller."""
+    what = (
+        f"The caller was just transferred to somebody else, who did not take the call "
+        f"({fact.why}), and is back with you. Say so, and ask how else you can help."
+    )
+    floor.conversation.note("", [Message(role="system", content=what)])
+    floor.house.reports()
 
 
 def transferred(floor: Floor, fact: TransferEnded) -> None:

@@ -15,7 +15,7 @@ from tests.voice.test_replay import identical
 from voice.carrier import Carrier
 from voice.config import AgentConfig, Config, SpeculationConfig
 from voice.config_calls import TelephonyConfig
-from voice.facts import TransferEnded
+from voice.facts import Returned, TransferEnded
 from voice.house import ENDED, MOST_TRANSFERS, ONE_ONLY, WENT_ON
 
 PHONE = Carrier(name="phone", transfers=True)
@@ -329,6 +329,20 @@ def test_a_late_or_second_answer_of_the_carriers_changes_nothing() -> None:
 
     call = phone_call(scenario, model(does(transfer(), text="One moment."), "They are busy."))
     assert not call.client.ended and len(told(call)) == 1
+
+
+def test_who_comes_back_from_somebody_who_did_not_answer_is_told_so() -> None:
+    async def scenario(call: Call) -> None:
+        call.session.post(Returned("busy"))
+        await call.hush(3.0)
+        await asks_once(call)
+
+    config = msgspec.structs.replace(allowed(), agent=AgentConfig(greeting="Hello!"))
+    call = phone_call(scenario, model("They are busy.", "Nine."), config)
+    said = [text for role, text in call.history() if role == "assistant"]
+    assert said == ["They are busy.", "Nine."], "and is not greeted"
+    assert [message.role for message in call.llm.requests[0].messages][-1] == "system"
+    assert "(busy)" in call.llm.requests[0].messages[-1].content
 
 
 # --- beside the client's functions ---------------------------------------------------------------

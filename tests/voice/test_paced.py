@@ -196,7 +196,7 @@ def test_a_loop_that_was_late_catches_up_a_little_and_sends_no_burst() -> None:
 def test_who_takes_nothing_is_dropped() -> None:
     async def talk(line: PacedLine, far: Far) -> None:
         far.task.cancel()
-        line._transport.set_write_buffer_limits(0)  # type: ignore[attr-defined]  # not of the base
+        line._transport.set_write_buffer_limits(0)
         for _ in range(20_000):
             line.put(frame(SILENCE, bytes(400)))
             if line.dropped:

@@ -12,9 +12,11 @@ import structlog
 
 from voice import metrics
 from voice.desk import Desk
+from voice.facts import Returned
 from voice.transports.line import Line
 from voice.transports.telephony.adapter import Adapter, Garbled, Started, Unsupported
 from voice.transports.telephony.leg import Leg, carrier_of, read
+from voice.transports.telephony.twilio_door import RETURNED
 from voice.transports.websocket import Receive, Refusal, Send, refuse
 
 MOST_BEFORE_START = 20
@@ -98,6 +100,8 @@ async def _hold(line: Line, adapter: Adapter, started: Started, desk: Desk) -> N
     leave = board.enter(leg)
     try:
         session.open()
+        if why := started.parameters.get(RETURNED):
+            session.post(Returned(why))
         await line.attach(
             text=leg.text, binary=leg.binary, send_limit_s=desk.config.server.send_limit_s
         )

@@ -36,6 +36,8 @@ from voice.transports.telephony.twilio import Twilio
 SOCKET = "/v1/telephony/twilio"
 WEBHOOK = f"{SOCKET}/voice"
 TICKET = "kaiwa_ticket"
+RETURNED = "kaiwa_returned"
+"""Why nobody took a call that we transferred."""
 
 
 class TwilioDoor:
@@ -99,7 +101,8 @@ class TwilioDoor:
         machine = fields.get("AnsweredBy", "").startswith(("machine", "fax"))
         if machine and self._config.outbound_machines == "hang_up":
             return self.over()
-        if fields.get("DialCallStatus") in ("completed", "answered"):
+        dialled = fields.get("DialCallStatus", "")
+        if dialled in ("completed", "answered"):
             return self.over()  # it was transferred, and the other end has hung up
         signature = request.headers[SIGNATURE_HEADER.lower()]
         salt = secrets.token_hex(8)
@@ -108,6 +111,8 @@ class TwilioDoor:
             raise forged(REPLAYED)
         stream = Stream(url=self.socket_url)
         stream.parameter(name=TICKET, value=ticket)
+        if dialled:
+            stream.parameter(name=RETURNED, value=dialled[:20])
         connect = Connect()
         connect.append(stream)
         response = VoiceResponse()
