@@ -70,7 +70,7 @@ LAYERS = {
         voice.build voice.doors voice.judging voice.makers voice.server voice.cli voice.ask_command
         voice.bench_command voice.bench_stt_command voice.checkup voice.checkup_machine
         voice.doctor_command voice.mock_faults voice.mocks_command voice.models_command
-        voice.config_command voice.ingest_command voice.replay_command
+        voice.call_command voice.config_command voice.ingest_command voice.replay_command
         """,
 }
 """From top to bottom; a module named outright stands there, else where its package's `*` does."""

@@ -135,8 +135,10 @@ def explained(error: str, kind: type[Struct]) -> Problem:
 
 def _declared(kind: Any, path: str) -> Any:
     """What a field is declared as."""
-    for name in filter(None, path.split(".")):
+    for part in filter(None, path.split(".")):
+        name, is_element, _ = part.partition("[")
         kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
+        kind = get_args(kind)[0] if is_element else kind
     return kind
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from mocks.clock import run_virtual
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM, Reply
 from mocks.stt import EchoSTT
@@ -332,13 +333,18 @@ def test_a_late_or_second_answer_of_the_carriers_changes_nothing() -> None:
 
 
 def test_who_comes_back_from_somebody_who_did_not_answer_is_told_so() -> None:
-    async def scenario(call: Call) -> None:
+    async def run() -> Call:
+        config = msgspec.structs.replace(allowed(), agent=AgentConfig(greeting="Hello!"))
+        call = Call(config=config, carrier=PHONE, llm=model("They are busy.", "Nine."))
+        call.session.open()
         call.session.post(Returned("busy"))
+        call.listen_at_16_khz()
         await call.hush(3.0)
         await asks_once(call)
+        await call.session.close()
+        return call
 
-    config = msgspec.structs.replace(allowed(), agent=AgentConfig(greeting="Hello!"))
-    call = phone_call(scenario, model("They are busy.", "Nine."), config)
+    call = run_virtual(run())
     said = [text for role, text in call.history() if role == "assistant"]
     assert said == ["They are busy.", "Nine."], "and is not greeted"
     assert [message.role for message in call.llm.requests[0].messages][-1] == "system"

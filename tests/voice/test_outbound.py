@@ -17,8 +17,10 @@ from mocks.serve_twilio import ACCOUNT, OURS, TOKEN, TwilioFault, TwilioServer
 from providers.base import ToolCall
 from tests.served import written
 from voice.build import build
+from voice.call_command import run_call
 from voice.config import load
 from voice.desk import Desk
+from voice.errors import KaiwaError
 from voice.server import server_for
 from voice.transports.telephony.outbound import masked
 
@@ -265,6 +267,26 @@ def test_who_was_transferred_comes_back_only_where_nobody_took_them(
             assert f'name="kaiwa_returned" value="{status}"' in twiml
 
     with_server(tmp_path, talk, llm=llm)
+
+
+def test_the_command_has_a_running_server_call(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        made = await run_call(stand.url, KEY, TO, "Enable")
+        assert made == {"call": next(iter(stand.twilio.calls)), "status": "queued"}
+        for key, to, said in (
+            ("", TO, "KAIWA_API_KEY"),
+            (KEY, "+15551234567", "telephony.outbound_prefixes"),
+            (KEY, "030", "to"),
+        ):
+            with pytest.raises(KaiwaError, match=said):
+                await run_call(stand.url, key, to)
+        with pytest.raises(KaiwaError, match="is no Kaiwa"):
+            await run_call(stand.twilio.url + "/x", KEY, TO)
+        await stand.twilio.refuse()
+        with pytest.raises(KaiwaError, match="--url"):
+            await run_call(stand.twilio.url, KEY, TO)
+
+    with_server(tmp_path, talk)
 
 
 def test_a_number_is_never_whole_in_the_log() -> None:
