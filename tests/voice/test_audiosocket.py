@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice.transports.telephony.adapter import Garbled, Key, Media, Played, Stopped, Unsupported
+from voice.transports.telephony.adapter import Garbled, Key, Media, Played, Stopped
 from voice.transports.telephony.audiosocket import (
     CALL,
     ERROR,
@@ -18,6 +18,7 @@ from voice.transports.telephony.audiosocket import (
     AudioSocket,
     Splitter,
     call_of,
+    check_place,
     form_of,
     frame,
 )
@@ -86,15 +87,24 @@ def test_frames_are_facts() -> None:
     assert gone == [Stopped()] and failed == [Stopped("Asterisk told an error: 04")]
 
 
-def test_sound_of_another_rate_than_the_first_ends_the_call() -> None:
-    with pytest.raises(Unsupported):
-        AudioSocket(0x10).read(frame(0x12, bytes(640)), binary=True)
-
-
-@pytest.mark.parametrize("key", [b"x", b"\xff", b"\n"])
-def test_there_are_no_other_keys(key: bytes) -> None:
+@pytest.mark.parametrize(
+    "one",
+    [
+        frame(CALL, bytes(16)),
+        frame(0x12, bytes(640)),
+        frame(KEY, b"x"),
+        frame(KEY, b"\xff"),
+        frame(KEY, b"\n"),
+    ],
+)
+def test_what_cannot_come_in_the_middle_of_a_call_is_noticed(one: bytes) -> None:
     with pytest.raises(Garbled):
-        AudioSocket(0x10).read(frame(KEY, key), binary=True)
+        check_place(one, 0x10)
+
+
+@pytest.mark.parametrize("one", GOOD[1:])
+def test_what_can_come_there_is_let_through(one: bytes) -> None:
+    check_place(one, 0x10)
 
 
 def test_every_rate_of_asterisks_is_known() -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+import uvloop
 
 from mocks.audiosocket import ERROR, HANG_UP, AsteriskCall, frame
 from tests.served import written
@@ -46,13 +47,13 @@ def with_door(talk: Talk, folder: Path, **sections: Any) -> None:
         try:
             async with listening(desk) as port:
                 assert port is not None
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(20):
                     await talk(port, desk)
             assert desk.sessions == 0, "no call outlives its door"
         finally:
             await built.aclose()
 
-    asyncio.run(main())
+    uvloop.run(main())  # whose transports are not asyncio's
 
 
 @pytest.mark.parametrize("kind", [0x10, 0x12, 0x15, 0x16])
@@ -165,24 +166,32 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 WRONG = frame(ERROR, b"\2")
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        GET,
-        frame(0x10, bytes(320)),
-        frame(0x01, bytes(15)),
-        frame(0x01, KNOWN.bytes) * 2 + frame(0x10, bytes(320)) * 3 + frame(0x01, KNOWN.bytes),
-        frame(0x01, KNOWN.bytes) + frame(0x10, bytes(320)) + b"\x10\x00\x03abc",
-        frame(0x01, KNOWN.bytes) + frame(0x10, bytes(320)) + b"\x77\x00\x00",
-        frame(0x01, KNOWN.bytes) + frame(0x10, bytes(320)) + frame(0x12, bytes(640)),
-        frame(0x01, KNOWN.bytes) + frame(0x03, b"1") * 600,
-        struct.pack(">BH", 0xFE, 2) + b"m1",
-    ],
-    ids=["http", "sound first", "short", "second", "odd", "type", "rate", "endless", "our own"],
-)
-def test_what_is_no_audiosocket_is_told_so_and_closed(data: bytes, tmp_path: Path) -> None:
+SOUND = frame(0x10, bytes(320))
+NAMED = frame(0x01, KNOWN.bytes)
+NONE_OF_IT = {
+    "http": GET,
+    "sound first": SOUND,
+    "a short uuid": frame(0x01, bytes(15)),
+    "a second uuid": NAMED * 2,
+    "a second uuid later": NAMED + SOUND * 3 + NAMED,
+    "half a sample": NAMED + SOUND + b"\x10\x00\x03abc",
+    "no such type": NAMED + SOUND + b"\x77\x00\x00",
+    "another rate": NAMED + SOUND + frame(0x12, bytes(640)),
+    "keys without end": NAMED + frame(0x03, b"1") * 600,
+    "no such key": NAMED + SOUND + frame(0x03, b"x"),
+    "our own mark": struct.pack(">BH", 0xFE, 2) + b"m1",
+    "our own mark later": NAMED + SOUND + struct.pack(">BH", 0xFE, 2) + b"m1",
+}
+
+
+def test_what_is_no_audiosocket_is_told_so_and_closed(tmp_path: Path) -> None:
     async def talk(port: int, desk: Desk) -> None:
-        await turned_away(port, data, [WRONG])
+        for what, data in NONE_OF_IT.items():
+            async with AsteriskCall.dial(port, None) as call:
+                call.send(data)
+                await call.until_closed()
+                assert call.others == [WRONG], what
+        await gone(desk)
 
     with_door(talk, tmp_path)
 

@@ -20,7 +20,6 @@ from voice.transports.telephony.adapter import (
     Media,
     Played,
     Stopped,
-    Unsupported,
     key_of,
 )
 
@@ -62,6 +61,22 @@ def check_head(kind: int, length: int) -> None:
     least, most = sizes[kind]
     if not least <= length <= most:
         raise Garbled(f"a frame of type 0x{kind:02x} with {length} bytes")
+
+
+def check_place(one: bytes, kind: int) -> None:
+    """Args:
+        kind: Of the call's sound; its UUID has come.
+    Raises:
+        Garbled: This frame cannot come here.
+    """
+    found = one[0]
+    if found == CALL:
+        raise Garbled("a second UUID")
+    if found in RATES_HZ and found != kind:
+        was = f"type 0x{kind:02x}"
+        raise Garbled(f"frames of type 0x{found:02x} in a call that began with {was}")
+    if found == KEY:
+        key_of(one[HEAD.size :].decode("ascii", "replace"))
 
 
 class Splitter:
@@ -128,8 +143,7 @@ class AudioSocket:
             case 0x02:
                 return []
             case _:
-                was = f"type 0x{self._kind:02x}"
-                raise Unsupported(f"frames of type 0x{kind:02x} in a call that began with {was}")
+                raise Garbled(f"a frame of type 0x{kind:02x} in a call of 0x{self._kind:02x}")
 
     def begin(self) -> Sequence[bytes]:
         return []

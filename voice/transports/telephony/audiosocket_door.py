@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_address, ip_network
+from typing import cast
 from uuid import UUID
 
 import structlog
@@ -32,6 +33,7 @@ from voice.transports.telephony.audiosocket import (
     AudioSocket,
     Splitter,
     call_of,
+    check_place,
     form_of,
     frame,
 )
@@ -141,6 +143,8 @@ class _Connection(asyncio.Protocol):
         self._call = ""
         self._waiting: list[bytes] = []
         """Frames for a leg that is not there yet."""
+        self._kind: int | None = None
+        """Of the call's sound, once that is known."""
         self._line: PacedLine | None = None
         self._leg: Leg | None = None
         self._gone = asyncio.Event()
@@ -148,16 +152,15 @@ class _Connection(asyncio.Protocol):
     # --- the connection ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport, door = transport, self._door
+        self._transport, door = cast(asyncio.Transport, transport), self._door
         door.open.add(self)
         host = str((transport.get_extra_info("peername") or ("?",))[0])
         if not door.keeper.knows(host):
             _count_refusal("peer_not_allowed", client=host)
-            transport.abort()
+            self._transport.abort()
         elif door.unnamed >= MOST_UNNAMED:
             _count_refusal("too_many_unnamed", client=host)
-            transport.abort()
+            self._transport.abort()
         else:
             limit_s = self._config.start_limit_s
             self._await(limit_s, lambda: self._refuse(Garbled(f"no UUID within {limit_s:g} s")))
@@ -211,12 +214,13 @@ class _Connection(asyncio.Protocol):
     def _take(self, one: bytes) -> None:
         if self._transport.is_closing():
             return
-        if self._leg is not None:
-            if one[0] == CALL:
-                raise Garbled("a second UUID")
-            self._leg.binary(one)
-        elif not self._call:
+        if not self._call:
             self._name(one)
+            return
+        kind = one[0] if self._kind is None and one[0] in RATES_HZ else self._kind
+        check_place(one, USUAL if kind is None else kind)
+        if self._leg is not None:
+            self._leg.binary(one)
         else:
             self._wait(one)
 
@@ -249,6 +253,7 @@ class _Connection(asyncio.Protocol):
         self._timer.cancel()
         if self._transport.is_closing():
             return
+        self._kind = kind
         self._line = line = PacedLine(
             self._transport,
             kind,
