@@ -82,11 +82,6 @@ class Initiative:
         if is_hang_up(text, self.rules.hang_up_phrases):
             self._why, self._last_words = GOODBYE, self.rules.goodbye
 
-    def key_pressed(self) -> None:
-        """A sign of life of the caller's, who may have more to say."""
-        if not self._is_over:
-            self._prompts, self._why, self._last_words = 0, "", ""
-
     def answers(self) -> str:
         """The agent begins to speak: what it says instead of an answer; "": the answer."""
         self._spoken = True

@@ -12,7 +12,6 @@ def press(floor: Floor, fact: KeyPressed, at: float) -> None:
     if len(fact.key) != 1 or fact.key not in KEYS:
         return
     floor.send(wire.KeyReceived(event=fact.key, received_at=fact.received_at))
-    floor.initiative.key_pressed()
     if floor.config.keypad.interrupts and floor.answers.current is not None:
         metrics.BARGE_INS.labels("key").inc()
         floor.answering.cut("turn_detected", Outcome.INTERRUPTED, at)

@@ -175,6 +175,37 @@ def test_who_cuts_the_goodbye_keeps_the_call_and_the_model_knows() -> None:
     assert shown[-2:] == ["assistant", "user"] and "tool" in shown
 
 
+def test_who_cuts_the_goodbye_without_a_word_keeps_the_call_too() -> None:
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(0.8)
+        await call.say(1.0)
+        await call.hush(8.0)
+
+    agent = AgentConfig(tools=("hang_up",), goodbye_phrase="Goodbye, and thank you for calling us.")
+    config = msgspec.structs.replace(PLAIN, agent=agent)
+    call = phone_call(scenario, model(does(HANG_UP)), config, stt=EchoSTT(["Thanks.", ""]))
+    assert "interrupted" in call.outcomes()
+    assert not call.client.ended
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_answer_that_the_client_cuts_orders_nothing(late: bool) -> None:
+    """While it is made, and while its last sound is on its way to the caller."""
+
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        while not call.all("response.done" if late else "response.output_audio_transcript.delta"):
+            await call.hush(0.02)
+        call.tell("output_audio_buffer.clear")
+        await call.hush(6.0)
+
+    plays = Carrier(name="phone", plays=True, transfers=True)
+    call = phone_call(scenario, model(does(HANG_UP, text="Goodbye!")), carrier=plays)
+    assert len(call.client.cleared_at) == 1
+    assert not call.client.ended
+
+
 def test_words_behind_the_answers_last_one_keep_the_call() -> None:
     """They begin before it is over, and are words only when it is."""
 

@@ -60,6 +60,17 @@ def test_keys_are_a_turn_that_is_answered_like_a_spoken_one() -> None:
     assert record["total_ms"] > 50
 
 
+def test_a_caller_who_is_muted_is_answered_too() -> None:
+    """Nothing comes in that would wake the session."""
+
+    async def scenario(call: Call) -> None:
+        call.press("4")
+        await pass_time(6.0)
+
+    call = converse(scenario)
+    assert call.one("response.created").at == pytest.approx(2.0, abs=0.03)
+
+
 def test_the_end_key_is_answered_at_once() -> None:
     async def scenario(call: Call) -> None:
         call.press("4", "2", "#")
