@@ -11,6 +11,7 @@ who speaks, or presses a key, before it happens keeps the call. One thing per an
 """
 
 from collections.abc import Sequence
+from math import inf
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +22,8 @@ from voice.initiative import HangUp, Say
 HANG_UP, TRANSFER = "hang_up", "transfer_call"
 ENDED = "the agent ended the call"
 TRANSFERRED = "the call was transferred"
+CARRIER_LIMIT_S = 30.0
+"""In which a carrier says what became of a transfer."""
 MOST_TRANSFERS = 3
 """That failed: then it is offered no more, or a model could go round for ever."""
 WENT_ON = "Not done: the caller went on talking."
@@ -80,6 +83,8 @@ class House:
         self._order: _Order | None = None
         self._notice = ""
         self._transferring: _Order | None = None
+        self._lost_at = inf
+        """Loop time at which the carrier has had long enough to say what became of that."""
         self._failures = 0
         self._reports = False
         self.results: list[Result] = []
@@ -166,7 +171,7 @@ class House:
 
     def transferred(self, problem: str) -> HangUp | None:
         """The carrier says what became of it."""
-        order, self._transferring = self._transferring, None
+        order, self._transferring, self._lost_at = self._transferring, None, inf
         if order is None:
             return None
         if not problem:
@@ -181,10 +186,16 @@ class House:
         """Whether something is about to happen to the call."""
         return self._order is not None or self._reports or self._transferring is not None
 
-    def tick(self, *, quiet: bool) -> Say | HangUp | Transfer | Report | None:
+    def deadline(self) -> float | None:
+        """Loop time at which `tick` has something to do though nothing happens."""
+        return None if self._lost_at == inf else self._lost_at
+
+    def tick(self, now: float, *, quiet: bool) -> Say | HangUp | Transfer | Report | None:
         """Args:
         quiet: Nobody speaks, and nobody is waited for.
         """
+        if now >= self._lost_at - 1e-6:
+            self.transferred("nobody said what became of it")
         if not quiet:
             return None
         if self._reports:
@@ -198,5 +209,5 @@ class House:
         order, self._order = self._order, None
         if not order.target:
             return HangUp(ENDED)
-        self._transferring = order
+        self._transferring, self._lost_at = order, now + CARRIER_LIMIT_S
         return Transfer(order.target)

@@ -275,6 +275,7 @@ class Session:
         due = _sooner(due, self._floor.keypad.deadline())
         if not self._ending:
             due = _sooner(due, self._floor.initiative.deadline())
+            due = _sooner(due, self._floor.house.deadline())
         if self._timer is not None:
             if due is not None and self._timer_at <= due:
                 return  # it comes early and is set anew then: most deadlines move on and on

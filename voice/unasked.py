@@ -16,7 +16,7 @@ def take_initiative(floor: Floor, at: float) -> None:
     floor.tell_model()
     answering = floor.answers.current is not None or floor.keypad.waits
     quiet = floor.turns.quiet and not answering
-    act = house.tick(quiet=quiet)
+    act = house.tick(at, quiet=quiet)
     match act or initiative.tick(at, quiet=quiet and not house.is_busy):
         case HangUp(why=why):
             floor.over = why

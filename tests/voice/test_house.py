@@ -10,14 +10,14 @@ from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM, Reply
 from mocks.stt import EchoSTT
 from providers.base import ToolCall
-from tests.driving import PLAIN, Call, converse
+from tests.driving import PLAIN, Call, converse, pass_time
 from tests.recorded_calls import recorded
 from tests.voice.test_replay import identical
 from voice.carrier import Carrier
 from voice.config import AgentConfig, Config, SpeculationConfig
 from voice.config_calls import TelephonyConfig
 from voice.facts import Returned, TransferEnded
-from voice.house import ENDED, MOST_TRANSFERS, ONE_ONLY, WENT_ON
+from voice.house import CARRIER_LIMIT_S, ENDED, MOST_TRANSFERS, ONE_ONLY, WENT_ON
 
 PHONE = Carrier(name="phone", transfers=True)
 SALES, DESK = "+49301234567", "sip:desk@example.com"
@@ -349,6 +349,18 @@ def test_of_several_calls_in_one_answer_the_first_counts() -> None:
     assert [target.name for _, target in call.transfers] == ["sales"]
     assert told(call) == [("call_2", ONE_ONLY), ("call_3", ONE_ONLY)]
     assert not call.client.ended
+
+
+def test_a_carrier_that_never_says_what_became_of_it_has_failed() -> None:
+    async def scenario(call: Call) -> None:
+        await asks_once(call)
+        await pass_time(CARRIER_LIMIT_S)
+        call.session.post(TransferEnded())
+        await call.hush(1.0)
+
+    call = phone_call(scenario, model(does(transfer(), text="One moment."), "Nobody is there."))
+    assert call.history()[-1] == ("assistant", "Nobody is there.")
+    assert not call.client.ended, "what comes too late changes nothing"
 
 
 def test_a_late_or_second_answer_of_the_carriers_changes_nothing() -> None:
