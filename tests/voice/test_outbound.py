@@ -1,6 +1,7 @@
 """Calls that an operator has made: over HTTP, to a mock of Twilio, whose phone then speaks."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -264,7 +265,12 @@ def test_who_was_transferred_comes_back_only_where_nobody_took_them(
             twiml = await answer.text()
         assert ("<Stream" in twiml) is back and ("<Hangup" in twiml)
         if back:
-            assert f'name="kaiwa_returned" value="{status}"' in twiml
+            given = dict(re.findall(r'<Parameter name="(.*?)" value="(.*?)"', twiml))
+            async with TwilioCall.dial(stand.url, TWILIO, call, parameters=given) as phone:
+                await phone.until(lambda: phone.ear.heard)
+                await phone.hang_up()
+            (request,) = llm.requests
+            assert f"({status})" in request.messages[-1].content
 
     with_server(tmp_path, talk, llm=llm)
 
