@@ -24,8 +24,9 @@ from mocks.tts import ToneTTS
 from mocks.vad import LoudnessVAD
 from providers.base import ProviderError, SpeechAudio, TurnModel
 from voice import metrics, wire
-from voice.carrier import WEBSOCKET, Carrier
+from voice.carrier import WEBSOCKET, Carrier, Target
 from voice.config import Config, SpeculationConfig, TtsConfig
+from voice.facts import KeyPressed
 from voice.playout import Frame
 from voice.providers import Providers, Recited
 from voice.session import Session, Tape
@@ -123,6 +124,7 @@ class Call:
         self.retriever = retriever
         self.failures: list[ProviderError] = []
         self.closings = 0
+        self.transfers: list[tuple[float, Target]] = []
         self.config = config or PLAIN
         self.figures = metrics.Figures()
         self.session = Session(
@@ -145,6 +147,7 @@ class Call:
             failed=lambda slot, error: self.failures.append(error),
             tape=tape,
             carrier=carrier,
+            transfer=lambda target: self.transfers.append((now(), target)),
         )
 
     def _closed(self, session: Session) -> None:
@@ -171,6 +174,10 @@ class Call:
             await pass_time(at - now())
 
     # --- the client's end -------------------------------------------------------------------------
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.session.post(KeyPressed(key, 1_800_000_000))
 
     def tell(self, kind: str, **fields: Any) -> None:
         self.session.post(wire.decode(json.dumps({"type": kind, **fields})))
@@ -347,8 +354,9 @@ def check_legal(call: Call) -> None:
             assert entry.frame.turn == active_turn, f"sound of an older turn at {entry.at}"
             continue
         event = entry.event
-        assert event["event_id"] not in ids
-        ids.add(event["event_id"])
+        if entry.type != "input_audio_buffer.dtmf_event_received":
+            assert event["event_id"] not in ids
+            ids.add(event["event_id"])
         if entry.type == "response.created":
             assert active is None, f"a second active response at {entry.at}"
             active, turn = event["response"]["id"], event["response"]["kaiwa"]["turn"]

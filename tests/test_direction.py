@@ -16,7 +16,8 @@ OURS = ("voice", "rag", "providers", "mocks")
 LAYERS = {
     "leaf": """
         providers.base rag.types
-        voice.addresses voice.client_events voice.config voice.config_kinds voice.config_problems
+        voice.addresses voice.client_events voice.config voice.config_dial_problems
+        voice.config_kinds voice.config_problems
         voice.config_providers voice.config_secrets voice.config_sections voice.config_server
         voice.carrier voice.config_calls voice.config_phone_problems voice.config_strays
         voice.config_talk voice.config_yaml
@@ -28,16 +29,19 @@ LAYERS = {
         """,
     "core": """
         rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words voice.audio
-        voice.backlog voice.barge_in voice.breaker voice.caller voice.clauses voice.completeness
-        voice.completeness_en voice.completeness_ja voice.completeness_ko voice.completeness_scale
+        voice.allowance voice.backlog voice.barge_in voice.breaker voice.caller voice.clauses
+        voice.completeness voice.completeness_en voice.completeness_ja voice.completeness_ko
+        voice.completeness_scale
         voice.completeness_zh voice.conversation voice.dictation voice.echo voice.echo_energy
-        voice.endpoint voice.endpointing voice.garbage voice.hang_up voice.hypothesis
-        voice.initiative voice.load voice.nearness voice.nods voice.own_voice voice.pause
-        voice.plaintext voice.playout voice.prompt voice.questions voice.requests voice.resample
+        voice.endpoint voice.endpointing voice.garbage voice.hang_up voice.house voice.hypothesis
+        voice.initiative voice.keypad voice.load voice.nearness voice.nods voice.own_voice
+        voice.pause voice.plaintext voice.playout voice.prompt voice.questions voice.requests
+        voice.resample
         voice.response voice.scripts voice.security voice.segments voice.speculation voice.speech
         voice.spoken_words voice.suspicion voice.terms voice.timeline voice.turn voice.turn_rules
         voice.transports.telephony.adapter voice.transports.telephony.arrival
-        voice.transports.telephony.asterisk voice.transports.telephony.heard
+        voice.transports.telephony.asterisk voice.transports.telephony.audiosocket
+        voice.transports.telephony.heard
         voice.transports.telephony.telnyx voice.transports.telephony.tickets
         voice.transports.telephony.twilio voice.transports.telephony.vonage
         voice.utterance voice.words
@@ -51,26 +55,27 @@ LAYERS = {
         rag.update rag.walk
         voice.answer voice.answering voice.answers voice.attempt voice.chain voice.chain_llm
         voice.chain_search voice.chain_stt
-        voice.chain_tts voice.ear voice.floor voice.foresight voice.handlers voice.metrics
-        voice.models voice.patience voice.prefetch voice.recitals voice.record voice.recorded
+        voice.chain_tts voice.ear voice.floor voice.foresight voice.handlers voice.keys
+        voice.metrics voice.models voice.patience voice.prefetch voice.recitals voice.record
+        voice.recorded
         voice.recording voice.reload voice.replay voice.replies voice.reply voice.reply_facts
         voice.rules voice.session voice.silent voice.speaker voice.stillness voice.tape
-        voice.templates voice.thinker voice.utterances
+        voice.templates voice.thinker voice.unasked voice.utterances
         voice.suspension
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*
         voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
         voice.calls_api voice.entrance
-        voice.logs voice.model_folders voice.model_store voice.models_api voice.recorder
-        voice.retention voice.system_api voice.telephony_api voice.transports.*
+        voice.logs voice.model_folders voice.model_store voice.models_api voice.outbound_api
+        voice.recorder voice.retention voice.system_api voice.telephony_api voice.transports.*
         voice.transports.telephony.* voice.unpack
         """,
     "root": """
         voice.build voice.doors voice.judging voice.makers voice.server voice.cli voice.ask_command
         voice.bench_command voice.bench_stt_command voice.checkup voice.checkup_machine
         voice.doctor_command voice.mock_faults voice.mocks_command voice.models_command
-        voice.config_command voice.ingest_command voice.replay_command
+        voice.call_command voice.config_command voice.ingest_command voice.replay_command
         """,
 }
 """From top to bottom; a module named outright stands there, else where its package's `*` does."""

@@ -7,7 +7,7 @@ It lives on after `response.done`, while the caller still hears it, and a while 
 late `conversation.item.truncate` finds where the words lie in the sound.
 """
 
-from providers.base import ProviderError, Slot, ToolCallDelta
+from providers.base import ProviderError, Slot, ToolCall, ToolCallDelta
 from voice import wire
 from voice.conversation import CUT_MARK, Conversation
 from voice.playout import Frame, Playout
@@ -41,6 +41,7 @@ class Answer:
         question_id: str,
         frame_ms: int,
         lead_ms: int,
+        house_tools: frozenset[str] = frozenset(),
     ) -> None:
         self.turn = response.turn
         self.response = response
@@ -50,6 +51,9 @@ class Answer:
         self.outcome = Outcome.COMPLETED
         self.cut_in_ms: float | None = None
         self.text = ""
+        self.orders: list[ToolCall] = []
+        """Calls of the house's tools, known once all is said."""
+        self._house_tools = house_tools
         self._conversation = conversation
         self._question_id = question_id
         form = response.settings.audio.output.format
@@ -182,8 +186,16 @@ class Answer:
         events: Events = []
         if ending.status == "completed":
             for pieces in self._calls.values():
-                events += self.response.call(pieces)
+                if pieces[0].name in self._house_tools:
+                    self.orders.append(self._order(pieces))
+                else:
+                    events += self.response.call(pieces)
         return events + self.response.end(ending, usage)
+
+    def _order(self, pieces: list[ToolCallDelta]) -> ToolCall:
+        """No item of the client's: it would have to answer it."""
+        call_id = pieces[0].call_id or f"call_{self.turn}_{len(self.orders)}"
+        return ToolCall(call_id, pieces[0].name, "".join(piece.arguments for piece in pieces))
 
     def _ending(self, reason: str) -> Ending:
         if self.error is not None:

@@ -12,6 +12,7 @@ from voice import events, metrics, wire
 from voice.answer import Answer
 from voice.answers import Answers
 from voice.conversation import Conversation, text_of
+from voice.house import House
 from voice.initiative import Initiative
 from voice.phrases import misheard
 from voice.record import Closing, Record
@@ -43,6 +44,7 @@ class Answering:
         answers: Answers,
         utterances: Utterances,
         initiative: Initiative,
+        house: House,
         conversation: Conversation,
         record: Record,
         settings: Callable[[], Settings],
@@ -51,6 +53,7 @@ class Answering:
     ) -> None:
         self._turns, self._answers, self._utterances = turns, answers, utterances
         self._initiative, self._conversation, self._record = initiative, conversation, record
+        self._house = house
         self._settings, self._language, self._send = settings, language, send
         self._ducked = False
         self.options: ReplyOptions | None = None
@@ -126,6 +129,11 @@ class Answering:
         """It is over, for the caller's ear too."""
         if answer.outcome is Outcome.INTERRUPTED:
             self._initiative.was_cut()
+            self._house.went_on()
+        elif answer.outcome is Outcome.COMPLETED and answer.playout.is_drained(at):
+            spoke = bool(answer.text.strip())
+            behind = answer.item_id or self._conversation.last_id or ""
+            self._house.ordered(answer.orders, behind=behind, spoke=spoke)
         if answer.turn == self._turns.answering:
             self._turns.voice.sounding_at = answer.playout.sounding_at
             self._turns.voice.spoken = self._may_come_back(answer, at)

@@ -15,6 +15,7 @@ from voice.carrier import Carrier
 from voice.config import Config
 from voice.conversation import Conversation
 from voice.foresight import Foresight
+from voice.house import House
 from voice.ids import Ids
 from voice.load import frame_ms
 from voice.playout import Frame
@@ -64,6 +65,7 @@ class Answers:
         conversation: Conversation,
         record: Record,
         carrier: Carrier,
+        house: House,
         outbox: Outbox,
         send: Callable[[wire.ServerEvent], None],
         post: Callable[[object], None],
@@ -79,7 +81,7 @@ class Answers:
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._replies = Replies(
-            session_id, config=config, providers=providers, conversation=conversation
+            session_id, config=config, providers=providers, conversation=conversation, house=house
         )
         self.foresight = Foresight(
             config.speculation,
@@ -131,6 +133,7 @@ class Answers:
                 min(playout.frame_ms, lead_ms), lead_ms, self._providers.load_level()
             ),
             lead_ms=lead_ms,
+            house_tools=frozenset(tool.name for tool in self._replies.house_tools(options)),
         )
         if say:
             self.current.outcome = Outcome.FAILED

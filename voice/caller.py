@@ -45,6 +45,7 @@ from voice.events import (
     Duck,
     Interrupt,
     OpenUtterance,
+    Typed,
     Unduck,
 )
 from voice.own_voice import OwnVoice
@@ -264,6 +265,15 @@ class CallerSide:
         utterance.wants_reply = rules.automatic and rules.create_response
         self._questions.waiting.append(utterance)
         return [*opened, *orders, *self.settle()]
+
+    def typed(self, text: str, now: float) -> list[Command]:
+        """A turn beside what is being spoken, which it does not end."""
+        rules = self._terms.rules
+        utterance = Utterance.typed(self._questions.new_turn(), self._clock.position, text)
+        utterance.committed_at = now
+        utterance.wants_reply = rules.automatic and rules.create_response
+        self._questions.waiting.append(utterance)
+        return [Typed(utterance.turn, text), *self.settle()]
 
     def clear(self) -> list[Command]:
         """Nothing of it is wanted."""

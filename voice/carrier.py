@@ -13,6 +13,15 @@ from msgspec import Struct
 from voice.settings_fields import AudioFormat, Settings
 
 
+class Target(Struct, frozen=True):
+    """To whom a call is transferred."""
+
+    name: str
+    """The operator's, as the model knows it."""
+    address: str
+    """The operator's, too: +49…, or sip:…"""
+
+
 class Carrier(Struct, frozen=True):
     name: str = "websocket"
     """For logs and metrics: websocket, webrtc, twilio, sip, …"""
@@ -25,6 +34,11 @@ class Carrier(Struct, frozen=True):
     lead_ms: int | None = None
     """Sound is given so far ahead of what the caller hears; None: `playout.lead_ms`. What was given
     is heard while an answer is held back."""
+
+    hangs_up: bool = True
+    """Whether `Outbox.end` ends the caller's call, too: what the model's `hang_up` needs."""
+    transfers: bool = False
+    """Whether it can give the caller to somebody else: `Session` is given `transfer` then."""
 
     def fixed(self, chosen: Settings) -> Settings:
         """The settings as the session follows them; the client's echo stays as it was."""

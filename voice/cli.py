@@ -169,6 +169,22 @@ def ask(
     raise typer.Exit(asyncio.run(run_ask(chosen, question, speak_to, console)))
 
 
+@app.command()
+def call(
+    to: Annotated[str, typer.Argument(help="The number, with its country: +49301234567.")],
+    url: Annotated[str, typer.Option(help="Of the running server.")] = "http://127.0.0.1:8000",
+    api_key: Annotated[str, typer.Option(envvar="KAIWA_API_KEY", help="Sent as Bearer.")] = "",
+    machine_detection: Annotated[
+        str, typer.Option(help="Twilio's: Enable or DetectMessageEnd; empty: none.")
+    ] = "",
+) -> None:
+    """Have a running server call a number, by Twilio; who answers talks to the agent."""
+    from voice.call_command import run_call
+
+    made = asyncio.run(run_call(url, api_key, to, machine_detection))
+    console.print(f"{made['call']}  {made['status']}")
+
+
 app.command()(bench)
 
 

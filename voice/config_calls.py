@@ -1,10 +1,10 @@
 """The settings of the doors beside the WebSocket: WebRTC, telephone providers, SIP."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from voice.config_kinds import Count, Seconds
+from voice.config_kinds import Count, Milliseconds, Seconds
 
 
 class WebrtcConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +64,47 @@ class TelephonyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     asterisk_username: str = "kaiwa"
     asterisk_password: str = ""
     """What Asterisk's websocket_client.conf has for both."""
+    twilio_api: str = "https://api.twilio.com"
+    """Its REST interface, by which calls are made and transferred; other regions have others."""
+    outbound_from: str = ""
+    """The account's number that calls are made from; empty: none are made."""
+    outbound_prefixes: tuple[str, ...] = ()
+    """Numbers that may be called begin with one of these: "+49", "+4930123"."""
+    outbound_per_minute: Count = 10
+    """So many calls may be made."""
+    outbound_ring_s: Annotated[int, Meta(ge=5, le=600)] = 30
+    """So long it rings at the other end."""
+    outbound_machines: Literal["talk", "hang_up"] = "talk"
+    """What happens where an answering machine answers, if a call was made to find that out."""
+    audiosocket_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    """Where Asterisk's AudioSocket() connects, over TCP; none: nowhere. 0: any free port."""
+    audiosocket_host: str = "127.0.0.1"
+    """The address it listens on: the protocol has no key, so keep it where only Asterisk is."""
+    audiosocket_peers: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Addresses or networks that may connect."""
+    audiosocket_uuids: tuple[str, ...] = ()
+    """Calls with other UUIDs are refused; none: any may come."""
+    audiosocket_one_time: bool = False
+    """Only UUIDs that `POST /api/telephony/audiosocket` has given out, each for one call."""
+    audiosocket_silence: bool = False
+    """Whether silence is sent while nothing is said, for what stands behind Asterisk and needs
+    sound all the time."""
+    transfer: dict[str, str] = {}
+    """Whom the model may transfer a call to, with `agent.tools`: a name that says who that is, and
+    their number (+49301234567) or SIP address (sip:desk@example.com)."""
+    transfer_from: str = ""
+    """The number they see, one of the account's; empty: the caller's own."""
+
+
+class KeypadConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Keys that a caller presses, on any line that tells of them."""
+
+    pause_ms: Milliseconds = 2000
+    """Behind the last key: then they are a turn, answered like a spoken one; 0: each is at once."""
+    end: Literal["#", "*", ""] = "#"
+    """The key that ends a turn at once; empty: only the pause does."""
+    interrupts: bool = True
+    """Whether a key cuts the answer that is being given."""
 
 
 class SipConfig(Struct, frozen=True, forbid_unknown_fields=True):

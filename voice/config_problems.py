@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from voice import addresses
+from voice.config_dial_problems import dial_problems
 from voice.config_phone_problems import phone_problems
 from voice.config_providers import SttConfig
 from voice.config_secrets import SECRET
@@ -135,8 +136,10 @@ def explained(error: str, kind: type[Struct]) -> Problem:
 
 def _declared(kind: Any, path: str) -> Any:
     """What a field is declared as."""
-    for name in filter(None, path.split(".")):
+    for part in filter(None, path.split(".")):
+        name, is_element, _ = part.partition("[")
         kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
+        kind = get_args(kind)[0] if is_element else kind
     return kind
 
 
@@ -179,6 +182,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
             f"must hold one call, record.most_mb ({record.most_mb}), or be 0; got {record.keep_mb}",
         )
     yield from phone_problems(config.telephony)
+    yield from dial_problems(config)
     if sorted(config.load.lag_ms) != list(config.load.lag_ms):
         yield "load.lag_ms", f"must grow from level to level, got {list(config.load.lag_ms)}"
     yield from webrtc_problems(config.webrtc)

@@ -3,14 +3,14 @@
     config_server      server, load, log, record
     config_providers   vad, stt, llm, tts, embedder, reranker, rag, mock
     config_talk        turn, barge_in, speculation, playout, agent
-    config_calls       webrtc, telephony, sip
+    config_calls       webrtc, telephony, sip, keypad
 
 Units are in the names; a limit is a time after which something else happens.
 """
 
 from msgspec import Struct
 
-from voice.config_calls import SipConfig, TelephonyConfig, WebrtcConfig
+from voice.config_calls import KeypadConfig, SipConfig, TelephonyConfig, WebrtcConfig
 from voice.config_providers import (
     EmbedderConfig,
     LlmConfig,
@@ -51,6 +51,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     webrtc: WebrtcConfig = WebrtcConfig()
     telephony: TelephonyConfig = TelephonyConfig()
     sip: SipConfig = SipConfig()
+    keypad: KeypadConfig = KeypadConfig()
     record: RecordConfig = RecordConfig()
     mock: MockConfig = MockConfig()
     strays: tuple[str, ...] = ()

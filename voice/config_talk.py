@@ -1,6 +1,6 @@
 """The settings of a conversation: whose turn it is, how an answer is given, what the agent says."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -105,6 +105,8 @@ class AgentConfig(Struct, frozen=True, forbid_unknown_fields=True):
     hang_up_phrases: tuple[str, ...] = ()
     """Who says one of them, and nothing else, gets the goodbye, and the call ends."""
     goodbye_phrase: str = ""
+    tools: tuple[Literal["hang_up", "transfer_call"], ...] = ()
+    """What the model may do to the call by itself; transfer_call needs `telephony.transfer`."""
     hold_after_ms: Milliseconds = 2500
     """Silence behind the caller's last word, or in mid-answer, that is broken by a word; 0:
     never."""

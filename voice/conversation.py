@@ -4,7 +4,7 @@ A user's audio item has its words when the final hypothesis is in. An assistant'
 was heard: when the caller cuts in, it is shortened to that, and stays marked as cut.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import UNSET
 
@@ -27,6 +27,7 @@ class Conversation:
         self._items: dict[str, Item] = {}
         self._heard: set[str] = set()
         self._cut: set[str] = set()
+        self._notes: dict[str, list[Message]] = {}
         self._characters = 0
 
     def __iter__(self) -> Iterator[Item]:
@@ -118,6 +119,12 @@ class Conversation:
         self._characters -= _characters(self._items.pop(item_id))
         self._heard.discard(item_id)
         self._cut.discard(item_id)
+        self._notes.pop(item_id, None)
+
+    def note(self, behind: str, messages: Sequence[Message]) -> None:
+        """What the model is to know, and no client: shown behind an item, or the last there is."""
+        anchor = behind if behind in self._items else self.last_id
+        self._notes.setdefault(anchor or ROOT, []).extend(messages)
 
     def transcribed(self, item_id: str, text: str) -> None:
         """The final hypothesis of a user's audio item."""
@@ -167,7 +174,7 @@ class Conversation:
             for item in self._items.values()
             if item.type == "function_call_output"
         }
-        shown: list[Message] = []
+        shown: list[Message] = list(self._notes.get(ROOT, ()))
         for item in self._items.values():
             if item.type == "function_call":
                 shown += _called(item, results.get(item.call_id))
@@ -175,6 +182,8 @@ class Conversation:
                 message = self._message(item)
                 if message is not None:
                     shown.append(message)
+            if isinstance(item.id, str) and item.id in self._notes:
+                shown += self._notes[item.id]
         return shown
 
     def _message(self, item: Item) -> Message | None:

@@ -14,7 +14,7 @@ import structlog
 from providers.base import Provider, ProviderError, Retriever, Slot
 from voice import entrance, logs, metrics
 from voice.answers import Outbox
-from voice.carrier import WEBSOCKET, Carrier
+from voice.carrier import WEBSOCKET, Carrier, Target
 from voice.chain import CALL, Chain, Link
 from voice.client_secrets import ClientSecrets
 from voice.config import LOOPBACK, Config
@@ -191,7 +191,15 @@ class Desk:
             lag_ms = round(self.load.lag_ms, 1)
             log.warning("load", level=level.value, lag_ms=lag_ms, sessions=len(self._open))
 
-    def new_session(self, outbox: Outbox, carrier: Carrier = WEBSOCKET) -> Session:
+    def new_session(
+        self,
+        outbox: Outbox,
+        carrier: Carrier = WEBSOCKET,
+        transfer: Callable[[Target], None] = lambda target: None,
+    ) -> Session:
+        """Args:
+        transfer: For a carrier that `transfers`: see Session.
+        """
         session_id = f"sess_{secrets.token_hex(8)}"
         CALL.set({"session": session_id})  # in the connection's own task
         session = Session(
@@ -205,6 +213,7 @@ class Desk:
             closed=self._forget,
             failed=self.watch.failed,
             tape=self._recorder.tape(session_id) if self._recorder else None,
+            transfer=transfer,
         )
         self._open[session.id] = session
         return session

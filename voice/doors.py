@@ -3,6 +3,7 @@
 HTTP routes are in voice/http.py; what each door does is in voice/transports.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -10,7 +11,13 @@ from typing import Any
 
 from voice.desk import Desk
 from voice.transports import websocket
-from voice.transports.telephony import asterisk_door, telnyx_door, twilio_door, vonage_door
+from voice.transports.telephony import (
+    asterisk_door,
+    audiosocket_door,
+    telnyx_door,
+    twilio_door,
+    vonage_door,
+)
 from voice.transports.telephony import socket as telephone
 
 REALTIME = "/v1/realtime"
@@ -45,4 +52,8 @@ def sockets(desk: Desk) -> dict[str, Socket]:
 
 
 def listeners(desk: Desk) -> list[Listener]:
-    return [desk.calls]
+    return [
+        desk.calls,
+        contextlib.aclosing(desk.switchboard),
+        audiosocket_door.listening(desk),
+    ]

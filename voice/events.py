@@ -90,6 +90,13 @@ class Misheard(Struct, frozen=True):
     turn: int
 
 
+class Typed(Struct, frozen=True):
+    """The whole of a turn, by keys."""
+
+    turn: int
+    text: str
+
+
 class StartReply(Struct, frozen=True):
     """Answer."""
 
@@ -120,6 +127,7 @@ Command = (
     | CommitUtterance
     | Understood
     | Misheard
+    | Typed
     | StartReply
     | SkipReply
 )

@@ -30,6 +30,29 @@ class PauseJudged(Struct, frozen=True):
     """Probability that nothing will follow, 0..1."""
 
 
+class KeyPressed(Struct, frozen=True):
+    """The caller pressed a key of the telephone."""
+
+    key: str
+    """0 to 9, *, #, A to D."""
+    received_at: int = 0
+    """Unix time in seconds; 0: as it comes in."""
+
+
+class TransferEnded(Struct, frozen=True):
+    """What became of a transfer that the carrier was asked for."""
+
+    problem: str = ""
+    """Why the caller is still here; empty: they are with somebody else."""
+
+
+class Returned(Struct, frozen=True):
+    """The caller was transferred before this call began, and nobody took them."""
+
+    why: str
+    """The carrier's own word: busy, no-answer, failed."""
+
+
 class Complaint(Struct, frozen=True):
     """The client sent what is no event."""
 

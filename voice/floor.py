@@ -20,15 +20,17 @@ from voice import events, metrics, rules, settings, wire
 from voice.answering import Answering
 from voice.answers import Answers, Outbox
 from voice.backlog import Backlog
-from voice.carrier import Carrier
+from voice.carrier import Carrier, Target
 from voice.chain import NobodyLeft
 from voice.config import Config
 from voice.conversation import Conversation
 from voice.ear import Ear
 from voice.echo_energy import EchoEnergy
 from voice.facts import PauseJudged
+from voice.house import House
 from voice.ids import Ids
-from voice.initiative import HangUp, Initiative, Say
+from voice.initiative import Initiative
+from voice.keypad import Keypad, KeypadRules
 from voice.load import Level, Pace
 from voice.providers import Providers
 from voice.record import Record
@@ -45,6 +47,7 @@ class Floor:
     outbox: For the sound; events go by `send`, which numbers them.
     post: Takes what providers and replies say into the call's inbox.
     failed: Told of every failure of a recogniser.
+    transfer: Asks the carrier for it; a TransferEnded follows.
     """
 
     def __init__(
@@ -60,10 +63,11 @@ class Floor:
         send: Callable[[wire.ServerEvent], None],
         post: Callable[[object], None],
         failed: Callable[[ProviderError], None],
+        transfer: Callable[[Target], None],
     ) -> None:
         self.config, self.ids, self.send = config, ids, send
         self.carrier = carrier
-        self._on_failed = failed
+        self._on_failed, self.transfer = failed, transfer
         self.defaults = rules.session_defaults(config, providers)
         self.effective = settings.initial(session_id, self.defaults)
         self.settings = carrier.fixed(settings.typed(self.effective))
@@ -71,6 +75,10 @@ class Floor:
         self._echo = EchoEnergy()
         self.turns = TurnTaker(rules.turn_rules(config, self.settings), self._words, self._echo)
         self.initiative = Initiative(rules.initiative_rules(config, self.settings, self.language()))
+        self.house = House(rules.house_rules(config, self.language(), carrier))
+        self.keypad = Keypad(
+            KeypadRules(pause_s=config.keypad.pause_ms / 1000, end=config.keypad.end)
+        )
         self.over = ""
         """Why the call ends; empty while it goes on."""
         self.away = False
@@ -100,6 +108,7 @@ class Floor:
             conversation=self.conversation,
             record=self.record,
             carrier=carrier,
+            house=self.house,
             outbox=outbox,
             send=send,
             post=post,
@@ -110,6 +119,7 @@ class Floor:
             answers=self.answers,
             utterances=self.utterances,
             initiative=self.initiative,
+            house=self.house,
             conversation=self.conversation,
             record=self.record,
             settings=lambda: self.settings,
@@ -215,10 +225,14 @@ class Floor:
                     self._unsettled -= 1
                     self.record.timeline(command.turn).stamp(Stamp.FINAL, at)
                     self.utterances.understood(command.turn, command.text)
-                    self.initiative.understood(command.text)
+                    self._heard(command.text)
                 case events.Misheard():
                     self._unsettled -= 1
                     self.utterances.misheard(command.turn)
+                case events.Typed():
+                    self.record.timeline(command.turn).stamp(Stamp.REQUEST, at)
+                    self.utterances.typed(command.turn, command.text)
+                    self._heard(command.text)
                 case events.StartReply():
                     self.answering.start(command, at)
                 case events.SkipReply():
@@ -227,6 +241,19 @@ class Floor:
             self.answering.void_request("turn_detected", Outcome.INTERRUPTED, at)
         if commands:
             self._look_ahead(at)
+
+    def _heard(self, text: str) -> None:
+        """The words of a turn are known."""
+        self.initiative.understood(text)
+        if text:
+            self.house.went_on()
+            self.tell_model()
+
+    def tell_model(self) -> None:
+        """What became of its calls of the house's tools."""
+        results, self.house.results = self.house.results, []
+        for result in results:
+            self.conversation.note(result.behind, result.messages)
 
     def _look_ahead(self, at: float) -> None:
         """An answer may be begun that nobody has asked for yet, or be in vain."""
@@ -286,20 +313,8 @@ class Floor:
         self.turns.rules = msgspec.structs.replace(changed, final_limit_s=limit_s)
         self._words.set_delays(rules.delays(self.config, self.settings))
         self.initiative.rules = rules.initiative_rules(self.config, self.settings, self.language())
+        self.house.rules = rules.house_rules(self.config, self.language(), self.carrier)
         self._look_ahead(at)
 
     def language(self) -> str:
         return rules.language(self.config, self.settings)
-
-    # --- the answer -------------------------------------------------------------------------------
-
-    def take_initiative(self, at: float) -> None:
-        """Says what is due unasked, or ends the call."""
-        if not self.initiative.watches:
-            return
-        quiet = self.turns.quiet and self.answers.current is None and not self.away
-        match self.initiative.tick(at, quiet=quiet):
-            case HangUp(why=why):
-                self.over = why
-            case Say(text=text):
-                self.carry_out(self.turns.speak_up(text), at)

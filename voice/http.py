@@ -32,7 +32,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from voice import calls_api, metrics, models_api, system_api, telephony_api
+from voice import calls_api, metrics, models_api, outbound_api, system_api, telephony_api
 from voice.desk import Desk
 from voice.health import without_addresses
 from voice.transports.websocket import Refusal
@@ -184,9 +184,9 @@ def application(desk: Desk) -> Litestar:
     )
     operators = Router(
         path="/",
-        route_handlers=[*models_api.ROUTES, *system_api.ROUTES],
+        route_handlers=[*models_api.ROUTES, *system_api.ROUTES, *outbound_api.ROUTES],
         guards=[needs_key, own_page],
-        exception_handlers=models_api.HANDLERS,
+        exception_handlers={**models_api.HANDLERS, **outbound_api.HANDLERS},
     )
     telephones = Router(
         path="/",

@@ -38,6 +38,13 @@ GOODBYE = {
     "zh": "再见。",
 }
 
+CONNECTING = {
+    "en": "One moment, I'm connecting you.",
+    "ja": "おつなぎいたします。少々お待ちください。",
+    "ko": "연결해 드리겠습니다. 잠시만 기다려 주세요.",
+    "zh": "正在为您转接，请稍等。",
+}
+
 TIME_OVER = {
     "en": "I'm sorry, I have to end this call now. Goodbye.",
     "ja": "申し訳ありませんが、お時間になりましたので失礼いたします。",
@@ -71,6 +78,11 @@ def idle(language: str) -> str:
 
 def goodbye(language: str) -> str:
     return GOODBYE[_known(language)]
+
+
+def connecting(language: str) -> str:
+    """Before a call is transferred."""
+    return CONNECTING[_known(language)]
 
 
 def time_over(language: str) -> str:

@@ -125,9 +125,8 @@ class Questions:
 
     def _settle_one(self, done: Utterance, rules: TurnRules, caller_speaks: bool) -> list[Command]:
         lost = done.failed and not done.text
-        orders: list[Command] = [
-            Misheard(done.turn) if lost else Understood(done.turn, done.text),
-        ]
+        heard = Misheard(done.turn) if lost else Understood(done.turn, done.text)
+        orders: list[Command] = [] if done.is_typed else [heard]
         wants = done.wants_reply and not (lost and caller_speaks and _yields(rules))
         wants = wants or (lost and self._asked)
         if done.text or (lost and wants):

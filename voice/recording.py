@@ -26,7 +26,18 @@ from voice import reply_facts
 from voice.carrier import WEBSOCKET, Carrier
 from voice.client_events import CLIENT_EVENT_TYPES
 from voice.errors import KaiwaError
-from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged, Resumed, Suspended
+from voice.facts import (
+    AudioIn,
+    Complaint,
+    HangUp,
+    KeyPressed,
+    Opened,
+    PauseJudged,
+    Resumed,
+    Returned,
+    Suspended,
+    TransferEnded,
+)
 
 SUFFIX = ".kaiwa"
 MAGIC = b"kaiwa call 1\n"
@@ -67,13 +78,19 @@ class HungUp(Struct, frozen=True, array_like=True, tag="end"):
     reason: str
 
 
+class HandedOver(Struct, frozen=True, array_like=True, tag="transfer"):
+    """The carrier was asked to give the caller to somebody else."""
+
+    name: str
+
+
 class Remembered(Struct, frozen=True, array_like=True, tag="history"):
     """What a model would be shown next, at the call's end: of answers, what was heard."""
 
     messages: tuple[Message, ...]
 
 
-Out = SentEvent | SentFrame | Cleared | HungUp | Remembered
+Out = SentEvent | SentFrame | Cleared | HungUp | HandedOver | Remembered
 
 
 # --- records --------------------------------------------------------------------------------------
@@ -163,7 +180,7 @@ FACTS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         *(Opened, AudioIn, Complaint, HangUp, VadFrame, Hypothesis, SttFailure, PauseJudged),
-        *(Suspended, Resumed),
+        *(Suspended, Resumed, KeyPressed, Returned, TransferEnded),
         *CLIENT_EVENT_TYPES.values(),
         *get_args(reply_facts.Fact),
         reply_facts.Foreseen,

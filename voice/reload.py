@@ -47,6 +47,8 @@ HOLDS: dict[str, When] = {
     "playout.*": "new calls",
     "agent.*": "new calls",
     "webrtc.*": "new calls",
+    "keypad.*": "new calls",
+    "telephony.transfer": "new calls",
 }
 """What a session or the desk reads whenever it begins something. All else was given to a provider
 or a socket when it was made."""

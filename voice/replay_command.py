@@ -20,6 +20,7 @@ from voice.logs import configure
 from voice.recording import (
     SUFFIX,
     Cleared,
+    HandedOver,
     HungUp,
     Out,
     Recording,
@@ -176,6 +177,8 @@ def shown(out: Out) -> str:
             return "(what has not left is dropped)"
         case HungUp():
             return f"(hung up: {out.code} {out.reason})"
+        case HandedOver():
+            return f"(handed over to {out.name})"
         case Remembered():
             said = ", ".join(f"{one.role} {one.content!r}" for one in out.messages)
             return f"(remembered: {said})"

@@ -12,6 +12,7 @@ from providers.base import LLMRequest, Message, Retriever, Slot, Tool
 from voice.chain import CALL
 from voice.config import Config
 from voice.conversation import Conversation
+from voice.house import House
 from voice.patience import Patience
 from voice.providers import Providers
 from voice.reply import Reply
@@ -28,10 +29,16 @@ class Replies:
     """One session's."""
 
     def __init__(
-        self, session_id: str, *, config: Config, providers: Providers, conversation: Conversation
+        self,
+        session_id: str,
+        *,
+        config: Config,
+        providers: Providers,
+        conversation: Conversation,
+        house: House,
     ) -> None:
         self._config, self._providers, self._conversation = config, providers, conversation
-        self._name = session_id
+        self._name, self._house = session_id, house
         self._log = structlog.get_logger().bind(session=session_id)
         self.tasks: set[asyncio.Task[None]] = set()
         """All that have not given their streams back."""
@@ -66,11 +73,7 @@ class Replies:
         request = LLMRequest(
             messages=history,
             question=question,
-            tools=tuple(
-                Tool(name=tool.name, description=tool.description, parameters=tool.parameters)
-                for tool in chosen.tools
-                if tool.type == "function"
-            ),
+            tools=self._tools(options),
             tool_choice=chosen.tool_choice,
             max_tokens=tuned.max_tokens if limit == "inf" else int(limit),
             temperature=tuned.temperature,
@@ -100,6 +103,22 @@ class Replies:
             sentence_gap_ms=config.tts.sentence_gap_ms,
             clause_gap_ms=config.tts.clause_gap_ms,
         )
+
+    def house_tools(self, options: ReplyOptions) -> tuple[Tool, ...]:
+        """Those that are offered beside the client's, whose names stand above them. Where the
+        client says which are to be called, or asks beside the conversation, there are none."""
+        if not options.keep or options.settings.tool_choice != "auto":
+            return ()
+        taken = {tool.name for tool in options.settings.tools}
+        return tuple(tool for tool in self._house.tools() if tool.name not in taken)
+
+    def _tools(self, options: ReplyOptions) -> tuple[Tool, ...]:
+        own = tuple(
+            Tool(name=tool.name, description=tool.description, parameters=tool.parameters)
+            for tool in options.settings.tools
+            if tool.type == "function"
+        )
+        return own + self.house_tools(options)
 
     def start(
         self,

@@ -6,9 +6,11 @@ from datetime import date
 import msgspec
 
 from voice import phrases
+from voice.carrier import Carrier
 from voice.config import Config
 from voice.ear import Expected
 from voice.endpointing import EAGERNESS, Delays
+from voice.house import HANG_UP, TRANSFER, HouseRules
 from voice.initiative import InitiativeRules
 from voice.providers import Providers
 from voice.settings import Defaults, Settings
@@ -73,6 +75,17 @@ def initiative_rules(config: Config, chosen: Settings, language: str) -> Initiat
         time_over=agent.time_over_phrase or phrases.time_over(language),
         hang_up_phrases=agent.hang_up_phrases,
         goodbye=agent.goodbye_phrase or phrases.goodbye(language),
+    )
+
+
+def house_rules(config: Config, language: str, carrier: Carrier) -> HouseRules:
+    tools = config.agent.tools
+    transfers = TRANSFER in tools and carrier.transfers
+    return HouseRules(
+        hangs_up=HANG_UP in tools and carrier.hangs_up,
+        targets=tuple(config.telephony.transfer) if transfers else (),
+        goodbye=config.agent.goodbye_phrase or phrases.goodbye(language),
+        connecting=phrases.connecting(language),
     )
 
 

@@ -53,6 +53,15 @@ class Cleared(ServerEvent, tag="input_audio_buffer.cleared"):
     pass
 
 
+class KeyReceived(ServerEvent, tag="input_audio_buffer.dtmf_event_received"):
+    """The one event without an `event_id`: see `encode`."""
+
+    event: str
+    """The key."""
+    received_at: int
+    """Unix time in seconds."""
+
+
 class ItemAdded(ServerEvent, tag="conversation.item.added"):
     item: Item
     previous_item_id: str | None = None
@@ -307,6 +316,9 @@ def encode(event: ServerEvent) -> bytes:
     if isinstance(event, TurnTimeline):
         flat = {"type": "kaiwa.turn.timeline", "event_id": event.event_id, **event.record}
         return _encoder.encode(flat)
+    if isinstance(event, KeyReceived):
+        told = {"event": event.event, "received_at": event.received_at}
+        return _encoder.encode({"type": KeyReceived.__struct_config__.tag, **told})
     return _encoder.encode(event)
 
 

@@ -10,6 +10,7 @@ between a question and its answer. What waits (models, sockets) waits elsewhere 
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -17,12 +18,23 @@ from typing import Any, Protocol
 import structlog
 
 from providers.base import Hypothesis, Message, ProviderError, SttFailure, VadFrame
-from voice import metrics, reply_facts, wire
+from voice import keys, metrics, reply_facts, unasked, wire
 from voice.answers import Outbox
-from voice.carrier import WEBSOCKET, Carrier
+from voice.carrier import WEBSOCKET, Carrier, Target
 from voice.config import Config
 from voice.errors import ClientError
-from voice.facts import AudioIn, Complaint, HangUp, Opened, PauseJudged, Resumed, Suspended
+from voice.facts import (
+    AudioIn,
+    Complaint,
+    HangUp,
+    KeyPressed,
+    Opened,
+    PauseJudged,
+    Resumed,
+    Returned,
+    Suspended,
+    TransferEnded,
+)
 from voice.floor import Floor
 from voice.handlers import CLIENT_HANDLERS, set_up
 from voice.ids import Ids
@@ -50,6 +62,9 @@ class Tape(Protocol):
     def between(self, outbox: Outbox) -> Outbox:
         """The same outbox; what is sent is kept."""
 
+    def handing_over(self, transfer: Callable[[Target], None]) -> Callable[[Target], None]:
+        """The same; whom the caller is given to is kept."""
+
     def told(self, at: float, fact: Any) -> None:
         """A fact has come in, and waits for its turn."""
 
@@ -76,6 +91,8 @@ class Session:
     closed: Told once, when the session is over.
     failed: Told of every provider's failure, with its slot.
     tape: Records the call.
+    transfer: Asks a carrier that `transfers` to give the caller to somebody else. It waits for
+        nothing; what becomes of it is posted as TransferEnded.
     """
 
     def __init__(
@@ -91,11 +108,13 @@ class Session:
         closed: Callable[["Session"], None] = lambda session: None,
         failed: Callable[[str, ProviderError], None] = lambda slot, error: None,
         tape: Tape | None = None,
+        transfer: Callable[[Target], None] = lambda target: None,
     ) -> None:
         self.id = session_id
         self._tape, self._arrival = tape, now
         if tape is not None:
             outbox, now = tape.between(outbox), tape.watch(now)
+            transfer = tape.handing_over(transfer)
         self._outbox, self._now = outbox, now
         self._load_level = providers.load_level
         self._on_closed, self._on_failed = closed, failed
@@ -112,6 +131,7 @@ class Session:
             send=self._send,
             post=self.post,
             failed=self._provider_failed,
+            transfer=transfer,
         )
         self._turns, self._answers = self._floor.turns, self._floor.answers
         self.conversation = self._floor.conversation
@@ -142,6 +162,8 @@ class Session:
         """A fact happened. Dealt with before this returns, or right after the one in hand."""
         if self.closed or self._broken:
             return
+        if isinstance(fact, KeyPressed) and not fact.received_at:
+            fact = KeyPressed(fact.key, int(time.time()))
         at = self._arrival()
         self._inbox.append((at, fact))
         if self._tape is not None:
@@ -163,7 +185,7 @@ class Session:
                 self._receive(fact, at)
                 self._tick(at)
             self._answers.sound(max(begun, self._now()))
-            self._floor.take_initiative(begun)
+            unasked.take_initiative(self._floor, begun)
             if self._floor.over and not self._ending:
                 self._ending = True
                 self._outbox.end(1000, self._floor.over)
@@ -195,6 +217,12 @@ class Session:
                 self._floor.away = False
             case wire.ClientEvent():
                 self._client(fact, at)
+            case KeyPressed():
+                keys.press(self._floor, fact, at)
+            case TransferEnded():
+                unasked.transferred(self._floor, fact)
+            case Returned():
+                unasked.returned(self._floor, fact)
             case Opened():
                 metrics.SESSIONS.inc()
                 if fact.settings:
@@ -252,11 +280,16 @@ class Session:
         due = self._turns.deadline()
         if due is not None and at >= due:
             self._floor.carry_out(self._turns.tick(at), at)
+        due = self._floor.keypad.deadline()
+        if due is not None and at >= due:
+            keys.tick(self._floor, at)
 
     def _set_timer(self) -> None:
         due = _sooner(self._turns.deadline(), self._answers.next_due())
+        due = _sooner(due, self._floor.keypad.deadline())
         if not self._ending:
             due = _sooner(due, self._floor.initiative.deadline())
+            due = _sooner(due, self._floor.house.deadline())
         if self._timer is not None:
             if due is not None and self._timer_at <= due:
                 return  # it comes early and is set anew then: most deadlines move on and on

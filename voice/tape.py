@@ -17,7 +17,7 @@ import structlog
 from providers.base import Message
 from voice import settings, wire
 from voice.answers import Outbox
-from voice.carrier import Carrier
+from voice.carrier import Carrier, Target
 from voice.config import Config
 from voice.playout import Frame
 from voice.recorded import event_without_keys, fact_without_keys, recorded
@@ -26,6 +26,7 @@ from voice.recording import (
     Cleared,
     Closed,
     Cut,
+    HandedOver,
     HungUp,
     Out,
     Record,
@@ -97,6 +98,13 @@ class Tape:
 
     def between(self, outbox: Outbox) -> Outbox:
         return _Kept(outbox, self)
+
+    def handing_over(self, transfer: Callable[[Target], None]) -> Callable[[Target], None]:
+        def hand_over(target: Target) -> None:
+            self.keep(HandedOver(target.name))
+            transfer(target)
+
+        return hand_over
 
     def keep(self, out: Out) -> None:
         if not self.stopped:

@@ -118,6 +118,10 @@ class TurnTaker:
             raise ClientError("input_audio_buffer_commit_empty", message)
         return self._side.commit(self.clock.position, now)
 
+    def typed(self, text: str, now: float) -> list[Command]:
+        """The caller gave a whole turn by keys: answered once nobody speaks."""
+        return self._side.typed(text, now)
+
     def clear(self) -> list[Command]:
         """The client wants nothing of what it has sent since the last commit."""
         return self._side.clear()

@@ -2,6 +2,9 @@
 
 from providers.base import Hypothesis, SttFailure
 
+TYPED = -1
+"""In place of a segment, which has no such number."""
+
 
 class Utterance:
     """Args:
@@ -14,9 +17,16 @@ class Utterance:
         self.sample = sample
         self.committed_at: float | None = None
         self.wants_reply = False
-        self.failed = False
+        self.failed = self.is_typed = False
         self._words: dict[int, str] = {}
         self._awaited: set[int] = set()
+
+    @classmethod
+    def typed(cls, turn: int, sample: int, text: str) -> "Utterance":
+        """One that was never spoken."""
+        one = cls(turn, sample)
+        one.is_typed, one._words = True, {TYPED: text}
+        return one
 
     def begin(self, segment: int) -> None:
         self._words[segment] = ""

@@ -103,6 +103,20 @@ class Utterances:
             usage = wire.DurationUsage(seconds=seconds)
             self._send(wire.TranscriptionCompleted(item_id=item_id, transcript=text, usage=usage))
 
+    def typed(self, turn: int, text: str) -> None:
+        """The turn is an item of text, and whole."""
+        item_id = self._items[turn] = self._ids.new("item")
+        item = wire.Item(
+            id=item_id,
+            type="message",
+            role="user",
+            status="completed",
+            content=(wire.InputText(text),),
+        )
+        before = self._conversation.add(item)
+        self._send(wire.ItemAdded(item=item, previous_item_id=before))
+        self._send(wire.ItemDone(item=item, previous_item_id=before))
+
     def misheard(self, turn: int) -> None:
         item_id = self._items[turn]
         self._conversation.transcribed(item_id, "")

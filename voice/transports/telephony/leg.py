@@ -19,6 +19,7 @@ from msgspec import Struct
 from voice import metrics, wire
 from voice.audio import to_wire
 from voice.carrier import Carrier
+from voice.facts import KeyPressed
 from voice.playout import Frame
 from voice.session import Session
 from voice.settings import AudioFormat
@@ -62,7 +63,7 @@ class Connection(Protocol):
 class Hooks(Struct, frozen=True):
     """What a call's keys and its end mean, beyond the session."""
 
-    keyed: Callable[[Session, str], None] = lambda session, digit: None
+    keyed: Callable[[Session, str], None] = lambda session, digit: session.post(KeyPressed(digit))
     """The caller has pressed a key."""
     ended: Callable[[Started, int, str], None] = lambda started, code, reason: None
     """We have ended it, with this close code and reason: before the connection is closed."""

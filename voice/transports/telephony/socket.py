@@ -7,13 +7,16 @@ ended by us                  1008 no start in time, another's call, no frames of
 import asyncio
 from typing import Any
 
+import msgspec
 import structlog
 
 from voice import metrics
 from voice.desk import Desk
+from voice.facts import Returned
 from voice.transports.line import Line
 from voice.transports.telephony.adapter import Adapter, Garbled, Started, Unsupported
 from voice.transports.telephony.leg import Leg, carrier_of, read
+from voice.transports.telephony.twilio_door import RETURNED
 from voice.transports.websocket import Receive, Refusal, Send, refuse
 
 MOST_BEFORE_START = 20
@@ -87,11 +90,18 @@ async def _first_facts(receive: Receive, adapter: Adapter) -> Started | None:
 async def _hold(line: Line, adapter: Adapter, started: Started, desk: Desk) -> None:
     board = desk.switchboard
     leg = Leg(adapter, line, started, board.hooks)
-    session = desk.new_session(leg, carrier_of(adapter, started, board.config.lead_ms))
+    carrier = msgspec.structs.replace(
+        carrier_of(adapter, started, board.config.lead_ms), transfers=board.transfers(adapter.name)
+    )
+    session = desk.new_session(
+        leg, carrier, lambda target: board.transfer(session, started.call, target)
+    )
     leg.attach(session)
     leave = board.enter(leg)
     try:
         session.open()
+        if why := started.parameters.get(RETURNED):
+            session.post(Returned(why))
         await line.attach(
             text=leg.text, binary=leg.binary, send_limit_s=desk.config.server.send_limit_s
         )

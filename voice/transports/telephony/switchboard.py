@@ -11,10 +11,14 @@ from collections.abc import Callable
 
 import structlog
 
+from voice.carrier import Target
 from voice.config import TelephonyConfig
+from voice.session import Session
 from voice.transports.telephony.asterisk_door import AsteriskDoor
 from voice.transports.telephony.entrance import Entrance
 from voice.transports.telephony.leg import NO_HOOKS, Hooks, Leg
+from voice.transports.telephony.outbound import Outbound
+from voice.transports.telephony.passes import Passes
 from voice.transports.telephony.telnyx_door import TelnyxDoor
 from voice.transports.telephony.tickets import Tickets
 from voice.transports.telephony.twilio_door import TwilioDoor
@@ -48,6 +52,9 @@ class Switchboard:
         has_vonage = public and config.vonage_signature_secret
         self.vonage = VonageDoor(config, tickets) if has_vonage else None
         self.asterisk = AsteriskDoor(config) if config.asterisk_password else None
+        self.passes = Passes()
+        makes_calls = public and config.twilio_account_sid and config.twilio_auth_token
+        self.outbound = Outbound(config) if makes_calls else None
         self._legs: dict[tuple[str, str], Leg] = {}
 
     def entrance(self, provider: str) -> Entrance | None:
@@ -70,6 +77,19 @@ class Switchboard:
     def leg(self, provider: str, call: str) -> Leg | None:
         """The call that is on the line."""
         return self._legs.get((provider, call))
+
+    def transfers(self, provider: str) -> bool:
+        """Whether its calls can be given to somebody else."""
+        return provider == "twilio" and self.outbound is not None
+
+    def transfer(self, session: Session, call: str, target: Target) -> None:
+        """Only where `transfers`. The session is told what becomes of it."""
+        assert self.outbound is not None
+        self.outbound.transfer(session, call, target)
+
+    async def aclose(self) -> None:
+        if self.outbound is not None:
+            await self.outbound.aclose()
 
     def enter(self, leg: Leg) -> Callable[[], None]:
         """Returns:

@@ -36,6 +36,8 @@ from voice.transports.telephony.twilio import Twilio
 SOCKET = "/v1/telephony/twilio"
 WEBHOOK = f"{SOCKET}/voice"
 TICKET = "kaiwa_ticket"
+RETURNED = "kaiwa_returned"
+"""Why nobody took a call that we transferred."""
 
 
 class TwilioDoor:
@@ -96,6 +98,12 @@ class TwilioDoor:
         if not self.signed(url, fields, request.headers) or not fields.get("CallSid"):
             raise forged("This request bears no valid X-Twilio-Signature.")
         self._check_account(fields.get("AccountSid", ""))
+        machine = fields.get("AnsweredBy", "").startswith(("machine", "fax"))
+        if machine and self._config.outbound_machines == "hang_up":
+            return self.over()
+        dialled = fields.get("DialCallStatus", "")
+        if dialled in ("completed", "answered"):
+            return self.over()  # it was transferred, and the other end has hung up
         signature = request.headers[SIGNATURE_HEADER.lower()]
         salt = secrets.token_hex(8)
         ticket = self._tickets.issue(fields["CallSid"], time.time(), salt, signature)
@@ -103,10 +111,18 @@ class TwilioDoor:
             raise forged(REPLAYED)
         stream = Stream(url=self.socket_url)
         stream.parameter(name=TICKET, value=ticket)
+        if dialled:
+            stream.parameter(name=RETURNED, value=dialled[:20])
         connect = Connect()
         connect.append(stream)
         response = VoiceResponse()
         response.append(connect)
+        response.hangup()
+        return str(response)
+
+    def over(self) -> str:
+        """TwiML that hangs up."""
+        response = VoiceResponse()
         response.hangup()
         return str(response)
 

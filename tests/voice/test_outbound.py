@@ -1,0 +1,311 @@
+"""Calls that an operator has made: over HTTP, to a mock of Twilio, whose phone then speaks."""
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from mocks.llm import EchoLLM, Reply
+from mocks.phone_call import WEBHOOK, Account, CallRefused, TwilioCall
+from mocks.phone_sound import hum
+from mocks.serve_twilio import ACCOUNT, OURS, TOKEN, TwilioFault, TwilioServer
+from providers.base import ToolCall
+from tests.served import written
+from voice.build import build
+from voice.call_command import run_call
+from voice.config import load
+from voice.desk import Desk
+from voice.errors import KaiwaError
+from voice.server import server_for
+from voice.transports.telephony.outbound import masked
+
+KEY = "k" * 32
+PUBLIC = "https://voice.example.com"
+TO, SALES = "+49301234567", "+49307654321"
+TWILIO = Account(sid=ACCOUNT, auth_token=TOKEN, public_url=PUBLIC)
+SETTINGS = {
+    "public_url": PUBLIC,
+    "twilio_account_sid": ACCOUNT,
+    "twilio_auth_token": TOKEN,
+    "outbound_from": OURS,
+    "outbound_prefixes": ["+49", "+4179"],
+    "transfer": {"sales": SALES},
+}
+
+
+class Stand:
+    """The server under test, and Twilio."""
+
+    def __init__(self, desk: Desk, url: str, twilio: TwilioServer, http: Any) -> None:
+        self.desk, self.url, self.twilio, self._http = desk, url, twilio, http
+
+    async def ask(self, method: str, path: str, body: Any = None, key: str = KEY) -> Any:
+        """Returns:
+        Status, headers, and the JSON body.
+        """
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        url = self.url + path
+        async with self._http.request(method, url, json=body, headers=headers) as answer:
+            text = await answer.read()
+            return answer.status, answer.headers, msgspec.json.decode(text) if text else None
+
+    async def call(self, to: str = TO, **more: Any) -> Any:
+        return await self.ask("POST", "/api/telephony/calls", {"to": to, **more})
+
+    async def refused(self, to: str = TO) -> tuple[int, str]:
+        status, _, body = await self.call(to)
+        return status, body["error"]["code"]
+
+
+def with_server(
+    folder: Path,
+    talk: Callable[[Stand], Awaitable[None]],
+    *,
+    llm: EchoLLM | None = None,
+    telephony: dict[str, Any] | None = None,
+    **sections: Any,
+) -> None:
+    async def main() -> None:
+        async with TwilioServer(forbidden=("+4999",)) as twilio, aiohttp.ClientSession() as http:
+            settings = {**SETTINGS, "twilio_api": twilio.url, **(telephony or {})}
+            parts = {"server": {"api_keys": [KEY]}, "telephony": settings, **sections}
+            config = load(file=written(folder, parts), environment={})
+            built = build(config)
+            await built.start()
+            providers = built.providers
+            if llm is not None:
+                providers = msgspec.structs.replace(providers, llm=llm)
+            desk = Desk(config, providers, built.by_slot, None)
+            server = server_for(desk)
+            listener = socket.create_server(("127.0.0.1", 0))
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            while not server.started:  # noqa: ASYNC110  # it tells nobody
+                await asyncio.sleep(0.01)
+            try:
+                async with asyncio.timeout(60):
+                    port = listener.getsockname()[1]
+                    await talk(Stand(desk, f"http://127.0.0.1:{port}", twilio, http))
+            finally:
+                server.should_exit = True
+                await serving
+                await desk.switchboard.aclose()
+                await built.aclose()
+
+    asyncio.run(main())
+
+
+def test_who_is_called_and_answers_talks_to_the_agent(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        status, _, made = await stand.call(machine_detection="Enable")
+        assert (status, made["status"]) == (201, "queued")
+        (form,) = stand.twilio.forms
+        assert form["To"] == TO and form["From"] == OURS and form["MachineDetection"] == "Enable"
+        assert form["Url"] == PUBLIC + WEBHOOK
+        stand.twilio.answer(made["call"])
+        async with TwilioCall.dial(stand.url, TWILIO, made["call"]) as phone:
+            await phone.until(lambda: phone.ear.heard)
+            status, _, _ = await stand.ask("DELETE", f"/api/telephony/calls/{made['call']}")
+            assert status == 204
+            assert stand.twilio.calls[made["call"]]["status"] == "completed"
+            await phone.hang_up()
+
+    with_server(tmp_path, talk, agent={"greeting": "Hello, this is Kaiwa."})
+
+
+def test_the_model_transfers_a_caller_and_twilio_dials(tmp_path: Path) -> None:
+    calls = ToolCall("call_1", "transfer_call", '{"target": "sales"}')
+    llm = EchoLLM([Reply(text="One moment.", tool_calls=(calls,))], first_token_ms=5)
+
+    async def talk(stand: Stand) -> None:
+        _, _, made = await stand.call()
+        stand.twilio.answer(made["call"])
+        async with TwilioCall.dial(stand.url, TWILIO, made["call"]) as phone:
+            await phone.say(hum(0.8))
+            await phone.until(lambda: phone.ended)
+            assert phone.close_code == 1000
+        form = stand.twilio.forms[-1]
+        assert f"<Number>{SALES}</Number>" in form["Twiml"]
+        assert f'action="{PUBLIC}{WEBHOOK}"' in form["Twiml"]
+
+    with_server(tmp_path, talk, llm=llm, agent={"tools": ["transfer_call"]})
+
+
+def test_a_transfer_that_twilio_refuses_leaves_the_caller_with_the_agent(tmp_path: Path) -> None:
+    calls = ToolCall("call_1", "transfer_call", '{"target": "sales"}')
+    llm = EchoLLM(
+        [Reply(text="One moment.", tool_calls=(calls,)), "They cannot be reached."],
+        first_token_ms=5,
+    )
+
+    async def talk(stand: Stand) -> None:
+        _, _, made = await stand.call()
+        stand.twilio.answer(made["call"])
+        async with TwilioCall.dial(stand.url, TWILIO, made["call"]) as phone:
+            await stand.twilio.inject(TwilioFault(kind="error", code=20500))
+            await phone.say(hum(0.8))
+            await phone.until(lambda: len(llm.requests) == 2)
+            assert "it could not be done" in llm.requests[1].messages[-1].content
+            assert not phone.ended
+            await phone.hang_up()
+
+    with_server(tmp_path, talk, llm=llm, agent={"tools": ["transfer_call"]})
+
+
+@pytest.mark.parametrize(
+    ("to", "status", "code"),
+    [
+        ("+15551234567", 403, "number_not_allowed"),
+        ("+4178123456", 403, "number_not_allowed"),
+        ("+4999123456", 502, "twilio_settings"),
+    ],
+)
+def test_nobody_is_called_whom_the_operator_does_not_allow(
+    to: str, status: int, code: str, tmp_path: Path
+) -> None:
+    async def talk(stand: Stand) -> None:
+        assert await stand.refused(to) == (status, code)
+        assert not stand.twilio.calls
+
+    with_server(tmp_path, talk)
+
+
+def test_what_is_no_number_is_told_by_its_field(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        for wrong in ("030 1234567", "+49 30 123", "sip:a@b", "", "+49301234567;ext=1"):
+            status, _, body = await stand.call(wrong)
+            assert status == 422 and "to" in str(body)
+        status, _, _ = await stand.ask("POST", "/api/telephony/calls", {"to": TO, "from": TO})
+        assert status == 422
+        status, _, _ = await stand.ask("DELETE", "/api/telephony/calls/CA..%2f..%2fCalls")
+        assert status in (400, 404)
+        assert not stand.twilio.forms
+
+    with_server(tmp_path, talk)
+
+
+def test_calls_are_so_many_in_a_minute(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        for _ in range(2):
+            assert (await stand.call())[0] == 201
+        status, headers, body = await stand.call()
+        assert (status, body["error"]["code"]) == (429, "too_many_calls")
+        assert 50 <= int(headers["retry-after"]) <= 60
+        assert len(stand.twilio.calls) == 2
+
+    with_server(tmp_path, talk, telephony={"outbound_per_minute": 2})
+
+
+def test_who_has_no_key_calls_nobody(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        for key in ("", "wrong" * 8):
+            status, _, _ = await stand.ask("POST", "/api/telephony/calls", {"to": TO}, key)
+            assert status == 401
+        assert not stand.twilio.forms
+
+    with_server(tmp_path, talk)
+
+
+def test_a_server_without_keys_makes_no_calls_even_for_itself(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        assert await stand.refused() == (403, "needs_api_keys")
+
+    with_server(tmp_path, talk, server={"api_keys": []})
+
+
+def test_a_server_that_was_not_told_to_makes_no_calls(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        assert await stand.refused() == (403, "outbound_not_allowed")
+
+    nothing = {"outbound_from": "", "outbound_prefixes": []}
+    with_server(tmp_path, talk, telephony=nothing)
+    with_server(tmp_path, talk, telephony={"twilio_auth_token": ""})
+
+
+def test_a_full_server_calls_nobody(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        stand.desk.stopping = True
+        assert await stand.refused() == (503, "stopping")
+        stand.desk.stopping = False
+        assert not stand.twilio.forms
+
+    with_server(tmp_path, talk)
+
+
+def test_an_answering_machine_is_hung_up_on_where_the_operator_says_so(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        _, _, made = await stand.call(machine_detection="Enable")
+        for who, answered in (("machine_start", False), ("human", True), ("unknown", True)):
+            fields = {"CallSid": made["call"], "AccountSid": ACCOUNT, "AnsweredBy": who}
+            headers = TWILIO.signature(WEBHOOK, fields)
+            async with stand._http.post(
+                stand.url + WEBHOOK, data=fields, headers=headers
+            ) as answer:
+                assert ("<Stream" in await answer.text()) is answered
+
+    with_server(tmp_path, talk, telephony={"outbound_machines": "hang_up"})
+
+
+@pytest.mark.parametrize(("status", "back"), [("completed", False), ("busy", True)])
+def test_who_was_transferred_comes_back_only_where_nobody_took_them(
+    status: str, back: bool, tmp_path: Path
+) -> None:
+    llm = EchoLLM(["They are busy."], first_token_ms=5)
+
+    async def talk(stand: Stand) -> None:
+        call = "CA" + "7" * 32
+        fields = {"CallSid": call, "AccountSid": ACCOUNT, "DialCallStatus": status}
+        headers = TWILIO.signature(WEBHOOK, fields)
+        async with stand._http.post(stand.url + WEBHOOK, data=fields, headers=headers) as answer:
+            twiml = await answer.text()
+        assert ("<Stream" in twiml) is back and ("<Hangup" in twiml)
+        if back:
+            given = dict(re.findall(r'<Parameter name="(.*?)" value="(.*?)"', twiml))
+            async with TwilioCall.dial(stand.url, TWILIO, call, parameters=given) as phone:
+                await phone.until(lambda: phone.ear.heard)
+                await phone.hang_up()
+            (request,) = llm.requests
+            assert f"({status})" in request.messages[-1].content
+
+    with_server(tmp_path, talk, llm=llm)
+
+
+def test_the_command_has_a_running_server_call(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        made = await run_call(stand.url, KEY, TO, "Enable")
+        assert made == {"call": next(iter(stand.twilio.calls)), "status": "queued"}
+        for key, to, said in (
+            ("", TO, "KAIWA_API_KEY"),
+            (KEY, "+15551234567", "telephony.outbound_prefixes"),
+            (KEY, "030", "to"),
+        ):
+            with pytest.raises(KaiwaError, match=said):
+                await run_call(stand.url, key, to)
+        with pytest.raises(KaiwaError, match="is no Kaiwa"):
+            await run_call(stand.twilio.url + "/x", KEY, TO)
+        await stand.twilio.refuse()
+        with pytest.raises(KaiwaError, match="--url"):
+            await run_call(stand.twilio.url, KEY, TO)
+
+    with_server(tmp_path, talk)
+
+
+def test_a_number_is_never_whole_in_the_log() -> None:
+    assert masked(TO) == "+49…67"
+    assert masked("+12") == "…"
+
+
+def test_a_forged_webhook_joins_nobody(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        _, _, made = await stand.call()
+        other = Account(sid=ACCOUNT, auth_token="0" * 32, public_url=PUBLIC)
+        with pytest.raises(CallRefused):
+            async with TwilioCall.dial(stand.url, other, made["call"]):
+                pass
+
+    with_server(tmp_path, talk)
