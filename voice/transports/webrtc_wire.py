@@ -198,7 +198,7 @@ class Wire:
                 try:
                     await part.stop()
                 except Exception as error:
-                    log.info("transport_not_stopped", why=repr(error))
+                    log.info("transport_not_stopped", why=type(error).__name__)
 
     def abort(self) -> None:
         """Closes the sockets without waiting for anybody."""
