@@ -13,7 +13,6 @@ import asyncio
 import contextvars
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -175,7 +174,7 @@ class Peer:
         self.session = self._new_session(self, CARRIER)
         self.session.open(self.settings)
         self._events.attach(self.session)
-        metronome().join(self, partial(self._context.run, self._beaten))
+        metronome().join(self, lambda now: self._context.run(self._beaten, now))
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
         self._channels += 1
