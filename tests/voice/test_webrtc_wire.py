@@ -38,6 +38,7 @@ def test_the_names_that_are_not_public_are_there_and_mean_what_they_mean() -> No
             sctp = connection.sctp
             assert sctp.transport is dtls
             assert sctp._advertised_rwnd == 1024 * 1024
+            assert sctp._rto == 1.0 and client.pc.sctp is not None
             assert not peer.connection.unacknowledged
             peer._events.put(b"{}")
             for _ in range(5):

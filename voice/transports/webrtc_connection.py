@@ -90,7 +90,7 @@ class Connection:
         try:
             await self.pc.close()
         except Exception as error:
-            log.info("close_failed", why=repr(error))
+            log.info("close_failed", why=type(error).__name__)
             if self._wire is not None:
                 await self._wire.stop()
 

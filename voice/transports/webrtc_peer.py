@@ -132,7 +132,7 @@ class Peer:
             await self.aclose(1002, error.code)
             raise
         except Exception as error:  # whatever aiortc makes of an offer that is none
-            log.info("offer_refused", why=repr(error))
+            log.info("offer_refused", why=type(error).__name__)  # its words may hold addresses
             await self.aclose(1002, "bad_offer")
             message = "This offer cannot be answered: it must be SDP as a browser makes it."
             raise OfferError("bad_offer", message) from error
@@ -174,7 +174,7 @@ class Peer:
         self.session = self._new_session(self, CARRIER)
         self.session.open(self.settings)
         self._events.attach(self.session)
-        metronome().join(self, self._beat)
+        metronome().join(self, lambda now: self._context.run(self._beaten, now))
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
         self._channels += 1
@@ -198,9 +198,6 @@ class Peer:
     def _hear(self, pcm: bytes) -> None:
         if self.session is not None:
             self.session.hear(pcm)
-
-    def _beat(self, now: float) -> None:
-        self._context.run(self._beaten, now)
 
     def _beaten(self, now: float) -> None:
         assert self._media is not None

@@ -26,6 +26,10 @@ from aiortc.rtp import is_rtcp
 Received = Callable[[bytes], None]
 Address = tuple[str, int]
 
+SCTP_RTO_S = 1.0
+"""Until a round trip is measured: RFC 9260 §16. aiortc has RFC 4960's 3 s, which one lost packet of
+the set-up costs; the events wait for it."""
+
 log = structlog.get_logger()
 
 
@@ -54,6 +58,8 @@ class Wire:
 
     def guard(self) -> None:
         """From before the sockets open on: whatever comes while nobody knows of whom."""
+        if self._connection.sctp is not None:
+            self._connection.sctp._rto = SCTP_RTO_S
         for transport in self._dtls_transports():
             ice = transport.transport._connection
             ice.data_received = partial(self._take_any, ice.data_received)
@@ -192,7 +198,7 @@ class Wire:
                 try:
                     await part.stop()
                 except Exception as error:
-                    log.info("transport_not_stopped", why=repr(error))
+                    log.info("transport_not_stopped", why=type(error).__name__)
 
     def abort(self) -> None:
         """Closes the sockets without waiting for anybody."""
