@@ -21,6 +21,7 @@ const INCLUDE = [
   "kaiwa.speech.marks",
   "kaiwa.speech.ducked",
   "kaiwa.turn.timeline",
+  "kaiwa.call.ended",
 ];
 
 /** Code points that the server takes in one message. */
@@ -283,10 +284,8 @@ export class Call extends EventTarget {
     this.change();
   }
 
-  measure({ bufferMs, gaps }) {
-    if (!this.playsThere) return;
-    this.speaker.delayMs = bufferMs ?? 0;
-    this.speaker.underruns = gaps;
+  measure({ bufferMs }) {
+    if (this.playsThere) this.speaker.delayMs = bufferMs ?? 0;
   }
 
   configure() {

@@ -144,8 +144,10 @@ function showTurns() {
 
 function showPerformance() {
   showFigures($("figures"), call.turns, status.performance?.figures);
-  const gaps = t("underruns", { n: call.speaker?.underruns ?? 0 });
-  $("own-count").textContent = `${t("turns", { n: call.turns.length })} · ${gaps}`;
+  const counts = [t("turns", { n: call.turns.length })];
+  const gaps = call.speaker ? call.speaker.underruns : 0;
+  if (gaps !== null) counts.push(t("underruns", { n: gaps }));
+  $("own-count").textContent = counts.join(" · ");
   $("server-count").textContent = t("turns", { n: status.performance?.turns ?? "–" });
 }
 

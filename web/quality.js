@@ -3,6 +3,9 @@
 // Source of the fields: https://www.w3.org/TR/webrtc-stats/
 
 const WINDOW = 10; // looks, one a second: what is lost once is forgotten ten seconds later
+// One of three is no 33 %. In silence few packets come, and the window reaches further back.
+const MOST_WINDOW = 60;
+const ENOUGH_PACKETS = 50;
 
 // Round trip: ITU-T G.114 finds 150 ms one way good and 400 ms the most a conversation stands.
 // Loss and jitter: what Opus with its error correction, and a jitter buffer of 60 ms, hide.
@@ -19,7 +22,7 @@ export class Quality {
    * @param {object[]} stats of one look
    * @returns {{rating: "good" | "fair" | "poor", lossInPercent: number | null,
    *     lossOutPercent: number | null, jitterMs: number | null, roundTripMs: number | null,
-   *     bufferMs: number | null, gaps: number, silentS: number}} null: not known yet; silentS:
+   *     bufferMs: number | null, silentS: number}} null: not known yet; silentS:
    *     seconds in which not even the network's own answers came
    */
   take(stats) {
@@ -27,18 +30,24 @@ export class Quality {
     const last = this.looks.at(-1);
     this.silentS = last && last.bytes === look.bytes ? this.silentS + 1 : 0;
     this.looks.push(look);
-    if (this.looks.length > WINDOW + 1) this.looks.shift();
-    const first = this.looks[0];
+    if (this.looks.length > MOST_WINDOW + 1) this.looks.shift();
+    const first = this.first(look);
     const figures = {
       lossInPercent: loss(look.lost - first.lost, look.received - first.received),
       lossOutPercent: lossOut(first, look),
       jitterMs: look.jitterMs,
       roundTripMs: look.roundTripMs,
       bufferMs: bufferMs(last ?? look, look),
-      gaps: look.gaps,
       silentS: this.silentS,
     };
     return { rating: rating(figures), ...figures };
+  }
+
+  /** The look that loss is counted from. */
+  first(look) {
+    const expected = ({ received, lost }) => received + lost;
+    const isEnough = (other) => expected(look) - expected(other) >= ENOUGH_PACKETS;
+    return this.looks.slice(0, -WINDOW).findLast(isEnough) ?? this.looks[0];
   }
 }
 
@@ -56,7 +65,6 @@ function readings(stats) {
     roundTripMs: ms(remote.roundTripTime ?? pair.currentRoundTripTime),
     bufferS: inbound.jitterBufferDelay ?? 0,
     emitted: inbound.jitterBufferEmittedCount ?? 0,
-    gaps: inbound.concealmentEvents ?? 0,
     bytes: (pair.bytesReceived ?? 0) + (pair.responsesReceived ?? 0),
   };
 }
@@ -77,13 +85,13 @@ function ms(seconds) {
 
 /** Duplicates can make a count of lost packets fall. */
 function loss(lost, received) {
-  if (lost + received <= 0) return null;
-  return (100 * Math.max(0, lost)) / Math.max(received + lost, received, 1);
+  if (lost + received < ENOUGH_PACKETS) return null;
+  return (100 * Math.max(0, lost)) / (lost + received);
 }
 
 /** What the server says it missed of what was sent; it says so every few seconds. */
 function lossOut(first, look) {
-  if (look.lostOut === null || look.sent === first.sent) return null;
+  if (look.lostOut === null || look.sent - first.sent < ENOUGH_PACKETS) return null;
   const lost = Math.max(0, look.lostOut - (first.lostOut ?? 0));
   return Math.min(100, (100 * lost) / (look.sent - first.sent));
 }

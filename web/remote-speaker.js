@@ -19,7 +19,7 @@ export class RemoteSpeaker extends EventTarget {
     this.context = context;
     this.stream = stream;
     this.item = null;
-    this.underruns = 0;
+    this.underruns = null; // not to be told from the pauses in which the server sends nothing
     this.lastReport = 0;
     this.clock = new HeardClock();
     // An element, and not the context's output: Chromium's echo canceller has always known what

@@ -84,7 +84,7 @@ test("the session asks for everything the page shows, in the page's language", (
   call.setLanguage("ja");
   call.receive({ type: "session.created", session: { id: "s" } });
   const [{ session }] = sent;
-  assert.equal(session.include.length, 5);
+  assert.equal(session.include.length, 6);
   assert.deepEqual(session.audio.input.transcription, { language: "ja" });
 });
 

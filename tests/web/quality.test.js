@@ -5,12 +5,12 @@ import { texts } from "../../web/i18n.js";
 import { Quality } from "../../web/quality.js";
 
 /** One look's statistics, `seconds` into a call at 50 packets a second each way. */
-function look(seconds, { lost = 0, lostOut = 0, jitter = 0.004, rtt = 0.03, bytes, gaps = 0 } = {}) {
+function look(seconds, { lost = 0, lostOut = 0, jitter = 0.004, rtt = 0.03, bytes } = {}) {
   const sent = 50 * seconds;
   const emitted = 48_000 * seconds;
   return [
     { type: "inbound-rtp", kind: "audio", packetsReceived: sent - lost, packetsLost: lost, jitter,
-      jitterBufferDelay: emitted * 0.06, jitterBufferEmittedCount: emitted, concealmentEvents: gaps },
+      jitterBufferDelay: emitted * 0.06, jitterBufferEmittedCount: emitted },
     { type: "outbound-rtp", kind: "audio", packetsSent: sent },
     { type: "remote-inbound-rtp", kind: "audio", packetsLost: lostOut, roundTripTime: rtt },
     { type: "transport", selectedCandidatePairId: "chosen" },
@@ -53,6 +53,17 @@ for (const [worse, rating] of [
     assert.ok(`quality-${rating}` in texts.en);
   });
 }
+
+test("one packet lost in a silence of few is not much loss", () => {
+  const quality = new Quality();
+  for (let second = 0; second <= 5; second++) quality.take(look(second));
+  const [inbound] = look(5);
+  const silent = (n, lost) => [{ ...inbound, packetsReceived: 250 + 2 * n, packetsLost: lost }, ...look(5 + n).slice(1)];
+  for (let n = 1; n <= 20; n++) quality.take(silent(n, 0));
+  const { lossInPercent, rating } = quality.take(silent(21, 1));
+  assert.equal(rating, "good");
+  assert.ok(lossInPercent < 2, String(lossInPercent));
+});
 
 test("before the server has reported, the round trip is the network's", () => {
   const stats = look(1).filter(({ type }) => type !== "remote-inbound-rtp");
