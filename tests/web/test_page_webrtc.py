@@ -24,6 +24,7 @@ expect.set_options(timeout=60_000)
 
 pytestmark = [pytest.mark.browser, pytest.mark.speech, pytest.mark.real_time]
 
+KEY = "open-sesame-open-sesame"
 HEARD_HZ = 24_000
 FRAME = HEARD_HZ // 50
 AUDIBLE = 100
@@ -199,7 +200,7 @@ def test_a_server_that_refuses_webrtc_is_called_over_the_websocket(
 def test_a_network_without_udp_is_passed_over_the_websocket_and_that_is_said(
     playwright: Playwright, microphone: Path, echo_address: str
 ) -> None:
-    blocked = "--force-webrtc-ip-handling-policy=disable_non_proxied_udp"
+    blocked = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
     browser = chromium.launch(playwright, microphone, blocked)
     try:
         with opened(browser, echo_address) as page:
@@ -277,11 +278,11 @@ def test_a_key_opens_calls_over_webrtc_too(browser: Browser, tmp_path: Path) -> 
     config.write_text(f"profile: mock\n{NEVER_LATE}")
     context = browser.new_context(locale="en-GB")
     page = context.new_page()  # 401 is trouble in the console
-    with serving(config, KAIWA_API_KEYS="sesame") as url:
+    with serving(config, KAIWA_API_KEYS=KEY) as url:
         page.goto(url)
         page.click("#talk")
         expect(page.locator("[data-code=key-needed]")).to_be_visible()
-        page.fill("#key", "sesame")
+        page.fill("#key", KEY)
         page.press("#key", "Enter")
         expect(page.locator("#connection .kind")).to_have_text("WebRTC")
         expect(page.locator("#connection")).to_have_attribute("data-state", "open")
