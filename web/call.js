@@ -12,17 +12,9 @@
 
 import { Connection } from "./connection.js";
 import { Microphone, MicrophoneError, PROCESSING } from "./microphone.js";
-import { reactions } from "./reactions.js";
+import { playback, reactions } from "./reactions.js";
 import { Sound } from "./sound.js";
-
-const INCLUDE = [
-  "kaiwa.transcript.partial",
-  "kaiwa.turn.sources",
-  "kaiwa.speech.marks",
-  "kaiwa.speech.ducked",
-  "kaiwa.turn.timeline",
-  "kaiwa.call.ended",
-];
+import { wishes } from "./wishes.js";
 
 /** Code points that the server takes in one message. */
 export const MOST_QUESTION_CHARS = 20_000;
@@ -231,30 +223,11 @@ export class Call extends EventTarget {
   }
 
   listenTo(speaker) {
-    const on = (type, react) =>
+    for (const [type, react] of Object.entries(playback)) {
       speaker.addEventListener(type, ({ detail }) => {
-        if (speaker === this.speaker) react(detail);
+        if (speaker === this.speaker) react.call(this, detail);
       });
-    on("level", ({ rms }) => this.tell("level", { who: "agent", rms }));
-    on("failed", ({ error }) => this.tell("problem", { code: "audio-failed", detail: error.message }));
-    on("started", () => this.change());
-    on("position", ({ item, playedMs }) => {
-      this.playedMs = playedMs;
-      this.transcript.played(item, playedMs);
-    });
-    on("report", ({ item, playedMs }) => this.report(item, playedMs));
-    on("finished", ({ item, playedMs }) => {
-      this.playedMs = playedMs;
-      this.report(item, playedMs);
-      this.transcript.finished(item);
-      this.change();
-    });
-    on("cleared", ({ item, playedMs }) => {
-      this.playedMs = playedMs;
-      if (!this.playsThere) this.truncate(item, playedMs);
-      this.transcript.cut(item, playedMs);
-      this.change();
-    });
+    }
   }
 
   report(item_id, played_ms) {
@@ -289,21 +262,7 @@ export class Call extends EventTarget {
   }
 
   configure() {
-    this.connection.send({
-      type: "session.update",
-      session: {
-        type: "realtime",
-        output_modalities: ["audio"],
-        include: INCLUDE,
-        audio: {
-          input: {
-            format: { type: "audio/pcm", rate: 24_000 },
-            transcription: { language: this.language },
-          },
-          output: { format: { type: "audio/pcm", rate: 24_000 } },
-        },
-      },
-    });
+    this.connection.send({ type: "session.update", session: wishes(this.language) });
   }
 
   receive(event) {

@@ -121,8 +121,10 @@ document.addEventListener("keydown", (event) => {
     talkOrMute();
   } else if (event.key === "Escape") {
     const panel = document.querySelector("details.panel[open]");
-    if (panel) panel.open = false;
-    else if (!$("stop").disabled) stop();
+    if (panel) {
+      panel.open = false;
+      panel.querySelector("summary").focus();
+    } else if (!$("stop").disabled) stop();
   }
 });
 

@@ -79,8 +79,8 @@ export class Microphone extends EventTarget {
   }
 
   /**
-   * Other processing, in the middle of the call. Some browsers change a running microphone, others
-   * only begin a new one with it.
+   * Other processing, in the middle of the call. Some browsers change a running microphone; Chromium
+   * says that it did, does nothing, and gives a second one the first one's processing while that runs.
    */
   async process(processing) {
     this.processing = processing;
@@ -92,7 +92,10 @@ export class Microphone extends EventTarget {
     }
     const { granted } = this;
     const isSo = (name) => granted[name] === null || Boolean(granted[name]) === processing[name];
-    if (!PROCESSING.every(isSo)) await this.open(this.deviceId);
+    if (PROCESSING.every(isSo)) return;
+    const { deviceId } = this;
+    this.release();
+    await this.open(deviceId);
   }
 
   set muted(isMuted) {

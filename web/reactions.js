@@ -1,4 +1,4 @@
-// What a call does when the server says something; `this` is the call.
+// What a call does when the server, or its speaker, says something; `this` is the call.
 
 // Races between caller and server that need nobody's attention (docs/wire.md).
 const HARMLESS = new Set([
@@ -91,5 +91,42 @@ export const reactions = {
 
   error({ error }) {
     if (!HARMLESS.has(error.code)) this.tell("problem", { code: "server-error", detail: error.message });
+  },
+};
+
+export const playback = {
+  level({ rms }) {
+    this.tell("level", { who: "agent", rms });
+  },
+
+  failed({ error }) {
+    this.tell("problem", { code: "audio-failed", detail: error.message });
+  },
+
+  started() {
+    this.change();
+  },
+
+  position({ item, playedMs }) {
+    this.playedMs = playedMs;
+    this.transcript.played(item, playedMs);
+  },
+
+  report({ item, playedMs }) {
+    this.report(item, playedMs);
+  },
+
+  finished({ item, playedMs }) {
+    this.playedMs = playedMs;
+    this.report(item, playedMs);
+    this.transcript.finished(item);
+    this.change();
+  },
+
+  cleared({ item, playedMs }) {
+    this.playedMs = playedMs;
+    if (!this.playsThere) this.truncate(item, playedMs);
+    this.transcript.cut(item, playedMs);
+    this.change();
   },
 };

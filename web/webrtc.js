@@ -77,11 +77,12 @@ export class Peer extends EventTarget {
     this.pathTimer = setTimeout(() => this.lose("webrtc-no-path"), PATH_MS);
   }
 
-  async ask(path, { headers = {}, ...options } = {}) {
+  async ask(path, options = {}) {
+    const headers = this.headers(options.headers);
     const signal = AbortSignal.timeout(REQUEST_LIMIT_MS);
     let answer;
     try {
-      answer = await fetch(path, { ...options, headers: this.headers(headers), signal });
+      answer = await fetch(path, { ...options, headers, signal });
     } catch {
       throw new Lost("server-gone");
     }
@@ -91,7 +92,7 @@ export class Peer extends EventTarget {
     throw new Lost((!isBusy && REFUSALS[answer.status]) || "webrtc-refused");
   }
 
-  headers(others) {
+  headers(others = {}) {
     try {
       return new Headers(this.key ? { ...others, Authorization: `Bearer ${this.key}` } : others);
     } catch {
@@ -147,7 +148,7 @@ export class Peer extends EventTarget {
   hangUp() {
     if (!this.address) return;
     const url = new URL(this.address, new URL(CALLS, document.baseURI));
-    const headers = this.headers({});
+    const headers = this.headers();
     fetch(url, { method: "DELETE", headers, keepalive: true }).catch(() => {});
     this.address = null;
   }
@@ -173,6 +174,7 @@ export class Peer extends EventTarget {
   }
 
   async look() {
+    if (this.isDone) return;
     const report = await this.peer.getStats();
     if (this.isDone) return;
     const figures = this.quality.take([...report.values()]);
