@@ -41,6 +41,7 @@ export class ConnectionView {
     this.told = "";
     connection.key = rememberedKey.get();
     connection.wanted = remembered.get("link") ?? "auto";
+    connection.avoided = JSON.parse(remembered.get("avoided") ?? "null") ?? connection.avoided;
     connection.addEventListener("state", ({ detail }) => this.show(detail));
     connection.addEventListener("quality", ({ detail }) => this.showQuality(detail));
     $("key-form").addEventListener("submit", (event) => {
@@ -76,6 +77,7 @@ export class ConnectionView {
 
   show({ state, reason, retryS }) {
     if (state !== "open") this.figures = null;
+    remembered.set("avoided", JSON.stringify(this.connection.avoided));
     $("connection").dataset.state = state;
     write($("connection").querySelector(".text"), t(`state-${state}`));
     this.showKind();

@@ -17,8 +17,9 @@ import { Peer } from "./webrtc.js";
 import { Socket } from "./socket.js";
 
 const BACKOFF_S = [0.5, 1, 2, 4, 8, 15];
-// So long after it did not work, WebRTC is not tried again: every try costs the caller seconds.
-const AVOID_MS = 5 * 60_000;
+// So long after it did not work, WebRTC is not tried again: every try costs the caller seconds. A
+// server that is full has room again sooner than a firewall changes.
+const AVOID_MS = { "webrtc-refused": 60_000, other: 3_600_000 };
 // Lost twice within this time, it will be lost again.
 const FLAPPING_MS = 60_000;
 
@@ -47,15 +48,15 @@ export class Connection extends EventTarget {
     this.forgive();
   }
 
+  /** Another network, or another choice: what did not work may work now. */
   forgive() {
-    this.avoidUntil = -Infinity;
-    this.avoided = "";
+    this.avoided = { reason: "", until: 0 }; // by the wall clock: it outlives the page
   }
 
   /** Why it is not WebRTC, though it could have been; "": nothing to say. */
   get why() {
     if (this.kind !== "websocket" || this.wanted !== "auto" || !this.track) return "";
-    return Peer.isPossible ? this.avoided : "webrtc-unsupported";
+    return Peer.isPossible ? this.avoided.reason : "webrtc-unsupported";
   }
 
   /** What the server's voice comes as, over WebRTC. */
@@ -102,7 +103,7 @@ export class Connection extends EventTarget {
 
   pick() {
     if (!this.track || this.wanted === "websocket" || !Peer.isPossible) return "websocket";
-    if (this.wanted === "auto" && performance.now() < this.avoidUntil) return "websocket";
+    if (this.wanted === "auto" && Date.now() < this.avoided.until) return "websocket";
     return "webrtc";
   }
 
@@ -179,8 +180,7 @@ export class Connection extends EventTarget {
   }
 
   avoid(reason) {
-    this.avoidUntil = performance.now() + AVOID_MS;
-    this.avoided = reason;
+    this.avoided = { reason, until: Date.now() + (AVOID_MS[reason] ?? AVOID_MS.other) };
   }
 
   wait(reason) {

@@ -12,7 +12,7 @@ const ICE_SERVERS = "v1/realtime/ice";
 const REQUEST_LIMIT_MS = 5000;
 // The offer goes in one piece; candidates of interfaces that lead nowhere are not waited for.
 const GATHER_MS = 1000;
-const PATH_MS = 5000;
+const PATH_MS = 4000;
 const STATS_MS = 1000;
 // A path that is interrupted comes back, or it does not: longer than this, nobody keeps talking.
 const INTERRUPTED_MS = 4000;

@@ -70,7 +70,7 @@ export const ja = {
   link: "接続方式",
   "link-auto": "自動：WebRTC、不可なら WebSocket",
   "link-webrtc": "WebRTC：パケット損失に強い",
-  "link-websocket": "WebSocket：ファイアウォールを通りやすい",
+  "link-websocket": "WebSocket：ファイアウォールに強い",
   "why-webrtc-off": "このサーバーは WebRTC に対応していないため、WebSocket で接続しています。",
   "why-webrtc-refused": "WebRTC での通話をサーバーが拒否したため、WebSocket で接続しています。",
   "why-webrtc-no-path":

@@ -81,7 +81,7 @@ test("without WebRTC in the browser it is the WebSocket, and that is said", () =
 });
 
 for (const reason of ["webrtc-off", "webrtc-refused", "webrtc-no-path"]) {
-  test(`${reason}: the WebSocket takes over at once, says why, and stays for a while`, () => {
+  test(`${reason}: the WebSocket takes over at once, says why, and stays for a while`, (context) => {
     const { connection, dialled, said, kinds } = connect();
     dialled[0].lose(reason);
     assert.deepEqual(kinds(), ["webrtc", "websocket"]);
@@ -93,6 +93,12 @@ for (const reason of ["webrtc-off", "webrtc-refused", "webrtc-no-path"]) {
     connection.close();
     connection.open();
     assert.equal(kinds().at(-1), "websocket");
+    connection.close();
+    context.mock.timers.enable({ apis: ["Date"], now: connection.avoided.until });
+    connection.open();
+    assert.equal(kinds().at(-1), "webrtc", "an hour later, or when the server has room again");
+    context.mock.timers.reset();
+    dialled.at(-1).lose(reason);
     connection.close();
     connection.forgive(); // another network
     connection.open();

@@ -50,7 +50,11 @@ def test_the_page_fits_a_phone_and_speaks_japanese(page: Page) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     page.click("[data-language=ja]")
     assert page.evaluate("document.documentElement.lang") == "ja"
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for panel in ("#connection", "#device summary"):
+        page.click(panel)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.keyboard.press("Escape")
+        expect(page.locator(panel)).to_be_focused()
 
 
 def test_on_a_phone_the_last_answer_is_in_sight_and_no_provider_is_cut_off(page: Page) -> None:

@@ -209,6 +209,11 @@ def test_a_network_without_udp_is_passed_over_the_websocket_and_that_is_said(
             notice = page.locator("[data-code=why-webrtc-no-path]")
             expect(notice).to_contain_text("firewall on the way may be blocking UDP")
             assert _answered(page, "Where can I park?")["outcome"] == "completed"
+            page.reload()
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            _talk(page)
+            assert not [url for url in asked if "/calls" in url], "not tried again so soon"
             page.click("#stop")
             choose_link(page, "webrtc")
             page.click("#talk")

@@ -118,7 +118,7 @@ test("a key that no header may hold is refused without being sent", async () => 
 test("without a path to the server the call is lost after seconds, and hung up", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
   const { lost } = await opened();
-  context.mock.timers.tick(4999);
+  context.mock.timers.tick(3999);
   assert.deepEqual(lost, []);
   context.mock.timers.tick(1);
   assert.deepEqual(lost, ["webrtc-no-path"]);
