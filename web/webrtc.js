@@ -17,6 +17,8 @@ const STATS_MS = 1000;
 // A path that is interrupted comes back, or it does not: longer than this, nobody keeps talking.
 const INTERRUPTED_MS = 4000;
 const SILENT_S = 7;
+// Of a call that the server has ended; the packet that says the channel is closed may be lost.
+const ENDING_MS = 1500;
 
 /** Servers without WebRTC have no such address. */
 const NOT_OFFERED = new Set([404, 405, 501]);
@@ -139,6 +141,7 @@ export class Peer extends EventTarget {
     this.isDone = true;
     clearTimeout(this.pathTimer);
     clearTimeout(this.interruptedTimer);
+    clearTimeout(this.endingTimer);
     clearInterval(this.statsTimer);
     this.hangUp();
     this.peer?.close();
@@ -160,6 +163,7 @@ export class Peer extends EventTarget {
       this.statsTimer = setInterval(() => this.look(), STATS_MS);
     } else if (event.type === "kaiwa.call.ended") {
       this.ending = CLOSE_CODES[event.code] ?? this.ending;
+      this.endingTimer = setTimeout(() => this.lose(this.ending), ENDING_MS);
     }
     this.tell("event", event);
   }

@@ -148,6 +148,15 @@ test("a channel that closes is a call that broke, unless the server has said why
   }
 });
 
+test("a call that the server ended is over, though nothing more comes of it", async (context) => {
+  const { lost } = await opened();
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  tell({ type: "kaiwa.call.ended", code: 1000, reason: "" });
+  assert.deepEqual(lost, []);
+  context.mock.timers.tick(1500);
+  assert.deepEqual(lost, ["call-ended"]);
+});
+
 test("a path that comes back within seconds is none that was lost", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
   const { peer, lost } = await opened();
