@@ -105,7 +105,7 @@ export class Peer extends EventTarget {
   listen(peer) {
     this.channel = peer.createDataChannel("oai-events");
     this.channel.onmessage = ({ data }) => this.receive(JSON.parse(data));
-    this.channel.onclose = () => this.lose(this.ending);
+    this.channel.onclose = () => this.lose(this.ending, { isOver: true });
     // Sent as the browser gives it: its echo cancellation has been over it already.
     const streams = this.track ? [new MediaStream([this.track])] : [];
     const options = { direction: "sendrecv", streams };
@@ -163,7 +163,7 @@ export class Peer extends EventTarget {
       this.statsTimer = setInterval(() => this.look(), STATS_MS);
     } else if (event.type === "kaiwa.call.ended") {
       this.ending = CLOSE_CODES[event.code] ?? this.ending;
-      this.endingTimer = setTimeout(() => this.lose(this.ending), ENDING_MS);
+      this.endingTimer = setTimeout(() => this.lose(this.ending, { isOver: true }), ENDING_MS);
     }
     this.tell("event", event);
   }
@@ -186,8 +186,10 @@ export class Peer extends EventTarget {
     else this.tell("quality", figures);
   }
 
-  lose(reason) {
+  /** @param {{isOver?: boolean}} how isOver: on the server, too, where nothing is to be ended */
+  lose(reason, { isOver = false } = {}) {
     if (this.isDone) return;
+    if (isOver) this.address = null;
     this.close();
     this.tell("lost", { reason });
   }

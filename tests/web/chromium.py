@@ -106,7 +106,7 @@ def opened(browser: Browser, address: str, script: str = "") -> Iterator[Page]:
     page.goto(address)
     yield page
     context.close()
-    assert troubles == []
+    assert not troubles, troubles
 
 
 def turns_of(page: Page, wanted: int, limit_ms: int = 60_000) -> list[dict[str, Any]]:

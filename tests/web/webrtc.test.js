@@ -145,6 +145,7 @@ test("a channel that closes is a call that broke, unless the server has said why
     if (code !== null) tell({ type: "kaiwa.call.ended", code, reason: "" });
     peers[0].channel.onclose();
     assert.deepEqual(lost, [reason]);
+    assert.ok(!asked.some(({ method }) => method === "DELETE"), "it is over there");
   }
 });
 
