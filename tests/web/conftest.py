@@ -1,4 +1,4 @@
-"""One server and one Chromium for all tests of the page.
+"""One server and one Chromium for each module of the page's tests.
 
 microphone   --question 1--          --question 2--
 speaker                    ###answer#|           ####answer####
@@ -16,7 +16,7 @@ from tests.web import chromium
 from tests.web.chromium import KAIWA, NEVER_LATE, ROOT
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A question, a second one 1.6 s into the answer to the first, then silence."""
     folder = tmp_path_factory.mktemp("microphone")
@@ -30,7 +30,7 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a server with the embedded profile and the sample documents, however busy the machine."""
     index = tmp_path_factory.mktemp("index")
@@ -42,7 +42,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def echo_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a server that hums back what it was asked."""
     config = tmp_path_factory.mktemp("echo") / "kaiwa.yaml"
@@ -51,13 +51,13 @@ def echo_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
     browser = chromium.launch(playwright, microphone)
     yield browser

@@ -28,7 +28,7 @@ KEY = "open-sesame-open-sesame"
 HEARD_HZ = 24_000
 FRAME = HEARD_HZ // 50
 AUDIBLE = 700
-"""Of 32,768, in 20 ms: the noise with which a browser fills pauses is below it, -36 dB; the hum rises
+"""Of 32,768, in 20 ms: the noise a browser fills pauses with, -36 dB, is below it; the hum rises
 above it within two frames."""
 
 TAP = """
