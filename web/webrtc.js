@@ -14,6 +14,7 @@ const REQUEST_LIMIT_MS = 5000;
 const GATHER_MS = 1000;
 const PATH_MS = 4000;
 const STATS_MS = 1000;
+const HANG_UP_MS = 500;
 // A path that is interrupted comes back, or it does not: longer than this, nobody keeps talking.
 const INTERRUPTED_MS = 4000;
 const SILENT_S = 7;
@@ -85,8 +86,8 @@ export class Peer extends EventTarget {
     let answer;
     try {
       answer = await fetch(path, { ...options, headers, signal });
-    } catch {
-      throw new Lost("server-gone");
+    } catch (error) {
+      throw new Lost(error.name === "TimeoutError" ? "webrtc-refused" : "server-gone");
     }
     if (answer.ok) return answer;
     if (NOT_OFFERED.has(answer.status)) throw new Lost("webrtc-off");
@@ -143,20 +144,23 @@ export class Peer extends EventTarget {
     clearTimeout(this.interruptedTimer);
     clearTimeout(this.endingTimer);
     clearInterval(this.statsTimer);
-    this.hangUp();
-    this.peer?.close();
+    this.sender?.replaceTrack(null);
+    // Only when the server knows: of a connection that closed first, it has forgotten the call.
+    this.hangUp().finally(() => this.peer?.close());
   }
 
   /** The server sees a browser that went away only after seconds; a page that closes says so. */
-  hangUp() {
+  async hangUp() {
     if (!this.address) return;
-    const url = new URL(this.address, new URL(CALLS, document.baseURI));
-    const headers = this.headers();
-    fetch(url, { method: "DELETE", headers, keepalive: true }).catch(() => {});
+    const id = this.address.split("/").at(-1); // a proxy may have put the server under another path
     this.address = null;
+    const limit = new Promise((resolve) => setTimeout(resolve, HANG_UP_MS));
+    const request = { method: "DELETE", headers: this.headers(), keepalive: true };
+    await Promise.race([fetch(`${CALLS}/${id}`, request).catch(() => {}), limit]);
   }
 
   receive(event) {
+    if (this.isDone) return;
     if (event.type === "session.created") {
       this.isOpen = true;
       clearTimeout(this.pathTimer);

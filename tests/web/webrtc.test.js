@@ -4,7 +4,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { texts } from "../../web/i18n.js";
 import { Peer } from "../../web/webrtc.js";
 
-const { fetch, document } = globalThis;
+const { fetch } = globalThis;
 let asked; // every request: {method, path, headers, body}
 let answers; // by "METHOD path"
 let peers;
@@ -52,7 +52,7 @@ beforeEach(() => {
       new Response("the answer", { status: 201, headers: { Location: "/v1/realtime/calls/rtc_1" } }),
   };
   globalThis.RTCPeerConnection = ScriptedConnection;
-  globalThis.document = { baseURI: "https://kaiwa.example/deep/" };
+  globalThis.MediaStream = class {};
   globalThis.fetch = async (url, { method = "GET", headers, body } = {}) => {
     const path = String(url);
     asked.push({ method, path, key: new Headers(headers).get("Authorization"), body });
@@ -61,8 +61,9 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  Object.assign(globalThis, { fetch, document });
+  globalThis.fetch = fetch;
   delete globalThis.RTCPeerConnection;
+  delete globalThis.MediaStream;
 });
 
 /** A peer, and why it was lost. */
@@ -110,6 +111,13 @@ test("a server that does not answer is gone, whatever the link", async () => {
   assert.deepEqual((await opened()).lost, ["server-gone"]);
 });
 
+test("a server that takes too long over the offer is called over the other link", async () => {
+  answers["POST v1/realtime/calls"] = () => {
+    throw new DOMException("late", "TimeoutError");
+  };
+  assert.deepEqual((await opened()).lost, ["webrtc-refused"]);
+});
+
 test("a key that no header may hold is refused without being sent", async () => {
   assert.deepEqual((await opened({ key: "ключ" })).lost, ["key-needed"]);
   assert.deepEqual(asked, []);
@@ -122,7 +130,18 @@ test("without a path to the server the call is lost after seconds, and hung up",
   assert.deepEqual(lost, []);
   context.mock.timers.tick(1);
   assert.deepEqual(lost, ["webrtc-no-path"]);
-  assert.deepEqual([asked.at(-1).method, asked.at(-1).path], ["DELETE", "https://kaiwa.example/v1/realtime/calls/rtc_1"]);
+  assert.deepEqual([asked.at(-1).method, asked.at(-1).path], ["DELETE", "v1/realtime/calls/rtc_1"]);
+});
+
+test("the connection is closed when the server knows that the call is over", async () => {
+  let answer;
+  answers["DELETE v1/realtime/calls/rtc_1"] = () => new Promise((resolve) => (answer = resolve));
+  const { peer } = await opened({ track: "microphone" });
+  peer.close();
+  assert.deepEqual([peers[0].sent, peers[0].isClosed], [null, false], "nothing is sent any more");
+  answer(new Response(""));
+  await new Promise(setImmediate);
+  assert.ok(peers[0].isClosed);
 });
 
 test("hung up while the answer is on its way, the call is still ended there", async () => {
@@ -134,7 +153,7 @@ test("hung up while the answer is on its way, the call is still ended there", as
   peer = new Peer({ key: "secret" });
   await peer.open();
   const { method, path, key } = asked.at(-1);
-  assert.deepEqual([method, path, key], ["DELETE", "https://kaiwa.example/v1/realtime/calls/rtc_2", "Bearer secret"]);
+  assert.deepEqual([method, path, key], ["DELETE", "v1/realtime/calls/rtc_2", "Bearer secret"]);
 });
 
 test("a channel that closes is a call that broke, unless the server has said why", async () => {
