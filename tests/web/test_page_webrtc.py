@@ -68,6 +68,7 @@ def echo(browser: Browser, echo_address: str) -> Iterator[Page]:
 def _talk(page: Page, *, muted: bool = True) -> None:
     """Muted: what the fake microphone says would cut in."""
     page.click("#talk")
+    expect(page.locator("body")).to_have_attribute("data-phase", "live")
     expect(page.locator("#connection")).to_have_attribute("data-state", "open")
     if muted:
         page.click("#talk")
