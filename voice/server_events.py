@@ -302,6 +302,13 @@ class SpeechDucked(ServerEvent, tag="kaiwa.speech.ducked"):
     ducked: bool
 
 
+class CallEnded(ServerEvent, tag="kaiwa.call.ended"):
+    """The last event. Where a connection ends without a code, it is the only word on why."""
+
+    code: int
+    reason: str
+
+
 class TurnTimeline(ServerEvent, tag="kaiwa.turn.timeline"):
     """`record` is laid out flat, beside `type` and `event_id`: see `encode`."""
 

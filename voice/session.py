@@ -188,13 +188,13 @@ class Session:
             unasked.take_initiative(self._floor, begun)
             if self._floor.over and not self._ending:
                 self._ending = True
-                self._outbox.end(1000, self._floor.over)
+                self._end(1000, self._floor.over)
             self._set_timer()
         except Exception:  # our bug: it ends the call, never the process
             self._broken = True
             self._inbox.clear()
             self._log.exception("session_broke")
-            self._outbox.end(1011, "internal error")
+            self._end(1011, "internal error")
         finally:
             self._pumping = False
             if self._tape is not None:
@@ -234,7 +234,7 @@ class Session:
                 error = ClientError(fact.code, fact.message, fact.param)
                 self._complain(error, fact.event_id)
             case HangUp():
-                self._outbox.end(fact.code, fact.reason)
+                self._end(fact.code, fact.reason)
             case _:
                 if isinstance(fact, reply_facts.Failed):
                     self._provider_failed(fact.error)
@@ -315,6 +315,11 @@ class Session:
     def hang_up(self, code: int, reason: str) -> None:
         """Ends the connection; `close` follows when it is gone."""
         self.post(HangUp(code, reason))
+
+    def _end(self, code: int, reason: str) -> None:
+        if self._floor.settings.wants("kaiwa.call.ended"):
+            self._send(wire.CallEnded(code=code, reason=reason))
+        self._outbox.end(code, reason)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Gives everything back, within 2 s. Idempotent.

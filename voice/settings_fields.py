@@ -17,6 +17,7 @@ EXTENSIONS = (
     "kaiwa.turn.timeline",
     "kaiwa.speech.marks",
     "kaiwa.speech.ducked",
+    "kaiwa.call.ended",
 )
 """What `session.include` may ask for beside OpenAI's own, which are accepted and not sent."""
 

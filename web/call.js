@@ -1,36 +1,28 @@
-// One call: the socket, the microphone and the speaker, and how they answer to each other.
+// One call: the connection, the microphone and the speaker, and how they answer to each other.
 //
 //   idle ──start()──▶ starting ──▶ live ──stop()──▶ idle
 //
+//                     over a WebSocket              over WebRTC
+//   caller's sound    frames from a worklet         the microphone's own track
+//   answer's sound    frames to a worklet           a track, played by an element
+//   what was heard    samples played                the server's events and a clock
+//   cut               we clear, and truncate        the server does both
+//
 // Typed questions need no call: their answer is spoken if a speaker is open, else only shown.
 
-import { Microphone, MicrophoneError } from "./microphone.js";
-import { Socket } from "./socket.js";
-import { Speaker } from "./speaker.js";
-
-const INCLUDE = [
-  "kaiwa.transcript.partial",
-  "kaiwa.turn.sources",
-  "kaiwa.speech.marks",
-  "kaiwa.speech.ducked",
-  "kaiwa.turn.timeline",
-];
-
-// Races between caller and server that need nobody's attention (docs/wire.md).
-const HARMLESS = new Set([
-  "response_cancel_not_active",
-  "conversation_already_has_active_response",
-  "input_audio_buffer_commit_empty",
-  "item_create_duplicate_item_id",
-  "item_retrieve_invalid_item_id",
-]);
-
-const MOST_TURNS = 500;
+import { Connection } from "./connection.js";
+import { Microphone, MicrophoneError, PROCESSING } from "./microphone.js";
+import { playback, reactions } from "./reactions.js";
+import { Sound } from "./sound.js";
+import { wishes } from "./wishes.js";
 
 /** Code points that the server takes in one message. */
 export const MOST_QUESTION_CHARS = 20_000;
 
-/** Events: "change" (phase, mute, who speaks), "turn" {…}, "problem" {code, detail}, "fine" {code}, "level" {who, rms}. */
+/**
+ * Events: "change" (phase, mute, who speaks), "turn" {…}, "problem" {code, detail}, "fine" {code},
+ * "level" {who, rms}, "microphone" (another one, or another processing).
+ */
 export class Call extends EventTarget {
   /** @param {import("./transcript.js").Transcript} transcript told whatever is said and heard */
   constructor(transcript) {
@@ -40,16 +32,16 @@ export class Call extends EventTarget {
     this.isMuted = false;
     this.language = "en";
     this.turns = [];
-    this.session = null;
-    this.context = null;
-    this.microphone = null;
-    this.speaker = null;
+    this.sound = null;
+    this.outputId = "";
+    this.processing = Object.fromEntries(PROCESSING.map((name) => [name, true]));
     this.playedMs = 0;
     this.questions = []; // typed before the session was there
-    this.socket = new Socket();
-    this.socket.addEventListener("event", ({ detail }) => this.receive(detail));
-    this.socket.addEventListener("audio", ({ detail }) => this.hear(detail));
-    this.socket.addEventListener("state", ({ detail }) => this.follow(detail));
+    this.connection = new Connection();
+    this.connection.addEventListener("event", ({ detail }) => this.receive(detail));
+    this.connection.addEventListener("audio", ({ detail }) => this.hear(detail));
+    this.connection.addEventListener("state", ({ detail }) => this.follow(detail));
+    this.connection.addEventListener("quality", ({ detail }) => this.measure(detail));
     this.forgetSession();
   }
 
@@ -62,8 +54,21 @@ export class Call extends EventTarget {
     this.speaker?.duck(false); // who held the answer back is gone
   }
 
+  get microphone() {
+    return this.sound?.microphone ?? null;
+  }
+
+  get speaker() {
+    return this.sound?.speaker ?? null;
+  }
+
   get isAnswering() {
     return this.active !== null || Boolean(this.speaker?.isPlaying);
+  }
+
+  /** The server owns the playout, and the speaker here only sounds it. */
+  get playsThere() {
+    return this.connection.kind === "webrtc" && this.speaker !== null;
   }
 
   /** Called from a key or a click: browsers let nothing else start sound. */
@@ -73,14 +78,16 @@ export class Call extends EventTarget {
       this.tell("problem", { code: "insecure-context" });
       return;
     }
-    this.context ??= new AudioContext({ latencyHint: "interactive" });
-    const { context } = this;
+    this.sound ??= new Sound();
+    const { sound } = this;
+    sound.outputId = this.outputId;
     // Somebody may stop, and start again, while the permission is being asked for.
-    const isCurrent = () => context === this.context;
+    const isCurrent = () => sound === this.sound;
     this.change("starting");
     try {
-      await this.openSpeaker(context);
-      if (isCurrent()) await this.openMicrophone(context, deviceId);
+      await sound.open();
+      if (isCurrent()) this.equip();
+      if (isCurrent()) await sound.hear(this.createMicrophone(), deviceId);
     } catch (error) {
       if (!isCurrent()) return;
       // Without a microphone the speaker stays: typed questions are then answered aloud.
@@ -90,22 +97,24 @@ export class Call extends EventTarget {
       return;
     }
     if (!isCurrent()) return;
+    this.connection.carry(this.microphone.track);
+    this.tell("microphone", {});
     this.change("live");
-    this.socket.open();
+    this.connection.open();
   }
 
   stop() {
-    this.socket.close();
-    this.speaker?.clear();
-    this.microphone?.close();
-    this.microphone = null;
-    this.closeSpeaker();
+    this.connection.close();
+    this.connection.carry(null);
+    this.sound?.close();
+    this.sound = null;
     this.isMuted = false;
     this.questions = [];
     for (const entry of this.transcript.entries) this.transcript.cut(entry.id, entry.playedMs);
     this.forgetSession();
     this.tell("level", { who: "caller", rms: 0 });
     this.tell("level", { who: "agent", rms: 0 });
+    this.tell("microphone", {});
     this.change("idle");
   }
 
@@ -117,70 +126,82 @@ export class Call extends EventTarget {
 
   /** Another microphone in the middle of the call. */
   async choose(deviceId) {
-    if (!this.microphone) return;
+    await this.alter((microphone) => microphone.open(deviceId));
+  }
+
+  /** Another processing of its sound, of the names of PROCESSING. */
+  async process(processing) {
+    this.processing = processing;
+    await this.alter((microphone) => microphone.process(processing));
+  }
+
+  async alter(change) {
+    const { microphone } = this;
+    if (!microphone) return;
     try {
-      await this.microphone.open(deviceId);
+      await change(microphone);
     } catch (error) {
       this.tell("problem", { code: error.code ?? "mic-failed", detail: error.message });
     }
+    if (microphone === this.microphone) this.connection.carry(microphone.track);
+    this.tell("microphone", {});
+  }
+
+  /** Where answers sound; empty: the system's own choice. */
+  async setOutput(deviceId) {
+    this.outputId = deviceId;
+    await this.sound?.setOutput(deviceId);
   }
 
   /** A typed question. */
   ask(text) {
-    if (this.socket.state !== "open" || !this.session) {
+    if (this.connection.state !== "open" || !this.session) {
       this.questions.push(text);
-      this.socket.open();
+      this.connection.open();
       return;
     }
     this.silence();
     const id = `item_${crypto.getRandomValues(new Uint32Array(3)).join("")}`;
     this.transcript.typed(id, text);
-    const content = [{ type: "input_text", text }];
-    this.socket.send({
-      type: "conversation.item.create",
-      item: { id, type: "message", role: "user", content },
-    });
+    this.tellServer("user", { type: "input_text", text }, id);
     const response = { output_modalities: [this.speaker ? "audio" : "text"] };
-    this.socket.send({ type: "response.create", response });
+    this.connection.send({ type: "response.create", response });
+  }
+
+  /** What was said before the link changed, so that the new session knows it. */
+  recall() {
+    for (const { role, text } of this.transcript.said()) {
+      const type = role === "user" ? "input_text" : "output_text";
+      this.tellServer(role, { type, text });
+    }
+  }
+
+  tellServer(role, content, id = undefined) {
+    const item = { id, type: "message", role, content: [content] };
+    this.connection.send({ type: "conversation.item.create", item });
   }
 
   /** Stop the answer, keep the call. */
   silence() {
-    if (this.active !== null) this.socket.send({ type: "response.cancel", response_id: this.active });
+    if (this.active !== null) {
+      this.connection.send({ type: "response.cancel", response_id: this.active });
+    }
+    if (this.playsThere && this.speaker.isPlaying) {
+      this.connection.send({ type: "output_audio_buffer.clear" });
+    }
     this.cutIn();
   }
 
   setLanguage(language) {
     this.language = language;
-    if (this.socket.state === "open") this.configure();
+    if (this.connection.state === "open") this.configure();
   }
 
-  async openSpeaker(context) {
-    await context.resume();
-    if (this.speaker) return;
-    for (const name of ["mic-worklet.js", "speaker-worklet.js"]) {
-      await context.audioWorklet.addModule(new URL(name, import.meta.url));
-    }
-    if (context !== this.context) return;
-    this.speaker = new Speaker(context);
-    this.listenTo(this.speaker);
-    // A telephone call or the lock screen suspends sound; it comes back with the page.
-    context.onstatechange = () => {
-      if (context.state !== "running" && context.state !== "closed") context.resume();
-    };
-  }
-
-  closeSpeaker() {
-    this.speaker?.close();
-    this.speaker = null;
-    this.context?.close();
-    this.context = null;
-  }
-
-  async openMicrophone(context, deviceId) {
-    const microphone = new Microphone(context);
+  createMicrophone() {
+    const microphone = new Microphone(this.sound.context);
+    microphone.processing = this.processing;
     microphone.addEventListener("frame", ({ detail }) => {
-      this.socket.sendAudio(detail.pcm);
+      this.connection.sendAudio(detail.pcm);
       this.tell("level", { who: "caller", rms: detail.rms });
     });
     let problem = "";
@@ -191,48 +212,32 @@ export class Call extends EventTarget {
       if (problem === "mic-lost") this.choose("");
     });
     microphone.addEventListener("fine", () => this.tell("fine", { code: problem }));
-    try {
-      await microphone.open(deviceId);
-    } finally {
-      if (context === this.context && microphone.isOpen) this.microphone = microphone;
-      else microphone.close();
-    }
+    return microphone;
+  }
+
+  /** The speaker that the link in use needs. */
+  equip() {
+    if (!this.sound?.isReady) return;
+    const speaker = this.sound.speakFrom(this.connection.stream);
+    if (speaker) this.listenTo(speaker);
   }
 
   listenTo(speaker) {
-    const on = (type, react) =>
+    for (const [type, react] of Object.entries(playback)) {
       speaker.addEventListener(type, ({ detail }) => {
-        if (speaker === this.speaker) react(detail);
+        if (speaker === this.speaker) react.call(this, detail);
       });
-    on("level", ({ rms }) => this.tell("level", { who: "agent", rms }));
-    on("started", () => this.change());
-    on("position", ({ item, playedMs }) => {
-      this.playedMs = playedMs;
-      this.transcript.played(item, playedMs);
-    });
-    on("report", ({ item, playedMs }) => this.report(item, playedMs));
-    on("finished", ({ item, playedMs }) => {
-      this.playedMs = playedMs;
-      this.report(item, playedMs);
-      this.transcript.finished(item);
-      this.change();
-    });
-    on("cleared", ({ item, playedMs }) => {
-      this.playedMs = playedMs;
-      this.report(item, playedMs);
-      this.socket.send({
-        type: "conversation.item.truncate",
-        item_id: item,
-        content_index: 0,
-        audio_end_ms: playedMs,
-      });
-      this.transcript.cut(item, playedMs);
-      this.change();
-    });
+    }
   }
 
   report(item_id, played_ms) {
-    this.socket.send({ type: "kaiwa.playback.report", item_id, played_ms });
+    this.connection.send({ type: "kaiwa.playback.report", item_id, played_ms });
+  }
+
+  truncate(item_id, audio_end_ms) {
+    this.report(item_id, audio_end_ms);
+    const event = { type: "conversation.item.truncate", item_id, content_index: 0, audio_end_ms };
+    this.connection.send(event);
   }
 
   /** The caller speaks over the answer: silence at once, and nothing more of that turn. */
@@ -242,31 +247,22 @@ export class Call extends EventTarget {
   }
 
   follow({ state, reason }) {
-    if (state === "waiting" || state === "blocked") {
+    if (state === "open") {
+      this.equip();
+    } else if (state !== "closed") {
       if (this.speaker?.isPlaying) this.speaker.clear();
       this.forgetSession();
     }
     if (reason === "call-ended") this.stop();
-    this.tell("connection", { state, reason });
     this.change();
   }
 
+  measure({ bufferMs }) {
+    if (this.playsThere) this.speaker.delayMs = bufferMs ?? 0;
+  }
+
   configure() {
-    this.socket.send({
-      type: "session.update",
-      session: {
-        type: "realtime",
-        output_modalities: ["audio"],
-        include: INCLUDE,
-        audio: {
-          input: {
-            format: { type: "audio/pcm", rate: 24_000 },
-            transcription: { language: this.language },
-          },
-          output: { format: { type: "audio/pcm", rate: 24_000 } },
-        },
-      },
-    });
+    this.connection.send({ type: "session.update", session: wishes(this.language) });
   }
 
   receive(event) {
@@ -291,68 +287,3 @@ export class Call extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
-
-const reactions = {
-  "session.created"({ session }) {
-    this.forgetSession();
-    this.transcript.divide(session.id);
-    this.configure();
-  },
-
-  "session.updated"({ session }) {
-    this.session = session;
-    for (const text of this.questions.splice(0)) this.ask(text);
-  },
-
-  "input_audio_buffer.speech_started"() {
-    const detection = this.session?.audio?.input?.turn_detection;
-    if (detection?.interrupt_response !== false) this.cutIn();
-  },
-
-  "response.created"({ response, kaiwa }) {
-    const turn = (kaiwa ?? response.kaiwa)?.turn ?? this.newestTurn + 1;
-    this.newestTurn = Math.max(this.newestTurn, turn);
-    this.responses.set(response.id, { turn, item: null, hasAudio: false });
-    this.active = response.id;
-    this.change();
-  },
-
-  "response.output_item.added"({ response_id, item }) {
-    const response = this.responses.get(response_id);
-    if (response && item.type === "message") response.item = item.id;
-  },
-
-  "response.output_audio.done"({ response_id, item_id }) {
-    const response = this.responses.get(response_id);
-    if (response?.hasAudio && this.speaker) this.speaker.end(item_id);
-    else this.transcript.finished(item_id);
-  },
-
-  "response.done"({ response }) {
-    const { item, hasAudio, turn } = this.responses.get(response.id) ?? {};
-    this.responses.delete(response.id);
-    if (this.active === response.id) this.active = null;
-    if (response.status === "cancelled") {
-      this.silencedTurn = turn;
-      if (hasAudio && this.speaker?.item === item) this.speaker.clear();
-      else if (item) this.transcript.cut(item, this.transcript.find(item)?.playedMs ?? 0);
-    } else if (item && hasAudio) {
-      this.speaker?.end(item); // a failed answer ends with what was made of it
-    }
-    this.change();
-  },
-
-  "kaiwa.speech.ducked"({ ducked }) {
-    this.speaker?.duck(ducked);
-  },
-
-  "kaiwa.turn.timeline"(event) {
-    this.turns.push(event);
-    if (this.turns.length > MOST_TURNS) this.turns.shift();
-    this.tell("turn", event);
-  },
-
-  error({ error }) {
-    if (!HARMLESS.has(error.code)) this.tell("problem", { code: "server-error", detail: error.message });
-  },
-};

@@ -1,11 +1,13 @@
 // The page: keys, buttons and what they show.
 
+import { AudioSettings } from "./audio-settings.js";
 import { Call, MOST_QUESTION_CHARS } from "./call.js";
+import { ConnectionView } from "./connection-view.js";
 import { language, preferredLanguage, speak, t } from "./i18n.js";
 import { Meter } from "./meter.js";
-import { Microphone } from "./microphone.js";
 import { Notices } from "./notices.js";
 import { showProviders } from "./providers-view.js";
+import { remembered } from "./remembered.js";
 import { SourceDialog } from "./sources.js";
 import { Status, providers } from "./status.js";
 import { showFigures, showWaterfall } from "./timeline-view.js";
@@ -13,16 +15,6 @@ import { Transcript } from "./transcript.js";
 import { TranscriptView } from "./transcript-view.js";
 
 const $ = (id) => document.getElementById(id);
-const CONNECTION_NOTICES = [
-  "server-gone",
-  "server-stopping",
-  "server-full",
-  "key-needed",
-  "key-refused",
-  "origin-refused",
-];
-// The next connection follows at once, or none does; these are still to be read then.
-const ENDINGS = ["call-ended", "call-refused", "frame-too-long", "call-broke"];
 const START_NOTICES = [
   "mic-refused",
   "mic-missing",
@@ -41,7 +33,8 @@ const transcript = new Transcript((entry) => {
   $("welcome").hidden = transcript.entries.length > 0;
 });
 const call = new Call(transcript);
-const authorization = () => (call.socket.key ? { Authorization: `Bearer ${call.socket.key}` } : {});
+const { connection } = call;
+const authorization = () => (connection.key ? { Authorization: `Bearer ${connection.key}` } : {});
 const sources = new SourceDialog($("source"), authorization);
 const view = new TranscriptView($("transcript"), $("announcer"), (source) => sources.open(source));
 const status = new Status(authorization);
@@ -49,24 +42,8 @@ const meters = {
   caller: new Meter($("meter-caller"), false),
   agent: new Meter($("meter-agent"), true),
 };
-
-// --- Remembered choices: the key for this tab only -----------------------------------------------
-
-const remembered = {
-  get: (name) => attempt(() => localStorage.getItem(`kaiwa.${name}`)),
-  set: (name, value) => attempt(() => localStorage.setItem(`kaiwa.${name}`, value)),
-};
-
-/** Storage may be forbidden; the page works without. */
-function attempt(access) {
-  try {
-    return access();
-  } catch {
-    return null;
-  }
-}
-
-call.socket.key = attempt(() => sessionStorage.getItem("kaiwa.key")) ?? "";
+const audio = new AudioSettings(call, () => notices.hideAll(START_NOTICES));
+const line = new ConnectionView(connection, notices, () => status.look());
 
 // --- The call -------------------------------------------------------------------------------------
 
@@ -76,8 +53,8 @@ async function talkOrMute() {
     return;
   }
   notices.hideAll(START_NOTICES);
-  await call.start(remembered.get("device") ?? "");
-  await listDevices();
+  await call.start(audio.microphoneId);
+  await audio.list();
 }
 
 function stop() {
@@ -87,7 +64,7 @@ function stop() {
 
 function showCall() {
   const { phase, isMuted, isAnswering } = call;
-  const isOpen = call.socket.state !== "closed";
+  const isOpen = connection.state !== "closed";
   document.body.dataset.phase = phase;
   document.body.dataset.muted = String(isMuted);
   document.body.dataset.answering = String(isAnswering);
@@ -143,80 +120,19 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     talkOrMute();
   } else if (event.key === "Escape") {
-    if ($("device").open) $("device").open = false;
-    else if (!$("stop").disabled) stop();
+    const panel = document.querySelector("details.panel[open]");
+    if (panel) {
+      panel.open = false;
+      panel.querySelector("summary").focus();
+    } else if (!$("stop").disabled) stop();
   }
-});
-
-// --- The connection -------------------------------------------------------------------------------
-
-call.socket.addEventListener("state", ({ detail: { state, reason, retryS } }) => {
-  const element = $("connection");
-  element.dataset.state = state;
-  const text = element.querySelector(".text");
-  const words = t(`state-${state}`);
-  if (text.textContent !== words) text.textContent = words;
-
-  const code = reason === "key-needed" && call.socket.key ? "key-refused" : reason;
-  if (state !== "connecting") notices.hideAll(CONNECTION_NOTICES.filter((other) => other !== code));
-  if (ENDINGS.includes(code)) {
-    notices.show(code, {}, { passes: true });
-  } else if (state === "waiting") {
-    const action = ["retry-now", () => call.socket.open()];
-    notices.show(code, {}, { action, aside: t("retry-in", { s: retryS }) });
-  } else if (state === "blocked") {
-    notices.show(code, { detail: location.origin });
-  }
-  const asksForKey = state === "blocked" && reason === "key-needed";
-  if (asksForKey !== !$("key-form").hidden && state !== "connecting") {
-    $("key-form").hidden = !asksForKey;
-    if (asksForKey) $("key").focus();
-  }
-});
-
-$("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const key = $("key").value.trim();
-  $("key").value = "";
-  call.socket.key = key;
-  attempt(() => sessionStorage.setItem("kaiwa.key", key));
-  call.socket.open();
-  status.look();
 });
 
 window.addEventListener("online", () => {
-  if (call.socket.state === "waiting") call.socket.open();
+  connection.forgive();
+  if (connection.state === "waiting") connection.open();
 });
 window.addEventListener("pagehide", () => call.stop());
-
-// --- The microphone's choice ----------------------------------------------------------------------
-
-async function listDevices() {
-  const devices = await Microphone.devices();
-  const options = devices.map(({ deviceId, label }, index) => {
-    return new Option(label || t("device-number", { n: index + 1 }), deviceId);
-  });
-  if (!devices.some(({ deviceId }) => deviceId === "default")) {
-    options.unshift(new Option(t("device-default"), ""));
-  }
-  $("devices").replaceChildren(...options);
-  $("devices").value = call.microphone?.deviceId || remembered.get("device") || "";
-  if ($("devices").selectedIndex < 0) $("devices").selectedIndex = 0;
-}
-
-$("devices").addEventListener("change", ({ target }) => {
-  remembered.set("device", target.value);
-  notices.hideAll(START_NOTICES);
-  call.choose(target.value);
-});
-navigator.mediaDevices?.addEventListener("devicechange", async () => {
-  // The one that was unplugged may be back, or another in its place.
-  if (call.microphone && !call.microphone.isOpen) await call.choose(remembered.get("device") ?? "");
-  await listDevices();
-});
-document.addEventListener("click", ({ target }) => {
-  if (!$("device").contains(target)) $("device").open = false;
-});
 
 // --- Status and figures ---------------------------------------------------------------------------
 
@@ -230,8 +146,10 @@ function showTurns() {
 
 function showPerformance() {
   showFigures($("figures"), call.turns, status.performance?.figures);
-  const gaps = t("underruns", { n: call.speaker?.underruns ?? 0 });
-  $("own-count").textContent = `${t("turns", { n: call.turns.length })} · ${gaps}`;
+  const counts = [t("turns", { n: call.turns.length })];
+  const gaps = call.speaker ? call.speaker.underruns : 0;
+  if (gaps !== null) counts.push(t("underruns", { n: gaps }));
+  $("own-count").textContent = counts.join(" · ");
   $("server-count").textContent = t("turns", { n: status.performance?.turns ?? "–" });
 }
 
@@ -239,7 +157,7 @@ function showStatus() {
   showProviders($("providers"), providers(status.ready));
   showWarnings((status.ready?.warnings ?? []).join(" · "));
   if (status.isReachable) notices.hide("server-unreachable");
-  else if (call.socket.state !== "waiting") notices.show("server-unreachable");
+  else if (connection.state !== "waiting") notices.show("server-unreachable");
   showPerformance();
 }
 
@@ -265,11 +183,12 @@ function setLanguage(tag) {
   }
   notices.translate();
   view.showAll(transcript.entries);
-  call.socket.change(call.socket.state, ...call.socket.said);
+  line.translate();
   showCall();
   showTurns();
   showStatus();
-  listDevices();
+  audio.showGranted();
+  audio.list();
 }
 
 for (const button of document.querySelectorAll("[data-language]")) {
@@ -308,8 +227,9 @@ const copy = (value) => structuredClone(value);
 Object.defineProperty(window, "kaiwa", {
   value: Object.freeze({
     get state() {
-      const { phase, isMuted, isAnswering, socket } = call;
-      return { phase, isMuted, isAnswering, connection: socket.state };
+      const { phase, isMuted, isAnswering } = call;
+      const { state, kind, why } = connection;
+      return { phase, isMuted, isAnswering, connection: state, kind, why };
     },
     get turns() {
       return copy(call.turns);
@@ -325,6 +245,12 @@ Object.defineProperty(window, "kaiwa", {
     },
     get session() {
       return copy(call.session);
+    },
+    get quality() {
+      return copy(line.figures);
+    },
+    get granted() {
+      return copy(call.microphone?.granted ?? null);
     },
   }),
 });

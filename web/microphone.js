@@ -5,6 +5,9 @@ const SILENCE_S = 5;
 const SILENCE_PEAK = 1e-5;
 const FRAME_S = 0.02;
 
+/** What the browser does with the sound before anybody gets it. */
+export const PROCESSING = ["echoCancellation", "noiseSuppression", "autoGainControl"];
+
 /** Why there is no microphone; `code` names the message shown for it. */
 export class MicrophoneError extends Error {
   constructor(code, detail) {
@@ -32,14 +35,17 @@ export class Microphone extends EventTarget {
     super();
     this.context = context;
     this.stream = null;
+    this.track = null;
     this.isMuted = false;
     this.problem = null;
     this.silentS = 0;
+    this.processing = Object.fromEntries(PROCESSING.map((name) => [name, true]));
   }
 
-  static async devices() {
+  /** @param {"audioinput" | "audiooutput"} kind */
+  static async devices(kind = "audioinput") {
     const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-    return all.filter((device) => device.kind === "audioinput" && device.deviceId !== "");
+    return all.filter((device) => device.kind === kind && device.deviceId !== "");
   }
 
   /** @param {string} deviceId empty: the system's own choice */
@@ -66,6 +72,32 @@ export class Microphone extends EventTarget {
     return this.track?.getSettings().deviceId ?? "";
   }
 
+  /** What the browser really does, by the names of PROCESSING; null where it does not say. */
+  get granted() {
+    const settings = this.track?.getSettings() ?? {};
+    return Object.fromEntries(PROCESSING.map((name) => [name, settings[name] ?? null]));
+  }
+
+  /**
+   * Other processing, in the middle of the call. Some browsers change a running microphone; Chromium
+   * says that it did, does nothing, and gives a second one the first one's processing while that runs.
+   */
+  async process(processing) {
+    this.processing = processing;
+    if (!this.track) return;
+    try {
+      await this.track.applyConstraints({ ...this.track.getConstraints(), ...processing });
+    } catch {
+      // The new microphone says what is wrong, if anything is.
+    }
+    const { granted } = this;
+    const isSo = (name) => granted[name] === null || Boolean(granted[name]) === processing[name];
+    if (PROCESSING.every(isSo)) return;
+    const { deviceId } = this;
+    this.release();
+    await this.open(deviceId);
+  }
+
   set muted(isMuted) {
     this.isMuted = isMuted;
     if (this.track) this.track.enabled = !isMuted;
@@ -88,12 +120,7 @@ export class Microphone extends EventTarget {
   }
 
   async ask(deviceId) {
-    const audio = {
-      channelCount: 1,
-      echoCancellation: true,
-      noiseSuppression: true,
-      autoGainControl: true,
-    };
+    const audio = { channelCount: 1, ...this.processing };
     if (deviceId) audio.deviceId = { exact: deviceId };
     try {
       return await navigator.mediaDevices.getUserMedia({ audio });

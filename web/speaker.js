@@ -23,6 +23,11 @@ export class Speaker extends EventTarget {
     return this.item !== null;
   }
 
+  /** Sounds through this device; empty: the system's own choice. */
+  async setOutput(deviceId) {
+    await this.context.setSinkId?.(deviceId);
+  }
+
   /** @param {Int16Array} pcm 24 kHz; its buffer is taken away */
   play(item, startMs, pcm) {
     const buffer = pcm.slice().buffer;

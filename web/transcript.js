@@ -31,12 +31,30 @@ export class Transcript {
   /** A line across: what came before belongs to a session that is gone. */
   divide(id) {
     if (this.entries.length === 0 || this.entries.at(-1).role === "divider") return;
+    this.settle();
+    this.add({ id, role: "divider" });
+  }
+
+  /** Nothing more is heard of what was being said: its session is gone. */
+  settle() {
     for (const entry of this.entries) {
       if (entry.state === "speaking") this.cut(entry.id, entry.playedMs);
     }
     this.entries = this.entries.filter((entry) => !isUnfinished(entry));
     this.changed(null);
-    this.add({ id, role: "divider" });
+  }
+
+  /** @returns {{role: "user" | "assistant", text: string}[]} of this conversation, as far as heard */
+  said() {
+    const start = this.entries.findLastIndex((entry) => entry.role === "divider") + 1;
+    return this.entries
+      .slice(start)
+      .map(({ role, state, text, heard }) =>
+        role === "caller"
+          ? { role: "user", text: state === "final" ? text : "" }
+          : { role: "assistant", text: text.slice(0, heard).trimEnd() },
+      )
+      .filter(({ text }) => text !== "");
   }
 
   played(id, playedMs) {
@@ -83,6 +101,13 @@ export class Transcript {
     this.entries = this.entries.filter((other) => other !== entry);
     this.words.delete(entry.id);
     this.changed(null);
+  }
+
+  /** The server's word on what was heard of a cut answer; it stands in its history. */
+  truncated(id, playedMs) {
+    const entry = this.find(id);
+    if (entry?.state === "cut") this.hear(entry, playedMs);
+    else this.cut(id, playedMs);
   }
 
   append(event, isSpoken) {
@@ -140,6 +165,10 @@ const handlers = {
   "kaiwa.speech.marks"({ item_id, marks }) {
     const entry = this.find(item_id);
     if (entry) this.update(entry, { marks: [...entry.marks, ...marks] });
+  },
+
+  "conversation.item.truncated"({ item_id, audio_end_ms }) {
+    this.truncated(item_id, audio_end_ms);
   },
 
   "response.output_audio_transcript.delta"(event) {

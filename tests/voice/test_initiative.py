@@ -130,6 +130,21 @@ def test_a_call_that_has_lasted_too_long_is_announced_to_end_and_ends() -> None:
     assert at == pytest.approx(10.0 + heard_s, abs=0.2), "when it was heard"
 
 
+def test_who_asks_for_it_is_told_why_the_call_ends_and_nothing_after_that() -> None:
+    """A connection that has no close code tells nothing by itself."""
+
+    async def scenario(call: Call) -> None:
+        call.update(include=["kaiwa.call.ended"])
+        await pass_time(30.0)
+
+    call = converse(scenario, config=agent(max_call_s=10.0))
+    ((_, code, reason),) = call.client.ended
+    ended = call.one("kaiwa.call.ended")
+    assert (ended.event["code"], ended.event["reason"]) == (code, reason)
+    assert call.sent[-1] is ended
+    assert not converse(lambda call: pass_time(30.0), config=agent(max_call_s=10.0)).all(ended.type)
+
+
 def test_a_call_without_a_sound_from_its_caller_ends_when_the_announcement_was_heard() -> None:
     """A muted microphone: nothing comes in that would wake the session."""
 

@@ -23,6 +23,15 @@ class RecordingSpeaker extends EventTarget {
     this.asked.push(["end", item]);
   }
 
+  begin(item) {
+    this.item = item;
+    this.asked.push(["begin", item]);
+  }
+
+  stop() {
+    this.asked.push(["stop"]);
+  }
+
   clear() {
     this.asked.push(["clear"]);
   }
@@ -37,14 +46,15 @@ class RecordingSpeaker extends EventTarget {
   }
 }
 
-/** A call in an open session, whose socket keeps what would be sent. */
-function openCall({ hasSpeaker = true, detection = { interrupt_response: true } } = {}) {
+/** A call in an open session, whose connection keeps what would be sent. */
+function openCall({ hasSpeaker = true, kind = "websocket", detection = { interrupt_response: true } } = {}) {
   const call = new Call(new Transcript());
   const sent = [];
-  call.socket.send = (event) => sent.push(event);
-  call.socket.state = "open";
+  call.connection.send = (event) => sent.push(event);
+  call.connection.state = "open";
+  call.connection.kind = kind;
   if (hasSpeaker) {
-    call.speaker = new RecordingSpeaker();
+    call.sound = { speaker: new RecordingSpeaker(), close() {} };
     call.listenTo(call.speaker);
   }
   call.receive({ type: "session.created", session: { id: "s" } });
@@ -61,15 +71,7 @@ function answer(call, turn) {
 }
 
 function frame(call, turn, startMs = 0) {
-  call.socket.receive(binary(turn, startMs, [1, 2, 3]));
-}
-
-function binary(turn, startMs, samples) {
-  const view = new DataView(new ArrayBuffer(8 + samples.length * 2));
-  view.setUint32(0, turn, true);
-  view.setUint32(4, startMs, true);
-  samples.forEach((sample, n) => view.setInt16(8 + 2 * n, sample, true));
-  return view.buffer;
+  call.hear({ turn, startMs, pcm: Int16Array.of(1, 2, 3) });
 }
 
 const done = (turn, status) => ({ type: "response.done", response: { id: `r${turn}`, status } });
@@ -78,11 +80,11 @@ const types = (events) => events.map(({ type }) => type);
 test("the session asks for everything the page shows, in the page's language", () => {
   const call = new Call(new Transcript());
   const sent = [];
-  call.socket.send = (event) => sent.push(event);
+  call.connection.send = (event) => sent.push(event);
   call.setLanguage("ja");
   call.receive({ type: "session.created", session: { id: "s" } });
   const [{ session }] = sent;
-  assert.equal(session.include.length, 5);
+  assert.equal(session.include.length, 6);
   assert.deepEqual(session.audio.input.transcription, { language: "ja" });
 });
 
@@ -144,7 +146,7 @@ test("a connection that breaks while the answer is low does not leave the next o
 test("a call that the server ends is over for the microphone too", () => {
   const { call } = openCall({ hasSpeaker: false });
   let isOpen = true;
-  call.microphone = { close: () => (isOpen = false) };
+  call.sound = { speaker: null, close: () => (isOpen = false) };
   call.phase = "live";
   call.follow({ state: "closed", reason: "call-ended" });
   assert.equal(isOpen, false);
@@ -207,11 +209,11 @@ test("without sound the answer to a typed question is asked for as text", () => 
 test("a question typed before the session is there waits for it", () => {
   const call = new Call(new Transcript());
   const sent = [];
-  call.socket.send = (event) => sent.push(event);
-  call.socket.open = () => {};
+  call.connection.send = (event) => sent.push(event);
+  call.connection.open = () => {};
   call.ask("when?");
   assert.deepEqual(sent, []);
-  call.socket.state = "open";
+  call.connection.state = "open";
   call.receive({ type: "session.created", session: { id: "s" } });
   call.receive({ type: "session.updated", session: { id: "s" } });
   assert.deepEqual(types(sent), ["session.update", "conversation.item.create", "response.create"]);
@@ -228,11 +230,77 @@ test("races that harm nobody are not shown, other errors are", () => {
   assert.deepEqual(shown, ["invalid_value"]);
 });
 
-test("a frame without a whole header is ignored", () => {
-  const { call, speaker } = openCall();
+test("over WebRTC what was heard runs from the server's word, and nothing is truncated from here", () => {
+  const { call, speaker, sent } = openCall({ kind: "webrtc" });
   answer(call, 1);
-  call.socket.receive(new ArrayBuffer(5));
-  assert.deepEqual(speaker.asked, []);
+  call.receive({ type: "output_audio_buffer.started", response_id: "r1" });
+  assert.deepEqual(speaker.asked, [["begin", "a1"]]);
+  call.receive({ type: "response.output_audio_transcript.delta", item_id: "a1", delta: "We are open daily" });
+  call.receive({ type: "kaiwa.speech.marks", item_id: "a1", marks: [[6, 600], [17, 1700]] });
+  speaker.tell("position", { item: "a1", playedMs: 800 });
+  assert.equal(call.transcript.find("a1").heard, "We are open ".length);
+  sent.length = 0;
+  call.receive(done(1, "cancelled"));
+  speaker.tell("cleared", { item: "a1", playedMs: 900 });
+  call.receive({ type: "output_audio_buffer.cleared", response_id: "r1" });
+  assert.deepEqual(sent, []);
+  assert.equal(call.transcript.find("a1").state, "cut");
+});
+
+test("the server's word on what was heard of a cut answer stands", () => {
+  const { call, speaker } = openCall({ kind: "webrtc" });
+  answer(call, 1);
+  call.receive({ type: "output_audio_buffer.started", response_id: "r1" });
+  call.receive({ type: "response.output_audio_transcript.delta", item_id: "a1", delta: "We are open daily" });
+  call.receive({ type: "kaiwa.speech.marks", item_id: "a1", marks: [[17, 1700]] });
+  speaker.tell("cleared", { item: "a1", playedMs: 1600 });
+  call.receive({ type: "conversation.item.truncated", item_id: "a1", audio_end_ms: 500 });
+  assert.equal(call.transcript.find("a1").heard, "We are ".length);
+});
+
+test("over WebRTC an answer that is stopped by hand is cleared where it is played", () => {
+  const { call, sent } = openCall({ kind: "webrtc" });
+  answer(call, 1);
+  call.receive({ type: "output_audio_buffer.started", response_id: "r1" });
+  sent.length = 0;
+  call.silence();
+  assert.deepEqual(types(sent), ["response.cancel", "output_audio_buffer.clear"]);
+});
+
+test("an answer that is played to its end over WebRTC is finished when the server says so", () => {
+  const { call, speaker } = openCall({ kind: "webrtc" });
+  answer(call, 1);
+  call.receive({ type: "output_audio_buffer.started", response_id: "r1" });
+  call.receive(done(1, "completed"));
+  assert.equal(call.isAnswering, true);
+  call.receive({ type: "output_audio_buffer.stopped", response_id: "r1" });
+  assert.deepEqual(speaker.asked.at(-1), ["stop"]);
+});
+
+test("the same conversation over another link is told to its new session", () => {
+  const { call, sent } = openCall();
+  call.transcript.typed("u1", "when?");
+  answer(call, 1);
+  call.receive({ type: "response.output_audio_transcript.delta", item_id: "a1", delta: "We are open daily" });
+  call.receive({ type: "kaiwa.speech.marks", item_id: "a1", marks: [[6, 600], [17, 1700]] });
+  call.transcript.played("a1", 600);
+  sent.length = 0;
+  call.connection.goesOn = true;
+  call.receive({ type: "session.created", session: { id: "s2" } });
+  assert.deepEqual(types(sent), ["session.update", "conversation.item.create", "conversation.item.create"]);
+  const said = sent.slice(1).map(({ item }) => [item.role, item.content[0].type, item.content[0].text]);
+  assert.deepEqual(said, [["user", "input_text", "when?"], ["assistant", "output_text", "We are"]]);
+  assert.ok(!call.transcript.entries.some(({ role }) => role === "divider"));
+});
+
+test("a session that is really new has a line before it, and is told nothing", () => {
+  const { call, sent } = openCall();
+  call.transcript.typed("u1", "when?");
+  sent.length = 0;
+  call.receive({ type: "session.created", session: { id: "s2" } });
+  assert.deepEqual(types(sent), ["session.update"]);
+  assert.equal(call.transcript.entries.at(-1).role, "divider");
+  assert.deepEqual(call.transcript.said(), []);
 });
 
 test("the longest question is as long as the server takes one", () => {
