@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from voice.desk import Desk
+from voice.errors import ConfigError
 from voice.transports import websocket
 from voice.transports.telephony import asterisk_door, telnyx_door, twilio_door, vonage_door
 from voice.transports.telephony import socket as telephone
@@ -45,4 +46,19 @@ def sockets(desk: Desk) -> dict[str, Socket]:
 
 
 def listeners(desk: Desk) -> list[Listener]:
-    return [desk.calls]
+    """Raises:
+    ConfigError: One is asked for whose packages are missing.
+    """
+    sip = [_sip(desk)] if desk.config.sip.enabled else []
+    return [desk.calls, *sip]
+
+
+def _sip(desk: Desk) -> Listener:
+    try:
+        from voice.transports.sip.door import SipDoor
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"sip.enabled (KAIWA_SIP): the Python package {error.name} is missing. "
+            "Install it with: pip install 'kaiwa[sip]'."
+        ) from None
+    return SipDoor(desk.config, check_room=desk.check_room, new_session=desk.new_session)
