@@ -92,7 +92,7 @@ logs:
 # Pins and hashes, no addresses: any index serves them.
 lock: .venv/bin/uv
 	$(BIN)/uv pip compile pyproject.toml requirements-build.in $(LOCK) -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml requirements-build.in --extra dev --extra japanese --extra sip $(LOCK) -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml requirements-build.in --extra dev --extra japanese $(LOCK) -c requirements.lock -o requirements-dev.lock
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -q --upgrade
 
 # What the image of Fish Speech gets beside torch, as it was when that came out.

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-DEBIAN = {"node": "nodejs", "turnserver": "coturn"}
+DEBIAN = {"node": "nodejs", "sipp": "sip-tester", "turnserver": "coturn"}
 """Packages that are named otherwise than their program."""
 
 

@@ -363,6 +363,8 @@ class Hosted:
         self.desk: Desk
         self.built: Built
         self.server: voice.server.Server
+        self.ports: list[Any] = []
+        """What is open beside HTTP: voice/doors.py."""
         self.loop: asyncio.AbstractEventLoop
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -385,8 +387,7 @@ class Hosted:
         self.server = voice.server.server_for(self.desk)
         listener = socket.create_server(("127.0.0.1", 0))
         async with contextlib.AsyncExitStack() as open_ports:
-            for port in listeners(self.desk):
-                await open_ports.enter_async_context(port)
+            self.ports = [await open_ports.enter_async_context(p) for p in listeners(self.desk)]
             serving = asyncio.create_task(self.server.serve(sockets=[listener]))
             while not self.server.started and not serving.done():  # noqa: ASYNC110  # tells nobody
                 await asyncio.sleep(0.01)

@@ -19,8 +19,8 @@ LAYERS = {
         voice.addresses voice.client_events voice.config voice.config_dial_problems
         voice.config_kinds voice.config_problems
         voice.config_providers voice.config_secrets voice.config_sections voice.config_server
-        voice.carrier voice.config_calls voice.config_phone_problems voice.config_strays
-        voice.config_talk voice.config_yaml
+        voice.carrier voice.config_calls voice.config_phone_problems voice.config_sip_problems
+        voice.config_strays voice.config_talk voice.config_yaml
         voice.env_file voice.errors
         voice.events
         voice.facts voice.ids voice.items voice.model_catalogue voice.phrases voice.providers
@@ -48,6 +48,7 @@ LAYERS = {
         voice.delays voice.jitter voice.reception voice.rtp voice.rtp_playout
         voice.client_secrets voice.ice_candidates voice.rate voice.relay_credentials voice.sdp
         voice.sdp_answer voice.sdp_lines
+        voice.key_events voice.rtcp
         """,
     "driver": """
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
@@ -65,6 +66,7 @@ LAYERS = {
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*
+        voice.transports.sip.*
         voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
         voice.calls_api voice.entrance
         voice.logs voice.model_folders voice.model_store voice.models_api voice.outbound_api

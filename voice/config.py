@@ -134,6 +134,17 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "KAIWA_PUBLIC_ADDRESS": ("webrtc", "public_address"),
     "KAIWA_ICE_SERVERS": ("webrtc", "ice_servers"),
     "KAIWA_TURN_SECRET": ("webrtc", "turn_secret"),
+    "KAIWA_SIP": ("sip", "enabled"),
+    "KAIWA_SIP_HOST": ("sip", "host"),
+    "KAIWA_SIP_PORT": ("sip", "port"),
+    "KAIWA_SIP_RTP_PORTS": ("sip", "rtp_ports"),
+    "KAIWA_SIP_PUBLIC_ADDRESS": ("sip", "public_address"),
+    "KAIWA_SIP_PEERS": ("sip", "peers"),
+    "KAIWA_SIP_USERNAME": ("sip", "username"),
+    "KAIWA_SIP_PASSWORD": ("sip", "password"),
+    "KAIWA_SIP_REGISTRAR": ("sip", "registrar"),
+    "KAIWA_SIP_EXTENSION": ("sip", "extension"),
+    "KAIWA_SIP_EXTENSION_PASSWORD": ("sip", "extension_password"),
 }
 """Variable → where it goes. Lists are separated by commas."""
 
@@ -250,6 +261,7 @@ def _set(tree: dict[str, Any], section: str, key: str, value: Any) -> None:
 LISTS = (
     "server.api_keys",
     "server.allowed_origins",
+    "sip.peers",
     "stt.hotwords",
     "tts.endpoints",
     "webrtc.ice_servers",

@@ -6,6 +6,19 @@ from msgspec import Meta, Struct
 
 from voice.config_kinds import Count, Milliseconds, Seconds
 
+Port = Annotated[int, Meta(ge=0, le=65535)]
+SipCodec = Literal["opus", "g722", "pcmu", "pcma"]
+PRIVATE = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+)
+"""This machine and the networks that no router of the internet knows: RFC 1918, RFC 4193."""
+
 
 class WebrtcConfig(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
@@ -109,3 +122,34 @@ class KeypadConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class SipConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Telephones that call without a provider."""
+
+    enabled: bool = False
+    """Whether INVITEs are answered."""
+    host: str = "127.0.0.1"
+    """An address of this machine; 0.0.0.0 is all of them, for telephones on the network."""
+    port: Port = 5060
+    """UDP, and TCP beside it; 0: any free one."""
+    tcp: bool = True
+    public_address: str = ""
+    """Told to callers as ours, where a router passes our ports on (NAT 1:1); empty: the address
+    that they reach us at."""
+    rtp_ports: str = "20000-20199"
+    """UDP ports for sound, two for each call; empty: any free ones."""
+    peers: tuple[str, ...] = PRIVATE
+    """Networks that may call, and to whose addresses sound may be sent."""
+    username: str = ""
+    """What callers must know, with `password`; empty: whoever is in `peers` may call."""
+    password: str = ""
+    most_calls: Count = 20
+    codecs: Annotated[tuple[SipCodec, ...], Meta(min_length=1)] = ("opus", "g722", "pcmu", "pcma")
+    """In the order of our preference."""
+    suspend_s: Seconds = 8.0
+    """Without a packet of sound the call is suspended, as on hold; it goes on with the next one."""
+    silent_limit_s: Seconds = 60.0
+    """A call without a packet of sound for so long is over."""
+    registrar: str = ""
+    """A telephone system that makes us one of its extensions: its name or address, with a port
+    where that is not 5060; empty: none."""
+    extension: str = ""
+    """Our user name there."""
+    extension_password: str = ""

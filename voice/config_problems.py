@@ -14,6 +14,7 @@ from voice.config_phone_problems import phone_problems
 from voice.config_providers import SttConfig
 from voice.config_secrets import SECRET
 from voice.config_sections import Config
+from voice.config_sip_problems import sip_problems
 from voice.webrtc_settings import webrtc_problems
 
 S = TypeVar("S", bound=Struct)
@@ -183,6 +184,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
         )
     yield from phone_problems(config.telephony)
     yield from dial_problems(config)
+    yield from sip_problems(config.sip)
     if sorted(config.load.lag_ms) != list(config.load.lag_ms):
         yield "load.lag_ms", f"must grow from level to level, got {list(config.load.lag_ms)}"
     yield from webrtc_problems(config.webrtc)

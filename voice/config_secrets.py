@@ -12,6 +12,8 @@ SECRET = (
     "llm.cache_salt",
     "reranker.api_key",
     "server.api_keys",
+    "sip.extension_password",
+    "sip.password",
     "telephony.asterisk_password",
     "telephony.twilio_auth_token",
     "telephony.twilio_signing_keys",

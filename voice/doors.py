@@ -10,7 +10,9 @@ from functools import partial
 from typing import Any
 
 from voice.desk import Desk
+from voice.facts import KeyPressed
 from voice.transports import websocket
+from voice.transports.sip.door import SipDoor
 from voice.transports.telephony import (
     asterisk_door,
     audiosocket_door,
@@ -56,4 +58,14 @@ def listeners(desk: Desk) -> list[Listener]:
         desk.calls,
         contextlib.aclosing(desk.switchboard),
         audiosocket_door.listening(desk),
+        *([_sip(desk)] if desk.config.sip.enabled else []),
     ]
+
+
+def _sip(desk: Desk) -> Listener:
+    return SipDoor(
+        desk.config,
+        check_room=desk.check_room,
+        new_session=desk.new_session,
+        press=lambda session, key: session.post(KeyPressed(key)),
+    )

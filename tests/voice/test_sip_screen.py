@@ -1,0 +1,145 @@
+"""Who may call by telephone, and what is answered who may not; on real sockets."""
+
+import pytest
+from aiosipua import SipDigestAuth, build_credentials, parse_auth
+from aiosipua.header_codec import stringify_auth
+
+from tests.served import SOON_S, Hosted, eventually
+from tests.softphone import Softphone
+from tests.softphone_calls import Start, at, door, hosted, nobody, phone, sessions, sip
+
+__all__ = ["hosted", "phone"]
+
+
+# --- refused --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        ("v=0\r\nm=audio x RTP/AVP 0\r\n", (), 488),
+        ("v=0\r\nc=IN IP4 127.0.0.1\r\nm=video 9 RTP/AVP 97\r\n", (), 488),
+        ("v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 9 RTP/SAVP 0\r\n", (), 488),
+        ("v=0\r\n" + "a=x\r\n" * 400, (), 488),
+        ("v=0\r\n" + "m=audio 9 RTP/AVP 0\r\n" * 20, (), 488),
+        (None, ("Require: teleport",), 420),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    hosted: Hosted, body: str | None, headers: tuple[str, ...], status: int
+) -> None:
+    with at(hosted) as phone:
+        answer = phone.invite(body, headers)
+        assert answer.status == status
+        assert phone.is_left_alone()
+        assert sessions(hosted) == 0
+
+
+def test_a_refusal_is_repeated_until_it_is_acknowledged(hosted: Hosted) -> None:
+    with at(hosted) as phone:
+        phone.send(phone.request("INVITE", phone.sdp(codecs="18")))
+        first, again = phone.final(), phone.final()
+        assert first.start == again.start
+        assert first.status == 488 and first.header("To") == again.header("To")
+        phone.ack(branch=phone.branch, to=first.header("To"))
+        assert phone.is_left_alone()
+
+
+def test_a_line_that_is_busy_says_so_and_when_to_come_again(hosting: Start) -> None:
+    hosted = hosting(sip=sip(most_calls=1))
+    with at(hosted) as phone, at(hosted) as other:
+        phone.call()
+        busy = other.invite()
+        assert busy.status == 486 and int(busy.header("Retry-After")) > 0
+        phone.bye()
+        nobody(hosted)
+        assert other.invite().status == 200
+
+
+def test_a_server_that_stops_takes_no_more_calls(hosted: Hosted) -> None:
+    with at(hosted) as phone:
+        hosted.ask(lambda: setattr(hosted.desk, "stopping", True))
+        try:
+            refused = phone.invite()
+        finally:
+            hosted.ask(lambda: setattr(hosted.desk, "stopping", False))
+        assert refused.status == 503 and int(refused.header("Retry-After")) > 0
+
+
+def test_other_methods_are_told_which_ones_there_are(hosted: Hosted) -> None:
+    with at(hosted) as phone:
+        for method in ("SUBSCRIBE", "MESSAGE", "REGISTER", "NONSENSE"):
+            refused = phone.ask(method)
+            assert refused.status == 405 and "INVITE" in refused.header("Allow")
+        assert phone.ask("BYE").status == 481
+        options = phone.ask("OPTIONS")
+        assert options.status == 200 and "INVITE" in options.header("Allow")
+
+
+def test_who_calls_must_know_the_password(hosting: Start) -> None:
+    hosted = hosting(sip=sip(username="alice", password="correct horse"))
+
+    def proof(challenge: str, password: str, count: int = 1) -> str:
+        asked = parse_auth(challenge)
+        given = build_credentials(
+            SipDigestAuth("alice", password), asked, "INVITE", "sip:x", nonce_count=count
+        )
+        assert given is not None
+        return f"Authorization: {stringify_auth(given)}"
+
+    with at(hosted) as phone:
+        asked = phone.invite()
+        assert asked.status == 401
+        challenge = asked.header("WWW-Authenticate")
+        assert phone.invite(headers=(proof(challenge, "wrong"),)).status == 401
+        elsewhere = challenge.replace('nonce="', 'nonce="1')
+        assert phone.invite(headers=(proof(elsewhere, "correct horse"),)).status == 401
+        right = proof(challenge, "correct horse")
+        phone.call(headers=(right,))
+        with at(hosted) as thief:  # what was overheard
+            assert thief.invite(headers=(right,)).status == 401
+        assert phone.bye().status == 200
+    nobody(hosted)
+
+
+# --- as an extension ------------------------------------------------------------------------------
+
+
+def test_an_extension_registers_and_is_called_without_a_password(hosting: Start) -> None:
+    with Softphone(("127.0.0.1", 0), "127.0.0.2") as system:
+        _, port = system.sip.getsockname()
+        hosted = hosting(
+            sip=sip(
+                username="alice",
+                password="correct horse",
+                registrar=f"127.0.0.2:{port}",
+                extension="kaiwa-620",
+                extension_password="battery staple",
+            )
+        )
+        system.door = door(hosted).address
+        asked = system.next()
+        assert asked.method == "REGISTER" and "kaiwa-620@127.0.0.2" in asked.header("To")
+        again = system.next()  # it is asked until it answers
+        assert again.header("Via") == asked.header("Via")
+        challenge = 'Digest realm="fritz.box", nonce="n1", algorithm=MD5, qop="auth"'
+        system.answer(again, 401, f"WWW-Authenticate: {challenge}")
+        proved = system.next()
+        given = parse_auth(proved.header("Authorization"), credentials=True).params
+        expected = build_credentials(
+            SipDigestAuth("kaiwa-620", "battery staple"),
+            parse_auth(challenge),
+            "REGISTER",
+            given["uri"],
+            cnonce=given["cnonce"],
+        )
+        assert expected is not None and given["response"] == expected.params["response"]
+        system.answer(proved, 200, "Expires: 60")
+        extension = door(hosted).extension
+        assert extension is not None
+        eventually(lambda: extension.registered, "registered", SOON_S)
+        system.call()
+        assert system.bye().status == 200
+        with at(hosted) as phone:  # anybody else must know it still
+            assert phone.invite().status == 401
+        nobody(hosted)
