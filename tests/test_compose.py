@@ -38,6 +38,7 @@ BIN = Path(sys.executable).parent
 FILES = {
     "production": ("docker-compose.yml",),
     "cpu": ("docker-compose.yml", "docker-compose.cpu.yml"),
+    "webrtc": ("docker-compose.yml", "docker-compose.webrtc.yml"),
     "dev": ("docker-compose.dev.yml",),
 }
 TEXT = "".join((ROOT / name).read_text("utf-8") for names in FILES.values() for name in names)
@@ -45,6 +46,7 @@ ENV_DEFAULT = (ROOT / ".env.default").read_text("utf-8")
 OURS, _, DEPLOYMENT = ENV_DEFAULT.partition("# --- docker compose only")
 KEY = "a-key-that-nobody-guesses"
 NEEDED = {"COMPOSE_PROFILES": "production", "KAIWA_API_KEYS": KEY}
+UDP_PORTS = "50000-50003"
 FIXED = {
     "STT_MODEL_DIR": "/models/stt",
     "STT_PROVIDER_RUNTIME": "cpu",
@@ -88,6 +90,8 @@ def services(
 ) -> dict[str, dict[str, Any]]:
     chosen = ("--profile", profile) if profile else ()
     environment = {**NEEDED, **dict(set_variables)}
+    if kind == "webrtc":
+        environment.setdefault("KAIWA_WEBRTC_PORTS", UDP_PORTS)
     done = run_compose(FILES[kind], *chosen, "config", "--format", "json", environment=environment)
     assert done.returncode == 0, done.stderr
     found: dict[str, dict[str, Any]] = json.loads(done.stdout.replace("$$", "$"))["services"]
@@ -123,6 +127,8 @@ def test_a_file_that_is_not_as_the_specification_has_it_is_refused(tmp_path: Pat
         ("production", "", {"backend", *SERVERS}),
         ("production", "mock", {"backend", "mocks"}),
         ("production", "balanced", {"backend", "worker", "balancer"}),
+        ("production", "turn", {"backend", "turn"}),
+        ("webrtc", "mock", {"backend", "mocks"}),
         ("cpu", "", {"backend", "embedding"}),
         ("cpu", "mock", {"backend", "mocks"}),
         ("dev", "dev", {"backend", "mocks"}),
@@ -158,7 +164,7 @@ def test_without_an_env_file_it_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("kind", FILES)
-@pytest.mark.parametrize("profile", ["production", "mock", "balanced", "dev", "stt", "tts"])
+@pytest.mark.parametrize("profile", ["production", "mock", "balanced", "turn", "dev", "stt", "tts"])
 def test_every_container_may_write_little_and_is_given_no_rights(kind: str, profile: str) -> None:
     for name, service in services(kind, profile).items():
         assert service["read_only"] and service["cap_drop"] == ["ALL"], name
@@ -166,7 +172,7 @@ def test_every_container_may_write_little_and_is_given_no_rights(kind: str, prof
         assert "privileged" not in service and "cap_add" not in service, name
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", [kind for kind in FILES if kind != "webrtc"])
 def test_only_kaiwas_port_is_published_and_to_this_machine_alone(kind: str) -> None:
     profile = "dev" if kind == "dev" else "production"
     for name, service in services(kind, profile).items():
@@ -175,6 +181,32 @@ def test_only_kaiwas_port_is_published_and_to_this_machine_alone(kind: str) -> N
     for variable in ("KAIWA_PORT", "BACKEND_PORT"):
         (port,) = services(kind, profile, (variable, "9001"))["backend"]["ports"]
         assert port["published"] == "9001"
+
+
+def test_udp_is_published_by_a_file_of_its_own_at_the_ports_that_kaiwa_uses() -> None:
+    backend = services("webrtc", "mock")["backend"]
+    http, *media = backend["ports"]
+    assert http["host_ip"] == "127.0.0.1" and http["protocol"] == "tcp"
+    assert [(p["published"], p["target"], p["protocol"]) for p in media] == [
+        (str(port), port, "udp") for port in range(50_000, 50_004)
+    ]
+    assert all("host_ip" not in port for port in media), "callers come from everywhere"
+    assert backend["environment"]["KAIWA_WEBRTC_PORTS"] == UDP_PORTS
+    done = run_compose(FILES["webrtc"], "config", environment=NEEDED)
+    assert done.returncode != 0 and "50000-50199" in done.stderr, "says what to set"
+
+
+def test_the_relay_is_on_the_machines_own_network_with_kaiwas_secret_and_our_settings() -> None:
+    given = ("KAIWA_TURN_SECRET", "hush")
+    found = services("production", "turn", given)
+    assert found["turn"]["network_mode"] == "host" and "ports" not in found["turn"]
+    for name in ("turn", "backend"):
+        assert found[name]["environment"]["KAIWA_TURN_SECRET"] == "hush"
+    (mount,) = found["turn"]["volumes"]
+    assert Path(mount["source"]) == ROOT / "docker" / "turn" and mount["read_only"]
+    shell, script = found["turn"]["entrypoint"]
+    inside = Path(mount["source"]) / Path(script).relative_to(mount["target"])
+    assert shell == "sh" and inside.is_file()
 
 
 def test_balanced_publishes_the_balancer_too_and_no_further_process() -> None:
@@ -362,7 +394,7 @@ DOCUMENTS = [*PAGES, *dict.fromkeys(name for names in FILES.values() for name in
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_compose_command_that_is_written_down_names_what_there_is(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
-    known = {"production", "mock", "balanced", "dev", "stt", "tts"}
+    known = {"production", "mock", "balanced", "turn", "dev", "stt", "tts"}
     assert set(re.findall(r"--profile (\w+) up", text)) <= known
     assert set(re.findall(r"COMPOSE_PROFILES=(\w+)", text)) <= known
     for file in re.findall(r"docker-compose\S*?\.yml", text):
@@ -370,7 +402,7 @@ def test_every_compose_command_that_is_written_down_names_what_there_is(name: st
     for run in re.findall(r"run --rm backend (kaiwa [^\n`#]+)", text):
         parsed(shlex.split(run))
     for line in re.findall(r"docker compose (?:restart|stop|build|logs -f|logs) ([^\n`#|]+)", text):
-        assert set(line.split()) <= {*SERVERS, "backend", "worker", "balancer"}, line
+        assert set(line.split()) <= {*SERVERS, "backend", "worker", "balancer", "turn"}, line
 
 
 @pytest.mark.parametrize("name", PAGES)
