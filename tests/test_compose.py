@@ -91,7 +91,7 @@ def services(
     chosen = ("--profile", profile) if profile else ()
     environment = {**NEEDED, **dict(set_variables)}
     if kind == "webrtc":
-        environment.setdefault("KAIWA_WEBRTC_PORTS", UDP_PORTS)
+        environment.setdefault("KAIWA_WEBRTC_UDP", UDP_PORTS)
     done = run_compose(FILES[kind], *chosen, "config", "--format", "json", environment=environment)
     assert done.returncode == 0, done.stderr
     found: dict[str, dict[str, Any]] = json.loads(done.stdout.replace("$$", "$"))["services"]
@@ -191,7 +191,7 @@ def test_udp_is_published_by_a_file_of_its_own_at_the_ports_that_kaiwa_uses() ->
         (str(port), port, "udp") for port in range(50_000, 50_004)
     ]
     assert all("host_ip" not in port for port in media), "callers come from everywhere"
-    assert backend["environment"]["KAIWA_WEBRTC_PORTS"] == UDP_PORTS
+    assert backend["environment"]["KAIWA_WEBRTC_UDP"] == UDP_PORTS
     done = run_compose(FILES["webrtc"], "config", environment=NEEDED)
     assert done.returncode != 0 and "50000-50199" in done.stderr, "says what to set"
 
