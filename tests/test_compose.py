@@ -31,7 +31,7 @@ from mocks.serve_llm import LLMServer
 from tests.needed import needed
 from tests.served import eventually
 from voice.cli import app
-from voice.config import ENVIRONMENT, PROFILE, ServerConfig
+from voice.config import ENVIRONMENT, PROFILE, ServerConfig, load
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -128,6 +128,7 @@ def test_a_file_that_is_not_as_the_specification_has_it_is_refused(tmp_path: Pat
         ("production", "mock", {"backend", "mocks"}),
         ("production", "balanced", {"backend", "worker", "balancer"}),
         ("production", "turn", {"backend", "turn"}),
+        ("production", "sip", {"backend", "sip"}),
         ("webrtc", "mock", {"backend", "mocks"}),
         ("cpu", "", {"backend", "embedding"}),
         ("cpu", "mock", {"backend", "mocks"}),
@@ -164,7 +165,9 @@ def test_without_an_env_file_it_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("kind", FILES)
-@pytest.mark.parametrize("profile", ["production", "mock", "balanced", "turn", "dev", "stt", "tts"])
+@pytest.mark.parametrize(
+    "profile", ["production", "mock", "balanced", "turn", "sip", "dev", "stt", "tts"]
+)
 def test_every_container_may_write_little_and_is_given_no_rights(kind: str, profile: str) -> None:
     for name, service in services(kind, profile).items():
         assert service["read_only"] and service["cap_drop"] == ["ALL"], name
@@ -194,6 +197,28 @@ def test_udp_is_published_by_a_file_of_its_own_at_the_ports_that_kaiwa_uses() ->
     assert backend["environment"]["KAIWA_WEBRTC_UDP"] == UDP_PORTS
     done = run_compose(FILES["webrtc"], "config", environment=NEEDED)
     assert done.returncode != 0 and "50000-50199" in done.stderr, "says what to set"
+
+
+def test_telephones_reach_a_kaiwa_of_their_own_at_the_ports_that_it_tells_them() -> None:
+    given = (("KAIWA_SIP_PUBLIC_ADDRESS", "192.168.1.10"), ("KAIWA_SIP_RTP_PORTS", "30000-30003"))
+    found = services("production", "sip", *given)
+    phones, first = found["sip"], found["backend"]
+    ports = [(port["published"], port["target"], port["protocol"]) for port in phones["ports"]]
+    assert ports == [
+        ("5060", 5060, "udp"),
+        ("5060", 5060, "tcp"),
+        *((str(port), port, "udp") for port in range(30_000, 30_004)),
+    ]
+    settings = load(environment=phones["environment"]).sip
+    assert settings.enabled and (settings.host, settings.port) == ("0.0.0.0", 5060)
+    assert settings.public_address == "192.168.1.10" and settings.rtp_ports == "30000-30003"
+    own = {"ports", "profiles", "environment"}
+    assert {k: v for k, v in phones.items() if k not in own} == {
+        k: v for k, v in first.items() if k not in own
+    }
+    changed = {"KAIWA_SIP", "KAIWA_SIP_HOST", "KAIWA_SIP_PORT"}
+    differs = phones["environment"].items() ^ first["environment"].items()
+    assert {name for name, _ in differs} <= changed
 
 
 def test_the_relay_is_on_the_machines_own_network_with_kaiwas_secret_and_our_settings() -> None:
@@ -394,7 +419,7 @@ DOCUMENTS = [*PAGES, *dict.fromkeys(name for names in FILES.values() for name in
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_compose_command_that_is_written_down_names_what_there_is(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
-    known = {"production", "mock", "balanced", "turn", "dev", "stt", "tts"}
+    known = {"production", "mock", "balanced", "turn", "sip", "dev", "stt", "tts"}
     assert set(re.findall(r"--profile (\w+) up", text)) <= known
     assert set(re.findall(r"COMPOSE_PROFILES=(\w+)", text)) <= known
     for file in re.findall(r"docker-compose\S*?\.yml", text):
@@ -402,7 +427,7 @@ def test_every_compose_command_that_is_written_down_names_what_there_is(name: st
     for run in re.findall(r"run --rm backend (kaiwa [^\n`#]+)", text):
         parsed(shlex.split(run))
     for line in re.findall(r"docker compose (?:restart|stop|build|logs -f|logs) ([^\n`#|]+)", text):
-        assert set(line.split()) <= {*SERVERS, "backend", "worker", "balancer", "turn"}, line
+        assert set(line.split()) <= {*SERVERS, "backend", "worker", "balancer", "turn", "sip"}, line
 
 
 @pytest.mark.parametrize("name", PAGES)
