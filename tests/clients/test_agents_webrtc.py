@@ -5,13 +5,15 @@ The page has an origin of its own, as an application's has: the server must allo
 
 import json
 import subprocess
+import threading
 import wave
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.clients.conftest import AGENTS_SDK
 from tests.clients.kaiwa_server import KaiwaServer, running_server
@@ -22,10 +24,7 @@ from tests.speech import flite, room_noise
 pytestmark = [pytest.mark.clients, pytest.mark.browser, pytest.mark.speech]
 
 HERE = Path(__file__).parent
-ORIGIN = "http://localhost:9"
-"""Nothing listens there: the pages come from the browser's routes."""
 RATE_HZ = 24_000
-SCRIPT = f"import('{ORIGIN}/agents.mjs')"
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +42,43 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+class Pages(SimpleHTTPRequestHandler):
+    """The application: an empty page, the scenarios, the SDK."""
+
+    extensions_map = {".mjs": "text/javascript"}
+
+    def do_GET(self) -> None:
+        if self.path != "/":
+            super().do_GET()
+            return
+        page = b"<!doctype html><title>An agent</title>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def translate_path(self, path: str) -> str:
+        folder = AGENTS_SDK / "dist" / "bundle" if path.startswith("/sdk/") else HERE / "web"
+        return str(folder / Path(path).name)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KaiwaServer]:
-    allowing = {"server": {"allowed_origins": [ORIGIN]}}
+def origin() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as pages:
+        serving = threading.Thread(target=pages.serve_forever)
+        serving.start()
+        yield f"http://localhost:{pages.server_address[1]}"
+        pages.shutdown()
+        serving.join()
+
+
+@pytest.fixture(scope="module")
+def shared_server(origin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KaiwaServer]:
+    allowing = {"server": {"allowed_origins": [origin]}}
     with running_server(tmp_path_factory.mktemp("server"), allowing) as running:
         yield running
 
@@ -73,35 +106,24 @@ def browser(microphone: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def page(browser: Browser, origin: str) -> Iterator[Page]:
     context = browser.new_context()
     page = context.new_page()
-    page.route(f"{ORIGIN}/**", _serve)
-    page.goto(f"{ORIGIN}/")
+    page.goto(origin)
     yield page
     context.close()
-
-
-def _serve(route: Route) -> None:
-    path = route.request.url.removeprefix(f"{ORIGIN}/")
-    if not path:
-        route.fulfill(content_type="text/html", body="<!doctype html><title>An agent</title>")
-        return
-    folder = AGENTS_SDK / "dist" / "bundle" if path.startswith("sdk/") else HERE / "web"
-    file = folder / path.removeprefix("sdk/")
-    if file.is_file():
-        route.fulfill(content_type="text/javascript", path=file)
-    else:
-        route.fulfill(status=404, body="")
 
 
 @pytest.mark.parametrize("scenario", node_scenarios("web/agents.mjs"))
 def test_the_agents_client_over_webrtc(page: Page, server: KaiwaServer, scenario: str) -> None:
     url = json.dumps(server.http_url)
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
     events = page.evaluate(
-        f"{SCRIPT}.then(agents => agents.{scenario}({url})).catch(error => '' + error.stack)"
+        f"import('/agents.mjs').then(agents => agents.{scenario}({url}))"
+        ".catch(error => `${error.stack}`)"
     )
-    assert isinstance(events, list), events
+    assert isinstance(events, list), "\n".join([events, *said])
     assert ignored(events) == ""
 
 

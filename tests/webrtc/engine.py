@@ -141,7 +141,7 @@ class _Listener:
         self._engine, self._outbox = engine, outbox
         self._open = True
 
-    def open(self) -> None:
+    def open(self, settings: Any) -> None:
         self._engine.keep(self._talk())
 
     def hear(self, pcm: bytes) -> None:

@@ -3,12 +3,13 @@
 import { OpenAIRealtimeWebRTC, RealtimeAgent, RealtimeSession } from '/sdk/openai-realtime-agents.mjs';
 
 const EVENT_LIMIT_MS = 30_000;
+const SILENT = 0.00001; // Of full scale, squared: -50 dB.
 
 class Call {
   constructor(url, { tools = [] } = {}) {
     this.events = [];
     this.errors = [];
-    this.interruptions = 0;
+    this.ears = [];
     this.waiting = [];
     this.loudspeaker = document.createElement('audio');
     this.transport = new OpenAIRealtimeWebRTC({
@@ -26,7 +27,6 @@ class Call {
       this.errors.push(error);
       this.look();
     });
-    this.session.on('audio_interrupted', () => (this.interruptions += 1));
   }
 
   look() {
@@ -64,18 +64,60 @@ class Call {
       .map((item) => [item.role, item.content.map((c) => c.transcript ?? c.text).join('')]);
   }
 
-  // What came over the air: seconds of sound, and the energy in them (of full scale, squared).
-  async sound() {
-    const stats = await this.transport.connectionState.peerConnection.getStats();
-    const inbound = [...stats.values()].find((s) => s.type === 'inbound-rtp' && s.kind === 'audio');
-    return {
-      seconds: inbound.totalSamplesDuration,
-      energy: inbound.totalAudioEnergy,
-      concealed: inbound.concealedSamples / Math.max(1, inbound.totalSamplesReceived),
-      packets: inbound.packetsReceived,
-      lost: inbound.packetsLost,
-    };
+  // What comes out of the loudspeaker from now on.
+  async listen() {
+    const receivers = this.transport.connectionState.peerConnection.getReceivers();
+    const ear = new Ear();
+    await ear.open(new MediaStream([receivers[0].track]));
+    this.ears.push(ear);
+    return ear;
   }
+}
+
+const EAR = `registerProcessor('ear', class extends AudioWorkletProcessor {
+  process([[left]]) {
+    if (left) this.port.postMessage(left.slice());
+    return true;
+  }
+});`;
+
+// A recording, from the moment it is opened.
+class Ear {
+  constructor() {
+    this.context = new AudioContext({ sampleRate: 24_000 });
+    this.blocks = [];
+  }
+
+  async open(stream) {
+    const url = URL.createObjectURL(new Blob([EAR], { type: 'text/javascript' }));
+    await this.context.audioWorklet.addModule(url);
+    const node = new AudioWorkletNode(this.context, 'ear');
+    node.port.onmessage = ({ data }) => this.blocks.push(data);
+    this.context.createMediaStreamSource(stream).connect(node);
+    await this.context.resume();
+  }
+
+  // Seconds in which there was sound, and its level (RMS, of full scale).
+  heard(from = 0) {
+    const powers = this.blocks.slice(from).map(power);
+    const loud = powers.filter((one) => one > SILENT);
+    const mean = loud.reduce((sum, one) => sum + one, 0) / Math.max(1, loud.length);
+    return { seconds: (loud.length * 128) / 24_000, level: Math.sqrt(mean) };
+  }
+
+  // Within a moment: what was on its way is played to its end.
+  async fallsSilent() {
+    for (let tenths = 0; tenths < 8; tenths += 1) {
+      const from = this.blocks.length;
+      await pause(150);
+      if (this.blocks.length > from && this.heard(from).seconds === 0) return;
+    }
+    throw new Error(`sound goes on: ${JSON.stringify(this.heard())}`);
+  }
+}
+
+function power(block) {
+  return block.reduce((sum, sample) => sum + sample * sample, 0) / block.length;
 }
 
 export const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
@@ -89,6 +131,7 @@ export async function call(url, options, talk) {
     same(connected.errors, []);
     return connected.events.map(({ at, ...event }) => event);
   } finally {
+    for (const ear of connected.ears) await ear.context.close();
     connected.session.close();
   }
 }
