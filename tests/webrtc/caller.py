@@ -67,7 +67,8 @@ class Caller:
         self.events: list[Noted] = []
         self.setup_s = 0.0
         """From before the offer was made until media can flow and the channel is open."""
-        self.location = ""
+        self.location = self.answer = ""
+        """Where the server names the call; the SDP it answered with."""
         self.sent = 0
         self.reported_lost = 0
         """Of what was sent, as the server's receiver reports say."""
@@ -102,29 +103,39 @@ class Caller:
             TimeoutError: It did, but no media flows.
         """
         begun = time.monotonic()
-        async with asyncio.timeout(limit_s):
-            await self._peer.setLocalDescription(await self._peer.createOffer())
-            headers = {"Content-Type": "application/sdp"}
-            if token:
-                headers["Authorization"] = f"Bearer {token}"
-            offer = self._peer.localDescription.sdp
-            async with http.post(url, data=offer, headers=headers) as answer:
-                text = await answer.text()
-                if not answer.ok:
-                    raise Refused(f"{answer.status} {text}")
-                self.location = answer.headers.get("Location", "")
-            if found := OPUS.search(text):
-                self._payload_type = int(found[1])
-            # aiortc has no public way round its decoder, which would cost more than all the rest.
-            receiver: Any = self._peer.getReceivers()[0]
-            receiver._handle_rtp_packet = self._receive
-            sender: Any = self._peer.getSenders()[0]
-            sender._handle_rtcp_packet = self._report
-            await self._peer.setRemoteDescription(RTCSessionDescription(text, "answer"))
-            await self._connected.wait()
-            if self._channel is not None:
-                await self._opened.wait()
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._connect(url, http, token)
+        except TimeoutError:
+            channel = self._channel.readyState if self._channel is not None else "none"
+            states = f"connection {self.state}, ICE {self._peer.iceConnectionState}"
+            raise TimeoutError(
+                f"not connected within {limit_s:g} s: {states}, channel {channel}"
+            ) from None
         self.setup_s = time.monotonic() - begun
+
+    async def _connect(self, url: str, http: aiohttp.ClientSession, token: str) -> None:
+        await self._peer.setLocalDescription(await self._peer.createOffer())
+        headers = {"Content-Type": "application/sdp"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        offer = self._peer.localDescription.sdp
+        async with http.post(url, data=offer, headers=headers) as answer:
+            text = await answer.text()
+            if not answer.ok:
+                raise Refused(f"{answer.status} {text}")
+            self.location, self.answer = answer.headers.get("Location", ""), text
+        if found := OPUS.search(text):
+            self._payload_type = int(found[1])
+        # aiortc has no public way round its decoder, which would cost more than all the rest.
+        receiver: Any = self._peer.getReceivers()[0]
+        receiver._handle_rtp_packet = self._receive
+        sender: Any = self._peer.getSenders()[0]
+        sender._handle_rtcp_packet = self._report
+        await self._peer.setRemoteDescription(RTCSessionDescription(text, "answer"))
+        await self._connected.wait()
+        if self._channel is not None:
+            await self._opened.wait()
 
     async def send(self, payload: bytes | None) -> None:
         """One packet of 20 ms; None: 20 ms in which nothing is sent, as a caller who uses DTX."""

@@ -1,6 +1,7 @@
 """How many peers a server holds at full rate.
 
-    python -m tests.webrtc.load http://127.0.0.1:8000/v1/realtime/calls --peers 40 --seconds 20
+    kaiwa serve --profile mock &
+    python -m tests.webrtc.load http://127.0.0.1:8000/v1/realtime/calls --talk --processes $!
 
 Every peer speaks without a pause, so that both ways carry 50 packets a second. Give the address of
 several servers to deal the peers out; give the process ids of the servers for their CPU and memory.
@@ -53,6 +54,20 @@ def voice(seconds: float) -> list[bytes]:
     speech = made_speech().samples
     whole = np.tile(speech, int(np.ceil(seconds * RATE_HZ / len(speech))))
     return opus.packets(Resampler(RATE_HZ, opus.RATE_HZ).whole(whole))
+
+
+def talk(seconds: float) -> list[dict[str, Any]]:
+    """Events that make Kaiwa's mock profile speak for so long, and not be interrupted."""
+    detection = {"type": "server_vad", "create_response": False, "interrupt_response": False}
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
+    text = "a word or two " * int(seconds * 1000 / 65 / 14 + 1)
+    content = [{"type": "input_text", "text": text}]
+    item = {"type": "message", "role": "user", "content": content}
+    return [
+        {"type": "session.update", "session": session},
+        {"type": "conversation.item.create", "item": item},
+        {"type": "response.create"},
+    ]
 
 
 async def load(
@@ -124,6 +139,7 @@ def main() -> None:
     asked.add_argument("urls", nargs="+")
     asked.add_argument("--peers", type=int, default=10)
     asked.add_argument("--seconds", type=float, default=20.0)
+    asked.add_argument("--talk", action="store_true", help="a Kaiwa with the mock profile")
     asked.add_argument("--processes", type=int, nargs="*", default=[])
     chosen = asked.parse_args()
     report = asyncio.run(
