@@ -60,7 +60,6 @@ GRID = (
     ),
     BURSTS,
 )
-SETTLE_S = 15.0
 SPURT_GAP_S = 0.25
 LEAST_SPURT = 10
 """Packets. Silence that keeps the path open comes alone."""
@@ -119,60 +118,65 @@ def _spurt(run: Sequence[Received]) -> Spurt:
 # --- one call -------------------------------------------------------------------------------------
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What one conversation was like."""
+class Talk(msgspec.Struct, frozen=True):
+    """What a call was like at its far end."""
 
-    conditions: Conditions
+    session: str
     setup_s: float
-    sentences: int
     turns: int
     """Committed by the server: each sentence should be one."""
     answers: int
     latency_ms: list[float]
     packets: int
     """Sent by the caller."""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """And how the server heard it."""
+
+    conditions: Conditions
+    sentences: int
+    talk: Talk
     received: int
-    """Of them by the server."""
+    """Of the packets that were sent, late ones included."""
     missing: int
-    """Of them, not heard by the server: neither played nor recovered from a copy."""
+    """Of the packets that were sent, not heard: neither played nor recovered from a copy."""
+    wait_ms: float
+    """What a hole was waited for in the end."""
+
+    @property
+    def thirds_ms(self) -> tuple[float, float]:
+        """The latency of the first and of the last third of the turns."""
+        after = self.talk.latency_ms or [0.0]
+        third = max(1, len(after) // 3)
+        return statistics.median(after[:third]), statistics.median(after[-third:])
 
     @property
     def growth_ms(self) -> float:
-        """Of the latency, from the first third of the turns to the last."""
-        third = max(1, len(self.latency_ms) // 3)
-        first, last = self.latency_ms[:third], self.latency_ms[-third:]
-        return statistics.median(last) - statistics.median(first) if first else 0.0
+        first, last = self.thirds_ms
+        return last - first
 
     @property
     def network_loss(self) -> float:
-        return 1 - self.received / max(1, self.packets)
+        return 1 - self.received / max(1, self.talk.packets)
 
     @property
     def heard_loss(self) -> float:
-        return self.missing / max(1, self.packets)
+        return self.missing / max(1, self.talk.packets)
 
 
-async def converse(url: str, conditions: Conditions, sentences: int) -> Call:
+async def converse(url: str, conditions: Conditions, sentences: int) -> Talk:
     """A call of so many sentences, each of which waits for its answer."""
     async with _http() as http:
-        before = await packets(url, http)
         caller, ends = await _talk(url, http, Voice(conditions.loss), sentences)
-        async with asyncio.timeout(SETTLE_S):
-            while await gauge(url, http, "kaiwa_webrtc_peers"):  # noqa: ASYNC110  # over there
-                await asyncio.sleep(0.05)
-        after = await packets(url, http)
-    was = {name: after[name] - before[name] for name in after}
     answers = spurts(caller.received)
-    return Call(
-        conditions=conditions,
-        setup_s=round(caller.setup_s, 2),
-        sentences=sentences,
+    return Talk(
+        session=caller.of("session.created")[0].event["session"]["id"],
+        setup_s=caller.setup_s,
         turns=len(caller.of("input_audio_buffer.committed")),
         answers=len(answers),
         latency_ms=[round(one) for one in latencies_ms(ends, answers)],
         packets=caller.sent,
-        received=was["received"],
-        missing=was["lost"] - was["recovered"],
     )
 
 
@@ -181,7 +185,7 @@ async def _talk(
 ) -> tuple[Caller, list[float]]:
     """The caller, and when each sentence's last packet was sent."""
     caller, ends = Caller(), []
-    await caller.connect(f"{url}/v1/realtime/calls", http)
+    await caller.connect(f"{url}v1/realtime/calls", http)
     try:
         await speak([caller], voice.pause(0.8))
         for number in range(sentences):
@@ -201,19 +205,6 @@ async def _talk(
 
 def _http() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"})
-
-
-async def gauge(url: str, http: aiohttp.ClientSession, name: str) -> float:
-    async with http.get(f"{url}/metrics") as answer:
-        lines = (await answer.text()).splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
-
-
-async def packets(url: str, http: aiohttp.ClientSession) -> dict[str, int]:
-    """Callers' packets by what became of them, over all calls."""
-    name = "kaiwa_media_packets_total"
-    was = ("received", "lost", "recovered")
-    return {one: int(await gauge(url, http, f'{name}{{was="{one}"')) for one in was}
 
 
 def latencies_ms(ends: Sequence[float], answers: Sequence[Spurt]) -> list[float]:
@@ -243,12 +234,22 @@ def far_from_a_server(
 
 
 def calls_over(
-    made: Network, url: str, grid: Iterable[Conditions], *, sentences: int
+    made: Network, served: Served, grid: Iterable[Conditions], *, sentences: int
 ) -> Iterator[Call]:
     """One call after the other, each under its own conditions."""
     for conditions in grid:
         made.becomes(conditions)
-        yield run_inside(made.far, partial(asyncio.run, converse(url, conditions, sentences)))
+        work = partial(asyncio.run, converse(served.url, conditions, sentences))
+        talk = run_inside(made.far, work)
+        quality = served.logged("webrtc_quality", session=talk.session)
+        yield Call(
+            conditions=conditions,
+            sentences=sentences,
+            talk=talk,
+            received=quality["received"]["packets"],
+            missing=quality["received"]["lost"] - quality["recovered"],
+            wait_ms=quality["wait_ms"],
+        )
 
 
 async def set_up(url: str, callers: int) -> list[float]:
@@ -258,7 +259,7 @@ async def set_up(url: str, callers: int) -> list[float]:
         for _ in range(callers):
             caller = Caller()
             try:
-                await caller.connect(f"{url}/v1/realtime/calls", http)
+                await caller.connect(f"{url}v1/realtime/calls", http)
                 took.append(caller.setup_s)
             finally:
                 await caller.close()
@@ -295,7 +296,7 @@ async def dictate(
     voice, caller = Voice(conditions.loss), Caller()
     heard = []
     async with _http() as http:
-        await caller.connect(f"{url}/v1/realtime/calls", http)
+        await caller.connect(f"{url}v1/realtime/calls", http)
         try:
             detection = {"type": "server_vad", "create_response": False}
             audio = {"input": {"turn_detection": detection}}
@@ -348,19 +349,17 @@ def words_over(
 
 
 HEAD = (
-    "| network | set-up | turns | answer after, first and last third | lost by the network | "
-    "not heard |\n|---|---:|---:|---:|---:|---:|"
+    "| network | set-up | turns | answer after, at first and in the end | lost | not heard | "
+    "a hole is waited for |\n|---|---:|---:|---:|---:|---:|---:|"
 )
 
 
 def row(call: Call) -> str:
-    third = max(1, len(call.latency_ms) // 3)
-    first, last = call.latency_ms[:third], call.latency_ms[-third:]
-    after = f"{statistics.median(first):.0f}, {statistics.median(last):.0f} ms" if first else "—"
-    turns = f"{call.turns} of {call.sentences}"
+    first, last = call.thirds_ms
     return (
-        f"| {call.conditions} | {call.setup_s:.2f} s | {turns} | {after} | "
-        f"{call.network_loss:.1%} | {call.heard_loss:.1%} |"
+        f"| {call.conditions} | {call.talk.setup_s:.2f} s | {call.talk.turns} of {call.sentences} "
+        f"| {first:.0f}, {last:.0f} ms | {call.network_loss:.1%} | {call.heard_loss:.1%} "
+        f"| {call.wait_ms:.0f} ms |"
     )
 
 
@@ -375,7 +374,7 @@ def main() -> None:
         return
     with far_from_a_server(seed=chosen.seed) as (made, served):
         print(HEAD)
-        for call in calls_over(made, served.url, GRID, sentences=chosen.sentences):
+        for call in calls_over(made, served, GRID, sentences=chosen.sentences):
             print(row(call), flush=True)
         bad = Conditions(loss=0.10, delay_ms=DELAY_MS)
         took = sorted(setups_over(made, served.url, bad, 20))

@@ -100,13 +100,13 @@ def test_a_spurt_is_told_by_timestamps() -> None:
 )
 def test_speech_comes_through(far: tuple[Network, Served], conditions: Conditions) -> None:
     made, served = far
-    (call,) = calls_over(made, served.url, [conditions], sentences=SENTENCES)
+    (call,) = calls_over(made, served, [conditions], sentences=SENTENCES)
     assert_it_was_heard(call)
 
 
 def assert_it_was_heard(call: Call) -> None:
-    assert call.turns == SENTENCES, f"an end of turn that was none: {call}"
-    assert call.answers >= SENTENCES, call
+    assert call.talk.turns == SENTENCES, f"an end of turn that was none: {call}"
+    assert call.talk.answers >= SENTENCES, call
     assert call.heard_loss <= call.network_loss + MORE_MISSING, call
     assert abs(call.network_loss - call.conditions.loss) < 0.06, f"another network: {call}"
     assert call.growth_ms < MORE_LATENCY_MS, call
