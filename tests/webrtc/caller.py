@@ -30,6 +30,9 @@ from aiortc.rtp import RtcpRrPacket, RtcpSrPacket
 LIMIT_S = 30.0
 FRAME_S = 0.02
 FRAME_SAMPLES = 960
+BROWSERS_RTO_S = 1.0
+"""After which a lost first packet of the channel is sent again, in Chromium (dcSCTP, T1). aiortc
+waits for 3 s, as RFC 4960 had it."""
 OPUS = re.compile(r"a=rtpmap:(\d+) opus/48000", re.IGNORECASE)
 
 
@@ -80,6 +83,8 @@ class Caller:
         self._opened = asyncio.Event()
         if channel:
             self._channel = self._peer.createDataChannel("oai-events")
+            sctp: Any = self._peer.sctp
+            sctp._rto = BROWSERS_RTO_S
             self._channel.on("open", self._opened.set)
             self._channel.on("message", self._note)
         self._connected = asyncio.Event()

@@ -217,6 +217,7 @@ def application(engine: Engine, lateness: Lateness) -> web.Application:
 async def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("library", choices=["aiortc", "wrtc", "kaiwa"])
+    asked.add_argument("--host", default="127.0.0.1")
     asked.add_argument("--port", type=int, default=0)
     chosen = asked.parse_args()
     if chosen.library == "kaiwa":
@@ -227,7 +228,7 @@ async def main() -> None:
     lateness = Lateness()
     runner = web.AppRunner(application(engine, lateness), access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", chosen.port).start()
+    await web.TCPSite(runner, chosen.host, chosen.port).start()
     print("ready", runner.addresses[0][1], flush=True)
     await lateness.watch()
 
