@@ -5,6 +5,7 @@
 # make coverage                 the test suite, and which lines it ran
 # make bench bench-check        how many callers this machine holds; whether it got worse (a minute)
 # make drain knocking soak      SIGTERM while 50 speak; a full server; 10,000 calls, a third of them rude
+# make networks                 calls over networks that lose, delay and reorder (ten minutes, root)
 # make up down logs             docker compose, with what COMPOSE_PROFILES in .env says
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 
 EDITABLE := $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 
-.PHONY: run test cancels lint format typecheck coverage bench bench-check drain knocking soak up down logs lock lock-tts clean
+.PHONY: run test cancels lint format typecheck coverage bench bench-check drain knocking soak networks up down logs lock lock-tts clean
 
 # The samples are for a first look: an index that is there already stays as it is.
 run: .venv/run.stamp
@@ -61,6 +62,10 @@ knocking: .venv/run.stamp
 
 soak: .venv/dev.stamp
 	$(BIN)/python -m tests.soak $(or $(CALLS),10000)
+
+networks: .venv/dev.stamp
+	$(BIN)/python -m tests.networks
+	$(BIN)/python -m tests.networks --human
 
 up:
 	docker compose up -d --build

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -272,8 +272,18 @@ QUICK: dict[str, Any] = {
 class Served:
     """`kaiwa serve`, and what it logs."""
 
-    def __init__(self, config: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "voice.cli", "serve", "--config", str(config)]
+    def __init__(
+        self,
+        config: Path,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
+        """
+        Args:
+            within: A command that starts it where it is to run, such as a network namespace.
+        """
+        command = [*within, sys.executable, "-m", "voice.cli", "serve", "--config", str(config)]
         self.process = subprocess.Popen(
             [*command, "--port", "0", *arguments],
             stdout=subprocess.DEVNULL,

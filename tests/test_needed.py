@@ -7,7 +7,7 @@ import pytest
 from tests.needed import missing, needed
 
 TESTS = Path(__file__).parent
-PLAIN = ("SPEECH_DIR", "IPv6")
+PLAIN = ("SPEECH_DIR", "IPv6", "network namespaces")
 """What a machine may rightly lack, even on CI."""
 
 

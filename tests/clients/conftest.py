@@ -1,5 +1,6 @@
 """Shared by the clients' tests: one server, and the hosts of the SDKs."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def server(shared_server: KaiwaServer) -> Iterator[KaiwaServer]:
 def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speech")
     write_speech_files(folder)
+    shutil.copy(ROOT / "tests/voice/offers/chromium-microphone.sdp", folder / "offer.sdp")
     return folder
 
 
@@ -53,6 +55,12 @@ def openai_async(speech_folder: Path) -> Iterator[ScenarioHost]:
 @pytest.fixture(scope="module")
 def openai_sync(speech_folder: Path) -> Iterator[ScenarioHost]:
     program = [str(CLIENT_PYTHON), str(HERE / "python/openai_sync.py")]
+    yield from _host(CLIENT_PYTHON, [*program, str(speech_folder)])
+
+
+@pytest.fixture(scope="module")
+def openai_calls(speech_folder: Path) -> Iterator[ScenarioHost]:
+    program = [str(CLIENT_PYTHON), str(HERE / "python/openai_calls.py")]
     yield from _host(CLIENT_PYTHON, [*program, str(speech_folder)])
 
 

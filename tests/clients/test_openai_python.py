@@ -16,3 +16,8 @@ def test_the_async_client(openai_async: ScenarioHost, server: KaiwaServer, scena
 @pytest.mark.parametrize("scenario", python_scenarios("python/openai_sync.py"))
 def test_the_sync_client(openai_sync: ScenarioHost, server: KaiwaServer, scenario: str) -> None:
     openai_sync.play(scenario, server.http_url)
+
+
+@pytest.mark.parametrize("scenario", python_scenarios("python/openai_calls.py"))
+def test_calls_over_webrtc(openai_calls: ScenarioHost, server: KaiwaServer, scenario: str) -> None:
+    openai_calls.play(scenario, server.http_url)
