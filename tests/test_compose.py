@@ -47,6 +47,8 @@ OURS, _, DEPLOYMENT = ENV_DEFAULT.partition("# --- docker compose only")
 KEY = "a-key-that-nobody-guesses"
 NEEDED = {"COMPOSE_PROFILES": "production", "KAIWA_API_KEYS": KEY}
 UDP_PORTS = "50000-50003"
+PUBLISHED = {"KAIWA_SIP_PORT": "5070", "KAIWA_SIP_RTP_PORTS": "30000-30009"}
+"""Of ports compose wants to know that they are some, whichever profile they are for."""
 FIXED = {
     "STT_MODEL_DIR": "/models/stt",
     "STT_PROVIDER_RUNTIME": "cpu",
@@ -300,7 +302,7 @@ def test_every_server_has_a_health_check_and_kaiwa_waits_for_none_but_the_mocks(
 def test_every_setting_reaches_kaiwa_through_the_variable_of_its_name() -> None:
     fixed = {"KAIWA_HOST", "KAIWA_PORT", *FIXED}
     passed = sorted(set(ENVIRONMENT) - fixed)
-    given = tuple((name, f"{name.lower()}-{KEY}") for name in passed)
+    given = tuple((name, PUBLISHED.get(name, f"{name.lower()}-{KEY}")) for name in passed)
     environment = services("production", "", *given)["backend"]["environment"]
     assert environment == {PROFILE: "production", **dict(given), **FIXED}
     chosen = services("production", "", (PROFILE, "embedded"))["backend"]["environment"]
