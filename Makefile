@@ -5,7 +5,7 @@
 # make coverage                 the test suite, and which lines it ran
 # make bench bench-check        how many callers this machine holds; whether it got worse (a minute)
 # make drain knocking soak      SIGTERM while 50 speak; a full server; 10,000 calls, a third of them rude
-# make networks                 calls over networks that lose, delay and reorder (ten minutes, root)
+# make networks peers           calls over networks that lose and reorder (8 minutes, root); 40 peers
 # make up down logs             docker compose, with what COMPOSE_PROFILES in .env says
 
 PYTHON ?= python3
@@ -15,7 +15,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 
 EDITABLE := $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 
-.PHONY: run test cancels lint format typecheck coverage bench bench-check drain knocking soak networks up down logs lock lock-tts clean
+.PHONY: run test cancels lint format typecheck coverage bench bench-check drain knocking soak networks peers up down logs lock lock-tts clean
 
 # The samples are for a first look: an index that is there already stays as it is.
 run: .venv/run.stamp
@@ -66,6 +66,9 @@ soak: .venv/dev.stamp
 networks: .venv/dev.stamp
 	$(BIN)/python -m tests.networks
 	$(BIN)/python -m tests.networks --human
+
+peers: .venv/dev.stamp
+	$(BIN)/python -m tests.webrtc.shards --processes 2 --peers 40
 
 up:
 	docker compose up -d --build

@@ -106,6 +106,8 @@ def spurts(received: Sequence[Received]) -> list[Spurt]:
 
 
 def _spurt(run: Sequence[Received]) -> Spurt:
+    while len(run) > 1 and run[1].timestamp - run[0].timestamp > 3 * opus.FRAME_SAMPLES:
+        run = run[1:]  # silence that kept the path open, just before
     whole = (run[-1].timestamp - run[0].timestamp) // opus.FRAME_SAMPLES + 1
     return Spurt(
         begins=min(packet.at for packet in run[:5]),
@@ -255,12 +257,12 @@ def calls_over(
 async def set_up(url: str, callers: int) -> list[float]:
     """Seconds until each of so many callers, one after the other, could talk."""
     took = []
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as http:
-        for _ in range(callers):
-            caller = Caller()
+    for _ in range(callers):
+        caller = Caller()
+        async with _http() as http:  # a connection of its own for each, as callers have it
             try:
                 await caller.connect(f"{url}v1/realtime/calls", http)
-                took.append(caller.setup_s)
+                took.append(round(caller.setup_s, 2))
             finally:
                 await caller.close()
     return took

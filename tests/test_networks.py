@@ -76,7 +76,7 @@ def test_a_spurt_is_told_by_timestamps() -> None:
     def packet(frame: int, at: float) -> Received:
         return Received(frame, frame * 960, b"", at)
 
-    alone = [packet(0, 0.0), packet(20, 0.4)]
+    alone = [packet(0, 0.0), packet(20, 0.4), packet(34, 0.7)]
     answer = [packet(40 + frame, 0.8 + frame / 50) for frame in range(30) if frame not in (4, 9)]
     (found,) = spurts([*answer[::-1], *alone])
     assert (found.packets, found.missing) == (28, 2)

@@ -186,7 +186,7 @@ def test_two_processes_share_the_callers_each_at_full_rate(serving: Serve, tmp_p
     assert report.connected == 8
     answered = [metric(server, 'kaiwa_webrtc_offers_total{outcome="answered"}') for server in two]
     assert min(answered) >= 3, answered
-    assert report.received_fps[0] > 45, report
+    assert report.received_fps[0] > 40, report  # 50, less what a busy machine takes
     assert report.sent_fps > 49, report
 
 

@@ -233,7 +233,10 @@ def _step(distance: int, bits: int) -> int:
 
 
 async def speak(callers: Sequence[Caller], payloads: Sequence[bytes | None]) -> None:
-    """All the payloads to each of them in real time, the callers spread over the 20 ms."""
+    """All the payloads to each of them in real time, the callers spread over the 20 ms.
+
+    Returns when the last one has been said, so that what is spoken next does not come early.
+    """
     begun = time.monotonic()
     for frame, payload in enumerate(payloads):
         for place, caller in enumerate(callers):
@@ -241,3 +244,4 @@ async def speak(callers: Sequence[Caller], payloads: Sequence[bytes | None]) -> 
             if ahead > 0.001:
                 await asyncio.sleep(ahead)
             await caller.send(payload)
+    await asyncio.sleep(begun + len(payloads) * FRAME_S - time.monotonic())
