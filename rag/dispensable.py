@@ -31,7 +31,8 @@ class Dispensable:
         instead: What is done without it.
         probe: A small request of its own; raises ProviderError.
         failed: Told of every failure that a caller met; not of those who did not ask any more.
-        question: Tells which one is searched for; None: one of its own. Several searches may be
+        on_missed: Told of each question that is searched for without.
+    question: Tells which one is searched for; None: one of its own. Several searches may be
             made for one that is still being spoken.
     """
 
@@ -42,9 +43,10 @@ class Dispensable:
         probe: Callable[[], Awaitable[object]],
         failed: Callable[[ProviderError], None],
         question: Callable[[], object | None] = lambda: None,
+        on_missed: Callable[[], None] = lambda: None,
     ) -> None:
         self._provider, self._instead, self._probe = provider, instead, probe
-        self._failed, self._question = failed, question
+        self._failed, self._question, self._on_missed = failed, question, on_missed
         self._counted: deque[object] = deque(maxlen=LAST_QUESTIONS)
         self._probe_at = 0.0
         self.trouble = ""
@@ -87,6 +89,7 @@ class Dispensable:
         question = self._question()
         if question is None or question not in self._counted:
             self.missed += 1
+            self._on_missed()
             self._counted.append(question)
 
     async def probe(self, limit_s: float) -> None:

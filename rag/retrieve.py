@@ -71,6 +71,7 @@ class IndexRetriever:
             lambda: embedder.embed(["check"], "query"),
             lambda error: self.on_failed(error),
             lambda: self.question(),
+            lambda: self.on_missed(Slot.EMBEDDER),
         )
         self._reranks: Dispensable | None = None
         if reranker is not None:
@@ -80,10 +81,13 @@ class IndexRetriever:
                 lambda: reranker.rank("check", [Passage(text="check", source="check")]),
                 lambda error: self.on_failed(error),
                 lambda: self.question(),
+                lambda: self.on_missed(Slot.RERANKER),
             )
         self.on_failed: Callable[[ProviderError], None] = lambda error: None
         """Called on the event loop for each failure of the embedder or the reranker that a search
         met; the search goes on without."""
+        self.on_missed: Callable[[Slot], None] = lambda slot: None
+        """The same for each question that went on without one of them."""
         self.question: Callable[[], object | None] = lambda: None
         """Called on the event loop: which question the search is for; None: one of its own."""
         self._index: store.Contents | None = None

@@ -69,8 +69,10 @@ class Answering:
             item_id=self._utterances.item_id(turn),
             language=language,
             at=at,
-            say=own or (misheard(language) if command.lost else ""),
+            say=own or (misheard(language) if command.lost or command.wordless else ""),
         )
+        if command.wordless and self._answers.current is not None:
+            self._answers.current.outcome = Outcome.NO_SPEECH
         if own and self._answers.current is not None:  # as it should be, not for want of an answer
             self._answers.current.outcome = Outcome.COMPLETED
 

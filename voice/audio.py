@@ -11,6 +11,9 @@ from voice.errors import ClientError
 from voice.resample import Resampler
 from voice.settings import AudioFormat
 
+HEARD_PEAK = 64
+"""-54 dBFS: what stays below is a pause to a caller, though few voices give zeros."""
+
 
 def _mulaw_table() -> NDArray[np.int16]:
     """ITU-T G.711 μ-law, all 256 codes."""
@@ -85,8 +88,9 @@ class Speaking:
     """What a voice gives, at the wire's rate. One per reply."""
 
     def __init__(self, source_hz: int, form: AudioFormat) -> None:
+        self._rates_hz = source_hz, form.rate_hz
         same = source_hz == form.rate_hz
-        self._resampler = None if same else Resampler(source_hz, form.rate_hz)
+        self._resampler = None if same else Resampler(*self._rates_hz)
 
     def convert(self, pcm: bytes) -> bytes:
         if self._resampler is None:
@@ -94,8 +98,11 @@ class Speaking:
         return self._resampler.convert(np.frombuffer(pcm, "<i2")).tobytes()
 
     def flush(self) -> bytes:
-        """What the filter still holds, at the end of the reply."""
-        return b"" if self._resampler is None else self._resampler.flush().tobytes()
+        """What the filter still holds, where what follows may be long in coming."""
+        if self._resampler is None:
+            return b""
+        held, self._resampler = self._resampler.flush(), Resampler(*self._rates_hz)
+        return held.tobytes()
 
 
 def to_wire(form: AudioFormat, pcm: bytes) -> bytes:
@@ -107,3 +114,10 @@ def to_wire(form: AudioFormat, pcm: bytes) -> bytes:
 
 def duration_ms(pcm: bytes, rate_hz: int) -> float:
     return len(pcm) / 2 / rate_hz * 1000
+
+
+def audible_ms(pcm: bytes, rate_hz: int) -> float:
+    """Up to the last sample that can be heard; 0: none can."""
+    samples = np.frombuffer(pcm, "<i2", len(pcm) // 2)
+    heard = np.flatnonzero((samples > HEARD_PEAK) | (samples < -HEARD_PEAK))
+    return (int(heard[-1]) + 1) / rate_hz * 1000 if len(heard) else 0.0

@@ -246,6 +246,8 @@ class CallerSide:
             return orders
         if not self._voice.is_heard_at(self._clock.spoken_at(self.speech_sample)):
             self._questions.cut_unheard(rules)
+        elif self.utterance is not None:
+            self._questions.cut_heard(self.utterance)
         self._questions.answering = 0
         self._voice.cut()
         return [*orders, Interrupt()]

@@ -56,8 +56,8 @@ class Link(Generic[P]):
         self.started = False
         self.fits: Callable[[], None] = lambda: None
         """Raises ProviderError for one that serves something else than the others."""
-        self.problem = ""
-        """Of the last request; empty: it succeeded."""
+        self.problem = self.last_problem = ""
+        """Of the last request; empty: it succeeded. And of the last that did not."""
         self._failed_at = -PAUSE_S
         self._well_at = -PAUSE_S
         self._last_check: ProviderError | None = None
@@ -123,7 +123,8 @@ class Link(Generic[P]):
         self._doubt(error, now)
 
     def _doubt(self, error: ProviderError, now: float) -> None:
-        self.problem, self._doubted_until = error.message, now + DOUBT_S
+        self.problem = self.last_problem = error.message
+        self._doubted_until = now + DOUBT_S
 
 
 class Chain(Generic[P]):
@@ -244,7 +245,8 @@ class Chain(Generic[P]):
             self.fallback_count += 1
             first = self.links[0]
             name, address = link.info.provider, link.info.endpoint
-            self._fell_back_at = self.now()
+            if first.problem:  # else it was handed on before the first one's repair, and is over
+                self._fell_back_at = self.now()
             self._stand_in = address if name == first.info.provider else name
             self.on_fell_back(first, link)
             log.warning(
@@ -252,7 +254,7 @@ class Chain(Generic[P]):
                 slot=first.info.slot.value,
                 provider=first.info.provider,
                 to=link.info.provider,
-                problem=first.problem,
+                problem=first.problem or f"{first.last_problem} (well again)",
                 **CALL.get({}),
             )
 

@@ -9,6 +9,7 @@ treated as one that fails.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal, TypeVar
@@ -17,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from providers.base import Embedder, Fault, Passage, Provider, ProviderError, Reranker
-from voice.chain import Chain, Link
+from voice.chain import CALL, Chain, Link
 
 P = TypeVar("P", bound=Provider)
 T = TypeVar("T")
+
+LAST_QUESTIONS = 500
+"""Of all calls: so many are known to have been counted."""
 
 
 class _SearchChain(Chain[P]):
@@ -33,6 +37,16 @@ class _SearchChain(Chain[P]):
     ) -> None:
         super().__init__(providers, now=now)
         self._attempt_s = attempt_s
+        self._counted: deque[object] = deque(maxlen=LAST_QUESTIONS)
+
+    def served_by(self, link: Link[P]) -> None:
+        """Counted once for a question: several searches are made while it is being spoken."""
+        call = CALL.get({})
+        question = (call.get("session"), call.get("turn"))
+        if None in question or question not in self._counted:
+            super().served_by(link)
+            if link is not self.links[0]:
+                self._counted.append(question)
 
     async def _first_of(self, request: Callable[[P], Awaitable[T]], *, waits: bool = False) -> T:
         """Args:

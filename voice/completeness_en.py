@@ -99,6 +99,8 @@ EMBEDDED = re.compile(
     r"(?:is|are|was|were|am|do|does|did|can|will|would|have|has|had)$"
 )
 """A question within a sentence has its verb last: "i wonder what your prices are"."""
+BARE_BE = re.compile(r"\b(?:when|why) (?:i|you|we|they|he|she) (?:is|are|was|were|am)$")
+"""Such a one says what somebody is: "when you are (open)". "Where you are" is whole."""
 VERB_TO_COME = re.compile(
     r"\b(?:do|does|did|can|could|will|would|should) (?:i|you|we|they|he|she|it)$"
 )
@@ -163,7 +165,8 @@ def score(text: str) -> float:
     if found is None:
         return _clause(text, words, asks)
     value = found[1]
-    if value == DANGLING and (_is_stranded(words) if asks else EMBEDDED.search(text)):
+    embedded = EMBEDDED.search(text) and not BARE_BE.search(text)
+    if value == DANGLING and (_is_stranded(words) if asks else embedded):
         return CLAUSE
     if len(words) == 1 and QUESTION.match(text):
         return UNSURE

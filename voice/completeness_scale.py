@@ -1,5 +1,6 @@
 """The steps of the completeness score, and tables of endings that map onto them.
 
+0     DICTATED  a number wants more:    "my number is five five five"
 0.05  DANGLING  the grammar wants more:  "a table for"   "土曜日に"   "그리고"   "因为"
 0.1   FILLER    still thinking:          "um"            "えっと"     "음"       "嗯"
 0.2   OPEN      most go on from here:    "if i come on saturday"   "行くので"   "如果下雨的话"
@@ -9,6 +10,8 @@
 0.9   FINAL     the language says so:    "ですか"   "습니다"   "吗"   "what do you mean"
 """
 
+DICTATED = 0.0
+"""The pauses between its groups are the longest there are within a turn."""
 DANGLING = 0.05
 FILLER = 0.1
 OPEN = 0.2

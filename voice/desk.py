@@ -45,6 +45,9 @@ class Library(Retriever, Protocol):
     on_failed: Callable[[ProviderError], None]
     """Told of what a search met, and went on without."""
 
+    on_missed: Callable[[Slot], None]
+    """Told of each question that went on without a slot's provider."""
+
     question: Callable[[], object | None]
     """Tells which question a search is for: what is searched for ahead of it is no further one."""
 
@@ -111,6 +114,7 @@ class Desk:
         self._told = library.warning if library else ""
         if library is not None:
             library.on_failed = self._search_failed
+            library.on_missed = self._search_missed
             library.question = _question
         self._recorder = recorder_of(config.record)
         self._open: dict[str, Session] = {}
@@ -189,7 +193,8 @@ class Desk:
         if level != before:
             metrics.LOAD_LEVEL.set(level)
             lag_ms = round(self.load.lag_ms, 1)
-            log.warning("load", level=level.value, lag_ms=lag_ms, sessions=len(self._open))
+            told = log.warning if level > before else log.info
+            told("load", load_level=level.value, lag_ms=lag_ms, sessions=len(self._open))
 
     def new_session(
         self,
@@ -310,6 +315,10 @@ class Desk:
             version=self.version,
             sessions=len(self._open),
         )
+
+    def _search_missed(self, slot: Slot) -> None:
+        provider = getattr(self.config, slot.value).provider
+        metrics.FALLBACKS.labels(slot.value, provider, "none").inc()
 
     def _statuses(self) -> dict[str, ProviderStatus]:
         """What searches did without counts as fallbacks, too: by words, or in the order found."""

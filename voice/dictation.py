@@ -13,7 +13,7 @@ Without a kind, digits one by one are still a dictation, of unknown length; a si
 import re
 from collections.abc import Mapping, Sequence
 
-from voice.completeness_scale import DANGLING, FILLER, OPEN, SOFT, UNSURE
+from voice.completeness_scale import DICTATED, SOFT, UNSURE
 
 ENOUGH = 0.85
 """All digits are there. Not FINAL: an extension or an expiry date may follow."""
@@ -91,10 +91,10 @@ def _of_kind(kind: str, digits: str, language: str) -> float:
         lengths = LENGTHS[kind][language]
     if len(digits) >= lengths[-1]:
         return ENOUGH
-    return UNSURE if len(digits) in lengths else DANGLING
+    return UNSURE if len(digits) in lengths else DICTATED
 
 
 def _of_unknown_length(count: int) -> float:
     if count in (10, 11, 16):
         return ENOUGH
-    return FILLER if count < 4 else OPEN if count < 6 else SOFT if count < 8 else UNSURE
+    return DICTATED if count < 6 else SOFT if count < 8 else UNSURE

@@ -12,7 +12,7 @@ With eagerness auto (300 to 1500 ms), at the beginning of a call:
     said                                   completeness   waits
     -------------------------------------  -------------  --------------------------------------
     "i'd like to book a table for"         0.05           1200 ms
-    "my number is five five five"          0.05           1200 ms
+    "my number is five five five"          0              1500 ms, from the first pause on
     "予約したいんですけど"                   0.4             879 ms
     "i'd like to book a table for two"     0.78            390 ms
     "what time do you close"  "いくらですか"  0.9             300 ms
@@ -43,6 +43,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from voice.completeness import completeness, is_short_answer
+from voice.completeness_scale import DANGLING, DICTATED, UNSURE
 
 CompleteProbability = Annotated[float, Meta(ge=0, le=1)]
 """What an audio turn model gives: the probability that the turn is complete, from the sound of its
@@ -157,10 +158,14 @@ class Endpointing:
         """
         if is_final and is_short_answer(text, language):
             return self._within(SHORT_ANSWER_MS, self.delays.min_ms)
-        return self.delay_at(complete_score(text, language, is_final, audio_score))
+        score = complete_score(text, language, is_final, audio_score)
+        unsaid = completeness(text, language) == DICTATED and (audio_score or 0.0) <= UNSURE
+        return self.delay_at(DICTATED if unsaid else score)
 
     def delay_at(self, score: float) -> int:
         """The same by completeness: the higher the score, the shorter the delay, or equal."""
+        if score <= DICTATED:
+            return self.delays.max_ms
         share = (score - SURELY_OPEN) / (SURELY_DONE - SURELY_OPEN)
         share = min(1.0, max(0.0, share))
         return round(self.longest_ms - share * (self.longest_ms - self.shortest_ms))
@@ -213,7 +218,8 @@ def complete_score(
         0.9            0.1 and less   0.5          750                      300
         0.05 (open)    0.9 and more   0.32         979                      1200
     """
-    words = 1.0 if is_short_answer(text, language) else completeness(text, language)
+    short = is_short_answer(text, language)
+    words = 1.0 if short else max(DANGLING, completeness(text, language))
     if not is_final and words > 0.5:
         words = 0.5 + PARTIAL_TRUST * (words - 0.5)
     if audio_score is None:

@@ -103,6 +103,8 @@ class StartReply(Struct, frozen=True):
     turn: int
     lost: bool = False
     """There is nothing to answer: the recogniser lost it, so ask for it again."""
+    wordless: bool = False
+    """The same, since it cut an answer and had no word: nobody would say anything any more."""
     say: str = ""
     """Nothing was asked: the agent says this by itself."""
 

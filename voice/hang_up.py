@@ -21,26 +21,33 @@ MOST_WORDS = 40
 
 
 def is_hang_up(text: str, phrases: Iterable[str]) -> bool:
-    """Whether the whole of `text` is one of `phrases`, said once or more often in a row.
+    """Whether the whole of `text` is one of `phrases`, or several of them in a row.
 
-    Case, punctuation and polite words round it do not matter: "okay, goodbye, thank you" is
+    Case, punctuation and polite words round them do not matter: "okay, goodbye, thank you" is
     "goodbye"; "goodbye is what he said" is not.
     """
     said = words(text)
     if not said or len(said) > MOST_WORDS:
         return False
-    bare = _without_politeness(said)
-    for phrase in phrases:
-        wanted = words(phrase)
-        if wanted and (_repeats(said, wanted) or _repeats(bare, _without_politeness(wanted))):
-            return True
-    return False
+    wanted = [words(phrase) for phrase in phrases]
+    bare = [phrase for phrase in map(_without_politeness, wanted) if phrase]
+    whole = [phrase for phrase in wanted if phrase]
+    return any(_repeats(said, phrase) for phrase in whole) or _is_row(said, bare)
 
 
 def _repeats(said: list[str], wanted: list[str]) -> bool:
-    if not said or not wanted or len(said) % len(wanted):
-        return False
     return said == wanted * (len(said) // len(wanted))
+
+
+def _is_row(said: list[str], phrases: list[list[str]]) -> bool:
+    """Whether there is nothing but phrases, at least one, and polite words."""
+    ways = {(0, False)}
+    for at in range(len(said)):
+        for _, begun in [way for way in ways if way[0] == at]:
+            for items, is_phrase in ((phrases, True), (_POLITE, False)):
+                ends = [at + len(item) for item in items if said[at : at + len(item)] == item]
+                ways |= {(end, begun or is_phrase) for end in ends}
+    return (len(said), True) in ways
 
 
 def _without_politeness(said: list[str]) -> list[str]:

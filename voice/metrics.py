@@ -45,7 +45,7 @@ REFUSED = Counter(
 )
 FALLBACKS = Counter(
     "kaiwa_fallbacks_total",
-    "Requests that another provider served.",
+    "Requests that another provider served, or that went on without one (to: none).",
     ["slot", "provider", "to"],
     registry=REGISTRY,
 )

@@ -66,9 +66,10 @@ def misheard(language: str) -> str:
 
 
 def hold(language: str, number: int) -> str:
-    """What is said into a long silence: the `number`th time in one answer, from 0; then nothing."""
-    phrases = HOLD[_known(language)]
-    return phrases[number] if number < len(phrases) else ""
+    """What is said into a long silence: the `number`th time in one answer, from 0. Only the first
+    is not said again."""
+    first, *others = HOLD[_known(language)]
+    return others[(number - 1) % len(others)] if number else first
 
 
 def idle(language: str) -> str:

@@ -26,6 +26,8 @@ TRACE_NTH = 8
 """Sample of it: they tell its power as well, and a call's trace is 18 kB."""
 ROUNDING_MS = 0.001
 """What the lengths of many pieces may lack when they are added up."""
+REST_MS = 40
+"""Before all that was sent has been played: then less than a frame leaves, too."""
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -53,7 +55,7 @@ class Playout:
             raise ValueError(f"lead_ms must be at least frame_ms ({frame_ms}), got {lead_ms}")
         self._rate_hz = rate_hz
         self._frame_bytes = rate_hz * frame_ms // 1000 * BYTES_PER_SAMPLE
-        self._lead_ms = lead_ms
+        self._lead_ms, self._rest_ms = lead_ms, min(frame_ms, REST_MS)
         self.begin(0)
 
     def begin(self, turn: int) -> None:
@@ -98,7 +100,7 @@ class Playout:
         self._mark_chars.append(max(chars, self._mark_chars[-1]))
 
     def finish(self) -> None:
-        """No more pushes: what is left may go as a short last frame."""
+        """No more pushes: what is left may go as a short last frame at once."""
         self._finished = True
 
     def report(self, played_ms: float, now: float) -> None:
@@ -146,19 +148,23 @@ class Playout:
         return frames
 
     def next_due(self) -> float | None:
-        """When `due()` will give more: 0 for at once; None while there is no whole frame, or it is
-        held back."""
+        """When `due()` will give more: 0 for at once; None while there is nothing, or it is held
+        back."""
         return self._due_at() if self.has_frame and not self._held else None
 
     @property
     def has_frame(self) -> bool:
         """Whether there is one to send, now or later."""
-        needed = BYTES_PER_SAMPLE if self._finished else self._frame_bytes
-        return self._queued >= needed
+        begun = self._finished or self._sent
+        return self._queued >= (BYTES_PER_SAMPLE if begun else self._frame_bytes)
 
     def _due_at(self) -> float:
         if not self._sent:
             return 0.0
+        if self._queued < self._frame_bytes and not self._finished:
+            # A voice that goes on would have filled it; the end of a clause that none follows yet
+            # must not come as a click with the next one.
+            return max(0.0, self._dry_at() - self._rest_ms / 1000)
         ahead_ms = self._ms(self._sent + self._frame_bytes) - self._running_from_ms
         return max(0.0, self._running_since + (ahead_ms - self._lead_ms) / 1000)
 

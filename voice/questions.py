@@ -1,7 +1,8 @@
 """Utterances that are over: their finals are waited for, then one of them is answered.
 
 An answer that was due when the caller began to speak stays due until words come: a cough takes it
-from nobody.
+from nobody. Where one that was heard already was cut and no word came, the agent asks back: else
+nobody would speak any more. Not twice in a row, or a drill would keep it asking.
 
     caller  "what are your hours"          *cough*            "on saturday"
             commit ──final──▶ due          due                 due
@@ -26,7 +27,9 @@ class Questions:
         self.waiting: list[Utterance] = []
         self.last_reply = 0
         self._wanted: int | None = None
-        self._wanted_lost = False
+        self._wanted_lost = self._wanted_wordless = False
+        self._asks_back = False
+        """The answer in hand only asks what was said."""
         self._asked = False
         """The client itself asked for the answer: it must get one, whatever was said."""
         self._reply_asked = False
@@ -105,7 +108,12 @@ class Questions:
         """The agent says something by itself; nothing is due meanwhile."""
         turn = self.new_turn()
         self.answering, self.last_reply, self._reply_asked = turn, turn, True
+        self._asks_back = False
         return [StartReply(turn, say=say)]
+
+    def cut_heard(self, by: Utterance) -> None:
+        """The answer in hand is cut; if nothing was said, the caller is asked back."""
+        by.cut_answer = not self._asks_back
 
     def cut_unheard(self, rules: TurnRules) -> None:
         """The answer in hand is cut, and the caller has heard nothing of it."""
@@ -118,7 +126,7 @@ class Questions:
             orders += self._settle_one(self.waiting.pop(0), rules, caller_speaks)
         if self._asked and self._wanted is None and not self.waiting:
             self._wanted, self._unanswered = self._unanswered or self.new_turn(), None
-            self._wanted_lost = False
+            self._wanted_lost = self._wanted_wordless = False
         if self.is_due(rules, caller_speaks):
             orders += self._start_reply()
         return orders
@@ -131,18 +139,26 @@ class Questions:
         wants = wants or (lost and self._asked)
         if done.text or (lost and wants):
             self._cut_unheard = False
-        if not done.text and (lost or rules.automatic) and not (lost and wants):
+        if wants and not caller_speaks and self._is_wordless(done):
+            self._wanted, self._wanted_lost, self._wanted_wordless = done.turn, False, True
+        elif not done.text and (lost or rules.automatic) and not (lost and wants):
             orders.append(SkipReply(done.turn, no_speech=True))
         elif wants:
             orders += self._drop_wanted()  # what was said before it is answered with it
-            self._wanted, self._wanted_lost = done.turn, lost
+            self._wanted, self._wanted_lost, self._wanted_wordless = done.turn, lost, False
         else:
             orders += self._leave(done.turn, rules)
         return orders
 
+    def _is_wordless(self, done: Utterance) -> bool:
+        """Whether nobody would say anything any more behind it."""
+        other = self._wanted is not None or self._cut_unheard or self.waiting
+        return done.cut_answer and not (done.text or done.failed or other)
+
     def _start_reply(self) -> list[Command]:
         if self._wanted is None:
-            self._wanted, self._wanted_lost = self.new_turn(), False
+            self._wanted = self.new_turn()
+            self._wanted_lost = self._wanted_wordless = False
         turn, self._wanted, self._cut_unheard = self._wanted, None, False
         self._reply_asked, self._asked = self._asked, False
         orders: list[Command] = []
@@ -153,7 +169,9 @@ class Questions:
             orders.append(SkipReply(turn, no_speech=False))
             turn = self.new_turn()
         self.answering = self.last_reply = turn
-        return [*orders, StartReply(turn, lost=self._wanted_lost)]
+        lost, wordless = self._wanted_lost, self._wanted_wordless
+        self._asks_back = lost or wordless
+        return [*orders, StartReply(turn, lost=lost, wordless=wordless)]
 
     def _drop_wanted(self) -> list[Command]:
         dropped, self._wanted = self._wanted, None

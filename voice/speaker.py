@@ -15,7 +15,7 @@ from providers.base import (
     SpeechEvent,
     WordTiming,
 )
-from voice.audio import Speaking, duration_ms
+from voice.audio import Speaking, audible_ms, duration_ms
 from voice.patience import timed
 from voice.phrases import apology, hold
 from voice.providers import Recited
@@ -25,10 +25,11 @@ SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…")
 
 FIRST_CJK = "\u2e80"
 """From here on, scripts that put no spaces between words."""
-NO_MORE_HOLDS = 1000
 PIECE_BYTES = 8192
+NEVER_S = 86_400.0
 CHANCE_S = 0.4
-"""An answer that begins late gets so long before a word breaks the silence instead of it."""
+"""An answer that begins late gets so long before a word breaks the silence instead of it; and the
+voice for that word, before it comes as it is kept."""
 
 
 class Spoken(Enum):
@@ -60,13 +61,23 @@ class Speaker:
         self._task, self._tts, self._clauses = task, tts, clauses
         self._post, self._room, self._recitals = post, room, recitals
         self._turn = task.turn
-        self._audible = False
+        self._speaking = Speaking(tts.rate_hz, task.settings.audio.output.format)
         self.said = ""
-        self._sound_ms = 0.0
-        self._sound_until = inf
+        self._sound_ms = self._heard_ms = 0.0
+        """Of all sound so far, and of it up to the last that can be heard."""
+        self._plays_until = self._quiet_since = inf
+        """Loop times at which they end."""
+        self._from_ms = 0.0
+        """Where in the sound the clause begins."""
+        self._quiet_s, self._not_before = task.hold_after_s, 0.0
         self._holds = 0
         self._silence: asyncio.Timeout | None = None
-        """While something is waited for: until a word breaks the silence."""
+        """While a clause is waited for: until a word breaks the silence."""
+        self._watch: asyncio.TimerHandle | None = None
+        """The same while the voice is waited for,"""
+        self._begun = False
+        """which has begun a clause."""
+        self._audible = False
 
     def caller_waits(self, quiet_since: float) -> None:
         """Until this is told, nobody has asked, and no silence is too long.
@@ -75,27 +86,29 @@ class Speaker:
             quiet_since: Loop time from which on the caller has heard nothing.
         """
         now = asyncio.get_running_loop().time()
-        self._sound_until = max(quiet_since, now + CHANCE_S - self._task.hold_after_s)
-        if self._sound_ms:
-            self._sound_until = now + self._sound_ms / 1000
+        self._quiet_since = max(quiet_since, now + CHANCE_S - self._quiet_s)
+        self._plays_until = now + self._sound_ms / 1000
+        if self._heard_ms:
+            self._quiet_since = now + self._heard_ms / 1000
         if self._silence is not None:
             self._silence.reschedule(self._next_hold()[1])
+        if self._watch is not None:
+            self._watch_silence(self._begun)
 
     async def speak(self) -> Spoken:
-        speaking = Speaking(self._tts.rate_hz, self._task.settings.audio.output.format)
         limit_ms = self._task.max_speech_s * 1000
         spoken = Spoken.ALL
         try:
-            while (clause := await self._next_clause(speaking)) is not None:
-                await self._speak_clause(clause, speaking)
+            while (clause := await self._next_clause()) is not None:
+                await self._speak_clause(clause)
                 if self._sound_ms > limit_ms:
                     spoken = Spoken.TOO_LONG
                     break
         except ProviderError as error:
             spoken = Spoken.BROKE_OFF
             self._post(Failed(self._turn, error))
-            await self._apologise_without_the_voice(speaking)
-        self._sound(speaking.flush())
+            self._apologise_without_the_voice()
+        self._sound(self._speaking.flush())
         return spoken
 
     def say(self, text: str, *, holds: bool = False) -> int:
@@ -108,21 +121,20 @@ class Speaker:
         self._post(Said(self._turn, text, holds))
         return before
 
-    async def _apologise_without_the_voice(self, speaking: Speaking) -> None:
+    def _apologise_without_the_voice(self) -> None:
         words = apology(self._task.language)
         pcm = self._recitals.spare(words) if self._recitals else None
         if pcm is not None and not self.said.endswith(words):
-            await self._recite_kept(f" {words}" if self.said else words, pcm, speaking)
+            self._recite_kept(f" {words}" if self.said else words, pcm)
 
     # --- silence ----------------------------------------------------------------------------------
 
     def _next_hold(self) -> tuple[str, float | None]:
         """What is said into a silence, and when it is due."""
-        words, quiet_s = hold(self._task.language, self._holds), self._task.hold_after_s
-        due = self._sound_until + quiet_s
-        return words, due if quiet_s and words and due < inf else None
+        due = max(self._quiet_since + self._quiet_s, self._not_before)
+        return hold(self._task.language, self._holds), due if self._quiet_s and due < inf else None
 
-    async def _next_clause(self, speaking: Speaking) -> str | None:
+    async def _next_clause(self) -> str | None:
         """Says something meanwhile, where the caller has heard nothing for too long."""
         while True:
             words, due = self._next_hold()
@@ -130,80 +142,103 @@ class Speaker:
                 async with asyncio.timeout_at(due) as self._silence:
                     return await self._clauses.get()
             except TimeoutError:
-                self._holds += 1
-                try:
-                    await self._speak_clause(words, speaking, holds=True)
-                except ProviderError:  # the answer may still find a voice
-                    self._holds = NO_MORE_HOLDS
+                await self._hold(words)
             finally:
                 self._silence = None
 
-    async def _first(
-        self, events: AsyncGenerator[SpeechEvent, None], speaking: Speaking
+    async def _hold(self, words: str) -> None:
+        """In the caller's own voice, unless that keeps them waiting as well."""
+        said = self._holds + 1
+        self._not_before = asyncio.get_running_loop().time() + CHANCE_S
+        try:
+            await self._speak_clause(words, holds=True)
+        except ProviderError:  # the answer may still find a voice
+            self._quiet_s = 0.0
+        self._holds = max(self._holds, said)
+
+    async def _next_event(
+        self, events: AsyncGenerator[SpeechEvent, None], *, begun: bool
     ) -> SpeechEvent | None:
         """Where the voice keeps us waiting, what is kept as sound breaks the silence meanwhile."""
-        if self._recitals is None or not self._task.hold_after_s:
+        if self._recitals is None or not self._quiet_s:
             return await anext(events, None)
-        first = asyncio.ensure_future(anext(events, None))
+        self._watch_silence(begun)
         try:
-            while not first.done():
-                words, due = self._next_hold()
-                pcm = self._recitals.spare(words)
-                try:
-                    async with asyncio.timeout_at(due if pcm else None) as limit:
-                        self._silence = limit if pcm else None
-                        await asyncio.wait({first})
-                except TimeoutError:
-                    if not first.done():
-                        self._holds += 1
-                        await self._recite_kept(words, pcm or b"", speaking, holds=True)
-                finally:
-                    self._silence = None
-            return first.result()
+            return await anext(events, None)
         finally:
-            first.cancel()
-            await asyncio.gather(first, return_exceptions=True)
+            if self._watch is not None:
+                self._watch.cancel()
+                self._watch = None
+
+    def _watch_silence(self, begun: bool) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._begun, due = begun, self._next_hold()[1]
+        loop = asyncio.get_running_loop()
+        never = loop.time() + NEVER_S
+        self._watch = loop.call_at(never if due is None else due, self._break_silence)
+
+    def _break_silence(self) -> None:
+        """Within a clause as sound alone: its words are told, and are not moved."""
+        words, due = self._next_hold()
+        pcm = self._recitals.spare(words) if self._recitals else None
+        if pcm is None or due is None:
+            return
+        self._holds += 1
+        if self._begun:
+            self._sound(self._speaking.flush())
+            before_ms = self._sound_ms
+            self._sound_kept(pcm)
+            self._from_ms += self._sound_ms - before_ms
+        else:
+            self._recite_kept(self._apart(words), pcm, holds=True)
+        self._watch_silence(self._begun)
 
     # --- one clause -------------------------------------------------------------------------------
 
-    def _apart(self, clause: str) -> str:
+    def _apart(self, clause: str, *, holds: bool = False) -> str:
         """With a space in front, where words that broke a silence are said before or after it."""
         before, after = self.said[-1:], clause[:1]
         spaced = before < FIRST_CJK and after < FIRST_CJK
         joined = before and after and not before.isspace() and not after.isspace()
-        return f" {clause}" if self._holds and spaced and joined else clause
+        between = holds or self._holds
+        return f" {clause}" if between and spaced and joined else clause
 
-    async def _speak_clause(self, clause: str, speaking: Speaking, *, holds: bool = False) -> None:
-        provider = self._tts.info.provider
-        self._sound(speaking.convert(self._gap()))  # heard while the voice makes the next clause
+    async def _speak_clause(self, clause: str, *, holds: bool = False) -> None:
+        provider, held = self._tts.info.provider, self._holds
+        self._sound(self._speaking.convert(self._gap()))  # while the voice makes the next clause
         async with contextlib.aclosing(self._voiced(clause)) as events:
-            begun = event = await self._first(events, speaking)
-            from_ms = self._sound_ms
-            from_chars = self.say(self._apart(clause), holds=holds) if begun else 0
+            begun = event = await self._next_event(events, begun=False)
+            if holds and self._holds > held:
+                return  # it came as it is kept
+            self._from_ms = self._sound_ms
+            from_chars = self.say(self._apart(clause, holds=holds), holds=holds) if begun else 0
             while event is not None:
                 match event:
                     case WordTiming():
-                        mark_ms = from_ms + event.at * 1000
+                        mark_ms = self._from_ms + event.at * 1000
                         self._post(Marked(self._turn, from_chars + event.start, mark_ms))
                     case SpeechAudio():
                         self._audible = self._audible or bool(event.pcm.strip(b"\0"))
                         await self._room()
-                        self._sound(speaking.convert(event.pcm))
-                event = await anext(events, None)
+                        self._sound(self._speaking.convert(event.pcm))
+                event = await self._next_event(events, begun=True)
         if not self._audible:
             what = f"gave no sound for a clause of {len(clause)} characters"
             raise ProviderError(Slot.TTS, provider, Fault.BROKEN, what)
         if begun:
+            self._sound(self._speaking.flush())  # what follows may be long in coming
             self._post(Marked(self._turn, len(self.said), self._sound_ms))
 
-    async def _recite_kept(
-        self, words: str, pcm: bytes, speaking: Speaking, *, holds: bool = False
-    ) -> None:
-        self.say(self._apart(words), holds=holds)
-        for piece in _pieces(pcm):
-            await self._room()
-            self._sound(speaking.convert(piece))
+    def _recite_kept(self, words: str, pcm: bytes, *, holds: bool = False) -> None:
+        self.say(words, holds=holds)
+        self._sound_kept(pcm)
         self._post(Marked(self._turn, len(self.said), self._sound_ms))
+
+    def _sound_kept(self, pcm: bytes) -> None:
+        for piece in _pieces(pcm):
+            self._sound(self._speaking.convert(piece))
+        self._sound(self._speaking.flush())
 
     def _voiced(self, clause: str) -> AsyncGenerator[SpeechEvent, None]:
         task, out = self._task, self._task.settings.audio.output
@@ -225,10 +260,14 @@ class Speaker:
 
     def _sound(self, pcm: bytes) -> None:
         if pcm:
-            sound_ms = duration_ms(pcm, self._task.settings.audio.output.format.rate_hz)
+            rate_hz = self._task.settings.audio.output.format.rate_hz
+            sound_ms, heard_ms = duration_ms(pcm, rate_hz), audible_ms(pcm, rate_hz)
+            begins = max(self._plays_until, asyncio.get_running_loop().time())
+            if heard_ms:  # a pause does not break a silence
+                self._heard_ms = self._sound_ms + heard_ms
+                self._quiet_since = begins + heard_ms / 1000
             self._sound_ms += sound_ms
-            now = asyncio.get_running_loop().time()
-            self._sound_until = max(self._sound_until, now) + sound_ms / 1000
+            self._plays_until = begins + sound_ms / 1000
             self._post(Sounded(self._turn, pcm))
 
 

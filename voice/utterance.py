@@ -17,6 +17,8 @@ class Utterance:
         self.sample = sample
         self.committed_at: float | None = None
         self.wants_reply = False
+        self.cut_answer = False
+        """It took the floor from an answer that had been heard."""
         self.failed = self.is_typed = False
         self._words: dict[int, str] = {}
         self._awaited: set[int] = set()

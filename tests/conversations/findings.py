@@ -13,6 +13,7 @@ from tests.conversations.answering import MS_A_CHARACTER, Spoken
 from tests.conversations.script import ANYTHING, Answer, Turn, plain
 from tests.conversations.stage import Performance, spoken_of
 from voice.conversation import CUT_MARK
+from voice.phrases import misheard
 from voice.turn import join_words
 
 STOP_S = 1.0
@@ -246,8 +247,14 @@ def _check_memory(
 def _check_strays(seen: Performance, commits: list[Commit], measured: Measured) -> None:
     measured.findings += _half_turns(seen)
     wanted = [spoken_of(answer, seen.answers) for answer in seen.scenario.answers]
+    words = misheard(seen.scenario.language)
+    asked = [spoken for spoken in seen.answers if spoken.text == words and spoken.sent_ms]
+    if len(asked) != seen.scenario.asks:
+        text = f"{len(asked)} times instead of {seen.scenario.asks} it asked what was said"
+        measured.findings.append(Finding(Kind.ANSWER, text))
     for spoken in seen.answers:
-        if spoken.sent_ms and spoken not in wanted and not _is_premature(seen, spoken):
+        stray = spoken not in wanted and spoken not in asked
+        if spoken.sent_ms and stray and not _is_premature(seen, spoken):
             text = f"it was answered {spoken.text!r}"
             measured.findings.append(Finding(Kind.EXTRA, text))
         if spoken.first_frame_at is not None and spoken in wanted:

@@ -25,6 +25,7 @@ hears    +0.3 WORDS   what the recogniser believes at that moment of the line ab
 final    +0.9 WORDS   its final comes so much later; words left out: as spoken; `never`: it is lost
 turn     <1.2 WORDS   if other than those of the lines above; several ways, parted by " / ";
                              *WORDS: other words, the agent's own, may stand before them
+asks     1                   so often the agent asks what was said, of sound without a word
 allows   early 1, false 1, stop 2.5, gap 0.8      exceptions, each a line
 with     stt.final=60 stt.partial=120 llm.first_token=50 language=none turn.…=…
 """
@@ -108,6 +109,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
     turns: tuple[Turn, ...]
     answers: tuple[Answer, ...]
+    asks: int
     allows: dict[str, float]
     parts: dict[str, str]
 
@@ -151,6 +153,7 @@ def parse(block: str, kind: str) -> Scenario:
         lines=tuple(reader.lines),
         turns=tuple(reader.turns),
         answers=tuple(reader.answers),
+        asks=reader.asks,
         allows=reader.allows,
         parts=reader.parts,
     )
@@ -179,6 +182,7 @@ class _Reader:
         self.lines: list[Line] = []
         self.turns: list[Turn] = []
         self.answers: list[Answer] = []
+        self.asks = 0
         self.allows: dict[str, float] = {}
         self.parts: dict[str, str] = {}
 
@@ -205,6 +209,8 @@ class _Reader:
             case "final":
                 after, text = _offset(rest)
                 self._amend(final_after=after, final_text=text)
+            case "asks":
+                self.asks = int(rest)
             case "allows":
                 name, figure = rest.split()
                 if name not in ("early", "false", "stop", "gap"):

@@ -58,11 +58,14 @@ def test_agreement_and_echo_are_never_allowed_to_interrupt() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "allowed_at_most"),
-    [(Kind.EARLY, 8), (Kind.LATE, 0), (Kind.FALSE, 1), (Kind.MISSED, 0)],
+    [(Kind.EARLY, 8), (Kind.LATE, 0), (Kind.FALSE, 5), (Kind.MISSED, 0)],
 )
 def test_of_each_kind_of_mistake_there_are_no_more_than_scenes_allow(
     kind: Kind, allowed_at_most: int, tally: Tally
 ) -> None:
-    """Counted over all that were played before this; the table at the end of the run has more."""
+    """Counted over all that were played before this; the table at the end of the run has more.
+
+    The false barge-ins are sounds without a word that last for 0.86 s and more.
+    """
     forbidden, allowed = tally.count(kind)
     assert forbidden == 0 and allowed <= allowed_at_most

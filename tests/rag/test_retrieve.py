@@ -335,12 +335,15 @@ def test_several_searches_for_one_question_are_one_that_went_without(hashed: Pat
         embedder.faults.set(_down(request=0))
         retriever = IndexRetriever(hashed, embedder, reranker=reranker)
         await retriever.start()
+        missed: list[Slot] = []
         questions: list[str | None] = ["one", "one", "other", "one", "other", None, None]
         retriever.question = lambda: questions[0]
+        retriever.on_missed = missed.append
         while questions:
             await retriever.search("how much does a library card cost", limit_s=0.3)
             del questions[0]
         assert retriever.missed == {Slot.EMBEDDER: 4, Slot.RERANKER: 4}
+        assert sorted(missed) == 4 * [Slot.EMBEDDER] + 4 * [Slot.RERANKER]
         await retriever.aclose()
 
     run_virtual(scenario())

@@ -619,6 +619,22 @@ def test_the_log_names_the_call_whose_answer_another_gives() -> None:
     assert told == {"provider_failed": ("sess_7", 3), "fell_back": ("sess_7", 3)}
 
 
+def test_who_served_a_request_of_before_the_repair_stands_in_no_longer() -> None:
+    """An utterance that outlasted the repair kept /ready degraded for 5 s behind its end."""
+    chain = llm(EchoLLM(), EchoLLM())
+    first, other = chain.links
+    first.check_failed(ProviderError(Slot.LLM, "echo", Fault.UNREACHABLE, "refused"), now=1.0)
+    chain.now = lambda: 2.0
+    chain.served_by(other)
+    assert chain.stand_in
+    chain.now = lambda: 20.0
+    first.check_succeeded(now=20.0)
+    with structlog.testing.capture_logs() as lines:
+        chain.served_by(other)
+    assert not chain.stand_in and chain.fallback_count == 2
+    assert [line["problem"] for line in lines] == ["refused (well again)"]
+
+
 def test_a_recogniser_that_fails_while_it_is_being_told_is_passed_over_once() -> None:
     class Prompt(EchoSTT):
         """Fails in the middle of `begin`."""

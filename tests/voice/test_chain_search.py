@@ -14,6 +14,7 @@ from mocks.provider import MockProvider
 from mocks.serve_embed import EmbedServer
 from providers.base import Fault, Passage, Provider, ProviderError, Slot
 from voice.build import build
+from voice.chain import of_call
 from voice.chain_search import ChainEmbedder, ChainReranker
 from voice.config import Config, EmbedderConfig, RagConfig, RerankerConfig
 from voice.health import Watch
@@ -44,6 +45,19 @@ def test_another_server_of_the_same_model_embeds_what_the_first_does_not(
         began = now()
         await chain.embed(["opening hours"], "query")
         assert now() - began < 0.01, "the one in doubt was asked first again"
+
+    run_virtual(scenario())
+
+
+def test_what_is_searched_for_ahead_of_a_question_counts_once() -> None:
+    async def scenario() -> None:
+        first, second = HashEmbedder(), HashEmbedder()
+        chain = embedders(first, second)
+        first.faults.set(DOWN)
+        for turn in (1, 1, 1, 2):
+            with of_call({"session": "sess_1", "turn": turn}):
+                await chain.embed(["opening hours"], "query")
+        assert chain.fallback_count == 2
 
     run_virtual(scenario())
 

@@ -48,6 +48,7 @@ class ScriptedLibrary(ScriptedRetriever):
     most_passages = 4
 
     on_failed: Callable[[ProviderError], None]
+    on_missed: Callable[[Slot], None]
     question: Callable[[], object | None]
     missed: ClassVar[dict[Slot, int]] = {Slot.EMBEDDER: 3}
 
@@ -130,6 +131,17 @@ def test_what_a_search_goes_on_without_is_counted_and_logged_and_told(
     assert {line["event"] for line in logged} == {"provider_failed", "provider_unhealthy"}
     assert "embedder: absent: refused" in desk.health().warnings
     assert desk.health().providers["embedder"].fallback_count == 3
+
+
+def test_a_question_that_goes_on_without_a_slot_is_counted_for_prometheus(
+    library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    config = load(file=written(tmp_path, {}), environment={})
+    Desk(config, build(config).providers, {"embedder": Absent()}, library)
+    counted = FALLBACKS.labels("embedder", config.embedder.provider, "none")
+    before = counted._value.get()
+    library.on_missed(Slot.EMBEDDER)
+    assert counted._value.get() == before + 1
 
 
 def test_what_a_chain_has_told_of_a_search_is_not_told_again(

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from voice.completeness_scale import DANGLING, UNSURE
+from voice.completeness_scale import DICTATED, UNSURE
 from voice.dictation import ENOUGH, WEAK, dictation
 
 KINDS = tuple(
@@ -42,7 +42,7 @@ def judged(
 def test_the_last_digit_makes_a_number_whole(kind: str, language: str, digits: str) -> None:
     assert judged(kind, digits, language) == ENOUGH
     assert all(judged(kind, digits[:n], language) != ENOUGH for n in range(1, len(digits)))
-    assert judged(kind, digits[:2], language) == DANGLING
+    assert judged(kind, digits[:2], language) == DICTATED
 
 
 def test_a_length_that_some_numbers_have_is_left_open() -> None:

@@ -104,7 +104,7 @@ def test_a_silence_the_client_fixed_is_exact(
     ("text", "delay_ms"),
     [
         (OPEN, 1200),
-        ("my number is five five five", 1200),
+        ("my number is five five five", 1500),
         ("予約したいんですけど", 879),
         ("i'd like to book a table for two", 390),
         (WHOLE, 300),

@@ -8,6 +8,8 @@ PHRASES = (
     "さようなら",
     "전화 끊어 주세요",
     "挂断电话",
+    "再见",
+    "끊어",
     "thank you bye",
 )
 
@@ -23,6 +25,10 @@ PHRASES = (
         "please hang up",
         "hang up",
         "thank you, bye",
+        "okay, hang up, thank you, goodbye",
+        "はい、さようなら、ありがとう、さようなら",
+        "네, 끊어, 감사합니다, 전화 끊어 주세요",
+        "好的，挂断电话，谢谢，再见",
         "さようなら",
         "はい、さようなら。",
         "ありがとうございました、さようなら",
@@ -44,6 +50,8 @@ def test_the_whole_utterance_may_be_polite(text: str) -> None:
         "thank you",
         "he said goodbye",
         "goodbye is what he said",
+        "okay, hang up what, thank you, goodbye",
+        "thank you thank you",
         "don't hang up",
         "hang up the picture",
         "good",

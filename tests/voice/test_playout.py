@@ -45,13 +45,29 @@ def test_a_late_loop_sends_what_it_missed() -> None:
 
 
 def test_a_rest_shorter_than_a_frame_waits_for_more_or_for_the_end() -> None:
-    playout = playing(50, finished=False)
-    assert len(playout.due(0.0)) == 1
-    assert playout.next_due() is None
+    playout = playing(130, finished=False)
+    assert len(playout.due(0.0)) == 3
+    assert playout.next_due() == pytest.approx(0.08)
     assert playout.queued_ms == 10
     playout.finish()
     assert [len(frame.pcm) for frame in playout.due(0.0)] == [160]
     assert playout.next_due() is None
+
+
+def test_a_rest_that_nothing_follows_leaves_before_all_that_was_sent_has_been_played() -> None:
+    """It came with the next clause, a second later: 10 ms of sound, and a click."""
+    playout = playing(130, finished=False)
+    playout.due(0.0)
+    assert playout.due(0.079) == []
+    assert [(frame.at_ms, len(frame.pcm)) for frame in playout.due(0.081)] == [(120, 160)]
+    assert playout.next_due() is None
+    playout.push(pcm(100))
+    assert [(frame.at_ms, len(frame.pcm)) for frame in playout.due(0.5)] == [(130, 640), (170, 640)]
+    assert playout.underruns == 1
+
+
+def test_less_than_a_frame_does_not_begin_an_answer() -> None:
+    assert playing(30, finished=False).next_due() is None
 
 
 def test_a_sample_split_between_pushes_is_joined_and_half_a_sample_at_the_end_is_dropped() -> None:
