@@ -67,6 +67,7 @@ def run_replay(
             continue
         if verbose or len(calls) == 1:
             _print_timeline(path, replayed.recording, rows, console)
+            console.rule("the verdict")
         _print_outcome(path, replayed, console)
         if replayed.difference is not None:
             worst = max(worst, DIFFERENT)
@@ -75,7 +76,10 @@ def run_replay(
 
 def _change(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
-    if not equals or "." not in path:
+    if equals and "." not in path:
+        example = "those have a section, as in turn.silence_ms=300"
+        raise KaiwaError(f"--set {text}: there is no such setting; {example}")
+    if not equals:
         raise KaiwaError(f"--set {text}: must be a setting and its value: turn.silence_ms=300")
     try:
         return path.strip(), yaml.safe_load(value)
@@ -108,7 +112,8 @@ def timeline(recording: Recording, *, verbose: bool) -> Iterator[tuple[str, str,
     for wake in recording.wakes:
         for told in wake.told:
             fact = unpacked(told)
-            if verbose or not isinstance(fact, UNTOLD):
+            of = fact.fact if isinstance(fact, reply_facts.Foreseen) else fact
+            if verbose or not isinstance(of, UNTOLD):
                 yield from _sound(frames)
                 yield _time(told.at - recording.begun_at), _fact(fact), ""
         if verbose and wake.due:
@@ -148,6 +153,8 @@ def _fact(fact: Any) -> str:
         case AudioIn() | reply_facts.Sounded():
             data = fact.data if isinstance(fact, AudioIn) else fact.pcm
             return f"{name} {len(data)} bytes"
+        case reply_facts.Foreseen():
+            return f"{name} {fact.number}: {_fact(fact.fact)}"
         case Hypothesis():
             return f"{'final' if fact.is_final else 'partial'} {fact.text!r}"
         case VadFrame():
@@ -163,7 +170,9 @@ def _fact(fact: Any) -> str:
 
 
 def _fields(fact: Any) -> Iterator[tuple[str, Any]]:
-    return ((name, getattr(fact, name)) for name in fact.__struct_fields__)
+    for name in fact.__struct_fields__:
+        value = getattr(fact, name)
+        yield name, round(value, 3) if isinstance(value, float) else value
 
 
 def shown(out: Out) -> str:
