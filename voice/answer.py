@@ -240,7 +240,7 @@ class Answer:
         if self.error is None:
             self.outcome = outcome
         if self.response.settings.spoken:
-            self.cut_in_ms = None if outcome is Outcome.FAILED else heard_ms
+            self.cut_in_ms = None if outcome is Outcome.FAILED else round(heard_ms, 1)
             if self.item_id:
                 self._conversation.heard(self.item_id, self.heard_text(heard_ms))
         return events
