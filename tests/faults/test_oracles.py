@@ -72,10 +72,10 @@ class Silent(ChainTTS):
 
 
 class Waiting(ChainTTS):
-    """Has all the time in the world."""
+    """Has all the time in the world: a wait for it would be broken by a word, its pauses are not."""
 
     async def stream(self, text: str, **options: Any) -> AsyncGenerator[SpeechEvent, None]:
-        await asyncio.sleep(20.0)  # longer than words into the silence last
+        yield SpeechAudio(bytes(2 * 5 * self.rate_hz))
         async for event in super().stream(text, **options):
             yield event
 
