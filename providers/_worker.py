@@ -63,6 +63,19 @@ def without_traces(words: str) -> str:
     return "\n".join(kept)
 
 
+class Deaths:
+    """One that cannot live, as without the GPU it was asked for, dies every few seconds."""
+
+    def __init__(self) -> None:
+        self._said, self._times = "", 0
+
+    def tells(self, said: str, *, lived: bool) -> int:
+        """How often in a row it has died so, the 1st, 2nd, 4th … time; 0: told often enough."""
+        again = said == self._said and not lived
+        self._said, self._times = said, self._times + 1 if again else 1
+        return self._times if self._times & (self._times - 1) == 0 else 0
+
+
 class Owner(Protocol):
     """What a worker tells its pool."""
 
@@ -126,7 +139,7 @@ class Worker:
         return f"its process died and is being started again; it said: {self.last_words}"
 
     async def run(self) -> None:
-        pauses = Pauses()
+        pauses, deaths = Pauses(), Deaths()
         while True:
             process = self._process = WorkerProcess(self._command, self._receive)
             try:
@@ -138,7 +151,9 @@ class Worker:
             tried, self._tried = self._tried, 0
             self.last_words, self.refusal = without_traces(process.last_words), process.refusal
             said = process.last_words[-SAID_CHARS:]
-            log.warning("worker_died", module=self._command.module, jobs=len(jobs), said=said)
+            if times := deaths.tells(said, lived=process.ready_at is not None):
+                told = {"module": self._command.module, "jobs": len(jobs), "said": said}
+                log.warning("worker_died", **told, times=times)
             self.settled.set()
             if process.ready_at is None:
                 self._owner.worker_not_started()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from providers._worker import LONG_LIFE_S, RESTART_MOST_S, Pauses, without_traces
+from providers._worker import LONG_LIFE_S, RESTART_MOST_S, Deaths, Pauses, without_traces
 
 AN_HOUR_S = 3600.0
 
@@ -53,3 +53,11 @@ def test_of_a_traceback_only_what_was_wrong_is_told(words: str) -> None:
 def test_words_without_a_traceback_stay_as_they_are() -> None:
     words = "a line\n  indented\n\nit was ended by SIGSEGV"
     assert without_traces(words) == words
+
+
+def test_the_same_death_is_told_ever_more_rarely_and_another_one_at_once() -> None:
+    """CUDA asked for without CUDA: nine times in 25 s, and on."""
+    deaths = Deaths()
+    assert [deaths.tells("no CUDA", lived=False) for _ in range(9)] == [1, 2, 0, 4, 0, 0, 0, 8, 0]
+    assert deaths.tells("no memory", lived=False) == 1
+    assert deaths.tells("no memory", lived=True) == 1, "it had served meanwhile"
