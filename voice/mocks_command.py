@@ -135,7 +135,11 @@ def run(names: list[str], given: dict[str, Any]) -> None:
         for one in running:
             shown = f"[green]●[/] {one.kind:9} {escape(one.address)}"
             complaints.print(shown, highlight=False, soft_wrap=True)
-        complaints.print("Ctrl-C ends them.", highlight=False)
+        if "embedding" in by_kind:
+            told = "An index made with another embedder is refused: kaiwa ingest makes it anew."
+            complaints.print(told, highlight=False)
+        one = "kaiwa mocks stt starts one of them alone, and Ctrl-C there ends it."
+        complaints.print(f"Ctrl-C ends them; {one}", highlight=False)
 
     try:
         asyncio.run(serve(kinds, options, tell))
