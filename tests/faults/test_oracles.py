@@ -13,6 +13,7 @@ from providers.base import (
     LLMEvent,
     LLMRequest,
     ProviderError,
+    SpeechAudio,
     SpeechEvent,
     TextDelta,
 )
@@ -72,7 +73,7 @@ class Silent(ChainTTS):
 
 
 class Waiting(ChainTTS):
-    """Has all the time in the world: a wait for it would be broken by a word, its pauses are not."""
+    """Has all the time in the world: words would break a wait for it, not its pauses."""
 
     async def stream(self, text: str, **options: Any) -> AsyncGenerator[SpeechEvent, None]:
         yield SpeechAudio(bytes(2 * 5 * self.rate_hz))
