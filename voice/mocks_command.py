@@ -138,8 +138,8 @@ def run(names: list[str], given: dict[str, Any]) -> None:
         if "embedding" in by_kind:
             told = "An index made with another embedder is refused: kaiwa ingest makes it anew."
             complaints.print(told, highlight=False)
-        one = "kaiwa mocks stt starts one of them alone, and Ctrl-C there ends it."
-        complaints.print(f"Ctrl-C ends them; {one}", highlight=False)
+        alone = "kaiwa mocks stt starts one of them alone, and Ctrl-C there ends it."
+        complaints.print(f"Ctrl-C ends them; {alone}", highlight=False)
 
     try:
         asyncio.run(serve(kinds, options, tell))

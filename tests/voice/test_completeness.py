@@ -187,3 +187,14 @@ def test_real_questions_are_whole() -> None:
     assert len(questions) >= 30
     whole = sum(completeness(question, "en") >= DONE for question in questions)
     assert whole >= 0.97 * len(questions)
+
+
+@pytest.mark.parametrize("text", ["i would like to know when you are", "i wonder why they are"])
+def test_a_bare_be_behind_when_or_why_wants_more(text: str) -> None:
+    """It ended a turn after 493 ms."""
+    assert completeness(text, "en") < 0.2
+
+
+@pytest.mark.parametrize("text", ["i would like to know where you are", "tell me who they are"])
+def test_a_bare_be_behind_where_or_who_may_be_the_end(text: str) -> None:
+    assert completeness(text, "en") >= DONE
