@@ -50,7 +50,8 @@ _MESSAGES = {
 class TwilioFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the next `times` requests meet instead of an answer."""
 
-    kind: Literal["refuse", "error", "reset", "stall", "garbage"]
+    kind: Literal["refuse", "error", "reset", "stall", "garbage", "drip"]
+    """`drip`: the answer comes in pieces, with pauses between them; `is_done` goes with it."""
     times: int = 1
     code: int = 20500
     """Twilio's own."""
@@ -125,7 +126,7 @@ class TwilioServer(HttpServer[TwilioFault]):
     async def _nowhere(self, request: web.Request) -> web.Response:
         return _error(20404 if self._is_ours(request) else 20003, path=request.path)
 
-    async def _create(self, request: web.Request) -> web.Response:
+    async def _create(self, request: web.Request) -> web.StreamResponse:
         if not self._is_ours(request):
             return _error(20003)
         form = await _form(request)
@@ -138,6 +139,8 @@ class TwilioServer(HttpServer[TwilioFault]):
             return _error(code, to=to, caller=caller)
         sid = f"CA{len(self.calls) + 1:032x}"
         self.calls[sid] = _told(sid, to, caller)
+        if fault is not None and fault.kind == "drip":
+            return await _dripped(request, self.calls[sid])
         if fault is not None:
             return await self._faulty(request, fault)
         return web.json_response(self.calls[sid], status=201)
@@ -182,6 +185,16 @@ class TwilioServer(HttpServer[TwilioFault]):
             return _error(20003)
         call = self.calls.get(request.match_info["call"])
         return _error(20404, path=request.path) if call is None else web.json_response(call)
+
+
+async def _dripped(request: web.Request, call: dict[str, Any]) -> web.StreamResponse:
+    response = web.StreamResponse(status=201, headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    body = msgspec.json.encode(call)
+    for start in range(0, len(body), 300):
+        await response.write(body[start : start + 300])
+        await asyncio.sleep(0.05)
+    return response
 
 
 async def _form(request: web.Request) -> dict[str, str]:

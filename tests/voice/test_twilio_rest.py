@@ -143,6 +143,14 @@ def test_a_call_that_may_have_been_made_is_not_made_again(kind: Any, is_done: bo
     with_twilio(talk, TwilioFault(kind=kind, is_done=is_done))
 
 
+def test_an_answer_that_comes_in_pieces_is_whole() -> None:
+    async def talk(rest: TwilioRest, server: TwilioServer) -> None:
+        made = await make(rest)
+        assert made.sid in server.calls
+
+    with_twilio(talk, TwilioFault(kind="drip", is_done=True))
+
+
 def test_an_end_is_asked_for_again_for_it_does_no_harm() -> None:
     async def talk(rest: TwilioRest, server: TwilioServer) -> None:
         made = await make(rest)

@@ -27,6 +27,8 @@ PAUSE_S = 0.5
 """Before the second try; twice as long before the third."""
 MOST_PAUSE_S = 5.0
 """A server that wants to be left alone for longer is not asked again."""
+MOST_BODY_BYTES = 65_536
+"""A call takes two thousand; what is longer is cut, and no answer of Twilio's."""
 
 
 class Why(Enum):
@@ -189,7 +191,7 @@ class TwilioRest:
                 asyncio.timeout(self._limit_s),
                 self._session.post(url, data=form, allow_redirects=False) as response,
             ):
-                body = await response.content.read(65_536)
+                body = await _body(response)
                 status, headers = response.status, response.headers
         except aiohttp.ClientConnectorError as error:
             raise _Failed(_unreachable(f"no connection: {_reason(error)}"), undone=True) from None
@@ -219,6 +221,16 @@ class _Failed(Exception):
     ) -> None:
         super().__init__(str(error))
         self.error, self.undone, self.passes, self.retry_s = error, undone, passes, retry_s
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """All of it: `content.read` is content with the first piece that comes."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > MOST_BODY_BYTES:
+            break
+    return bytes(body)
 
 
 def _reason(error: Exception) -> str:
