@@ -123,6 +123,23 @@ def test_a_telnyx_call_comes_in_once(server: Hosted) -> None:
     assert touched(server) == before
 
 
+def test_a_telnyx_webhook_is_a_replay_however_its_signature_is_written(server: Hosted) -> None:
+    body = form(ringing(CALL, Salt=str(time.time_ns())))
+    headers = telnyx(body)
+    signature = headers["telnyx-signature-ed25519"]
+    first = post(server.url, f"{TELNYX}/voice", body, headers)
+    other = {**headers, "telnyx-signature-ed25519": rewritten(signature)}
+    again = post(server.url, f"{TELNYX}/voice", body, other)
+    assert again.status == 200 and again.body == first.body, "no second ticket"
+
+
+def rewritten(coded: str) -> str:
+    """The same bytes: base64's last letter has bits that mean nothing."""
+    stem, padding = coded.rstrip("="), coded[len(coded.rstrip("=")) :]
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    return stem[:-1] + letters[letters.index(stem[-1]) ^ 1] + padding
+
+
 def test_a_telnyx_call_with_alaw_comes_in(server: Hosted) -> None:
     stays(server, telnyx_way(server, CALL), {}, TelnyxStream(CALL, encoding="PCMA"))
 
@@ -205,6 +222,15 @@ def test_a_vonage_call_comes_in_once(server: Hosted) -> None:
     again = post(server.url, f"{VONAGE}/voice", TOLD, headers, "application/json")
     assert again.status == 403, "a replay"
     assert touched(server) == before
+
+
+def test_a_vonage_webhook_is_a_replay_whatever_stands_around_its_jwt(server: Hosted) -> None:
+    headers = vonage(TOLD)
+    first = post(server.url, f"{VONAGE}/voice", TOLD, headers, "application/json")
+    other = {"Authorization": headers["Authorization"].replace("Bearer ", "bearer  ")}
+    again = post(server.url, f"{VONAGE}/voice", TOLD, other, "application/json")
+    assert first.status == again.status == 200
+    assert again.body == first.body, "no second ticket"
 
 
 def test_a_vonage_webhook_may_be_a_get(server: Hosted) -> None:

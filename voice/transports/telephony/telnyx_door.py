@@ -80,8 +80,9 @@ class TelnyxDoor:
         call = request.fields.get("CallSid", "")
         if not self._signed(request) or not call:
             raise forged("This request bears no valid telnyx-signature-ed25519.")
-        signature, salt = request.headers[SIGNATURE], secrets.token_hex(8)
-        ticket = self._tickets.issue(call, time.time(), salt, signature)
+        # As bytes: base64 writes the same signature in more than one way.
+        signature, salt = base64.b64decode(request.headers[SIGNATURE]), secrets.token_hex(8)
+        ticket = self._tickets.issue(call, time.time(), salt, signature.hex())
         if not ticket:
             raise forged(REPLAYED)
         url = f"{self._socket_url}?{urlencode({'call': call, 'ticket': ticket})}"

@@ -36,7 +36,7 @@ class Tickets:
     def issue(self, call: str, now: float, salt: str, request: str) -> str:
         """Args:
             salt: Random, letters and digits: makes two tickets of one call differ.
-            request: What no other request has, its signature.
+            request: What no other request has, and what a replay cannot write otherwise.
         Returns:
             The ticket; empty: this is a replay.
         """
