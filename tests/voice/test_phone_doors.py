@@ -303,6 +303,28 @@ def test_an_asterisk_coding_that_we_have_not_is_told_what_would_do(untouched: Ho
     assert how == (1008, "unsupported_call")
 
 
+def test_calls_that_start_at_once_are_no_more_than_there_is_room_for(
+    hosting: Callable[..., Hosted],
+) -> None:
+    server = hosting(telephony=SETTINGS, server={"max_sessions": 1})
+    url = server.url.replace("http", "ws") + ASTERISK
+    headers = _without_protocol(basic())
+    with (
+        connect(url, additional_headers=headers, compression=None) as first,
+        connect(url, additional_headers=headers, compression=None) as second,
+    ):
+        for socket, name in ((first, "pbx1-1.1"), (second, "pbx1-1.2")):
+            for frame in AsteriskChannel(name).begin():
+                socket.send(frame)
+            eventually(lambda: server.desk.sessions, "the first call comes in")
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                second.recv(timeout=LIMIT_S)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1013, "server_busy")
+        assert server.desk.sessions == 1
+
+
 # --- when they are shut ---------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 refused before the upgrade   404 no such provider here · 403 not signed · 503 no room
 ended by us                  1008 no start in time, another's call, no frames of this provider
+                             1013 no room any more
 """
 
 import asyncio
@@ -45,10 +46,11 @@ async def serve(scope: Any, receive: Receive, send: Send, *, provider: str, desk
         started = await _started(receive, adapter, desk.config.telephony.start_limit_s)
         if started is not None:
             entrance.check_start(started, admitted)
+            desk.check_room()  # others may have started since the upgrade
     except Refusal as refusal:
         metrics.REFUSED.labels(refusal.code).inc()
         log.info("call_refused", provider=provider, why=refusal.code, detail=refusal.message)
-        line.end(1008, refusal.code)
+        line.end(1013 if refusal.status == 503 else 1008, refusal.code)
         return
     if started is not None:
         await _hold(line, adapter, started, desk)
