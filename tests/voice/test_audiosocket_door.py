@@ -1,6 +1,9 @@
 """Asterisk calls by AudioSocket: real sockets, the mock profile, real time."""
 
 import asyncio
+import contextlib
+import os
+import socket
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -241,6 +244,50 @@ def test_where_there_is_no_room_asterisk_goes_on_in_its_dialplan(tmp_path: Path)
             await turned_away(port, frame(0x01, OTHER.bytes), [frame(HANG_UP)])
 
     with_door(talk, tmp_path, server={"max_sessions": 1})
+
+
+def test_calls_that_come_at_once_are_no_more_than_there_is_room_for(tmp_path: Path) -> None:
+    async def talk(port: int, desk: Desk) -> None:
+        async with AsteriskCall.dial(port, None) as first:
+            first.send(NAMED)
+            await asyncio.sleep(0.05)
+            assert desk.sessions == 0, "it has sent no sound"
+            await turned_away(port, frame(0x01, OTHER.bytes), [frame(HANG_UP)])
+            first.send(SOUND)
+            while not desk.sessions:  # noqa: ASYNC110  # it tells nobody
+                await asyncio.sleep(0.01)
+
+    with_door(talk, tmp_path, server={"max_sessions": 1})
+
+
+def test_a_far_end_that_is_gone_without_a_word_is_looked_for(tmp_path: Path) -> None:
+    async def talk(port: int, desk: Desk) -> None:
+        async with AsteriskCall.dial(port, KNOWN) as call:
+            await call.hush(0.1)
+            (waits_s,) = [one for one in keepalive_s(port) if one]
+            assert waits_s <= 30, "else a line is taken for good"
+
+    with_door(talk, tmp_path)
+
+
+def keepalive_s(port: int) -> list[int]:
+    """Of the connections that came to a port: how long nothing may come; 0: for ever."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(descriptor))) as one:
+            one.getpeername()
+            if one.getsockname()[:2] == ("127.0.0.1", port):
+                on = one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                idle, interval, count = (
+                    one.getsockopt(socket.IPPROTO_TCP, option)
+                    for option in (
+                        socket.TCP_KEEPIDLE,
+                        socket.TCP_KEEPINTVL,
+                        socket.TCP_KEEPCNT,
+                    )
+                )
+                found.append(on * (idle + interval * count))
+    return found
 
 
 def test_connections_that_say_nothing_are_so_many_and_no_more(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from voice.carrier import Carrier
 from voice.config_calls import TelephonyConfig
 from voice.desk import Desk
 from voice.errors import ConfigError
+from voice.transports.keepalive import look_for
 from voice.transports.telephony.adapter import Garbled, Started
 from voice.transports.telephony.audiosocket import (
     CALL,
@@ -151,8 +152,13 @@ class _Connection(asyncio.Protocol):
 
     # --- the connection ---------------------------------------------------------------------------
 
+    @property
+    def is_coming(self) -> bool:
+        return bool(self._call) and self._leg is None and not self._transport.is_closing()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, door = cast(asyncio.Transport, transport), self._door
+        look_for(transport.get_extra_info("socket"))
         door.open.add(self)
         host = str((transport.get_extra_info("peername") or ("?",))[0])
         if not door.keeper.knows(host):
@@ -229,7 +235,7 @@ class _Connection(asyncio.Protocol):
             raise Garbled("the first frame is no UUID")
         call = call_of(one[HEAD.size :])
         try:
-            self._door.desk.check_room()
+            self._door.desk.check_room(sum(one.is_coming for one in self._door.open))
             self._door.keeper.check(call)
         except Refusal as refusal:
             self._refuse(refusal)
@@ -246,9 +252,6 @@ class _Connection(asyncio.Protocol):
             self._begin(one[0])
 
     def _begin(self, kind: int) -> None:
-        """Args:
-        kind: Of the sound.
-        """
         assert self._timer is not None
         self._timer.cancel()
         if self._transport.is_closing():
