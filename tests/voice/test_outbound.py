@@ -275,6 +275,39 @@ def test_who_was_transferred_comes_back_only_where_nobody_took_them(
     with_server(tmp_path, talk, llm=llm)
 
 
+def test_a_caller_whom_nobody_takes_is_not_transferred_for_ever(tmp_path: Path) -> None:
+    calls = ToolCall("call_1", "transfer_call", '{"target": "sales"}')
+    again = Reply(text="I will try again.", tool_calls=(calls,))
+    llm = EchoLLM([again, again, again, "They are not there."], first_token_ms=5)
+
+    async def back(stand: Stand, call: str) -> dict[str, str]:
+        """The way of a caller for whom the other end was busy."""
+        fields = {"CallSid": call, "AccountSid": ACCOUNT, "DialCallStatus": "busy"}
+        fields["DialCallSid"] = f"CA{len(stand.twilio.forms):032x}"
+        headers = TWILIO.signature(WEBHOOK, fields)
+        async with stand._http.post(stand.url + WEBHOOK, data=fields, headers=headers) as answer:
+            return dict(re.findall(r'<Parameter name="(.*?)" value="(.*?)"', await answer.text()))
+
+    async def talk(stand: Stand) -> None:
+        _, _, made = await stand.call()
+        stand.twilio.answer(made["call"])
+        way = None
+        for _ in range(3):
+            async with TwilioCall.dial(stand.url, TWILIO, made["call"], parameters=way) as phone:
+                if way is None:
+                    await phone.say(hum(0.8))
+                await phone.until(lambda: phone.ended)  # noqa: B023  # at once
+            way = await back(stand, made["call"])
+        async with TwilioCall.dial(stand.url, TWILIO, made["call"], parameters=way) as phone:
+            await phone.until(lambda: phone.ear.heard)
+            await phone.hang_up()
+        offered = [[tool.name for tool in request.tools] for request in llm.requests]
+        assert offered == [["transfer_call"]] * 3 + [[]]
+        assert len([form for form in stand.twilio.forms if "Twiml" in form]) == 3
+
+    with_server(tmp_path, talk, llm=llm, agent={"tools": ["transfer_call"]})
+
+
 def test_the_command_has_a_running_server_call(tmp_path: Path) -> None:
     async def talk(stand: Stand) -> None:
         made = await run_call(stand.url, KEY, TO, "Enable")

@@ -93,7 +93,8 @@ async def _hold(line: Line, adapter: Adapter, started: Started, desk: Desk) -> N
     board = desk.switchboard
     leg = Leg(adapter, line, started, board.hooks)
     carrier = msgspec.structs.replace(
-        carrier_of(adapter, started, board.config.lead_ms), transfers=board.transfers(adapter.name)
+        carrier_of(adapter, started, board.config.lead_ms),
+        transfers=board.transfers(adapter.name, started.call),
     )
     session = desk.new_session(
         leg, carrier, lambda target: board.transfer(session, started.call, target)

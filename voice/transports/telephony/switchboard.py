@@ -13,6 +13,7 @@ import structlog
 
 from voice.carrier import Target
 from voice.config import TelephonyConfig
+from voice.house import MOST_TRANSFERS
 from voice.session import Session
 from voice.transports.telephony.asterisk_door import AsteriskDoor
 from voice.transports.telephony.entrance import Entrance
@@ -32,6 +33,8 @@ WANTED = {
     "asterisk": "telephony.asterisk_password",
 }
 """What opens each door."""
+MOST_REMEMBERED = 10_000
+"""Calls that were transferred: far more than come back."""
 
 log = structlog.get_logger()
 
@@ -56,6 +59,8 @@ class Switchboard:
         makes_calls = public and config.twilio_account_sid and config.twilio_auth_token
         self.outbound = Outbound(config) if makes_calls else None
         self._legs: dict[tuple[str, str], Leg] = {}
+        self._transferred: dict[str, int] = {}
+        """How often, by call: a caller who comes back does so in another session."""
 
     def entrance(self, provider: str) -> Entrance | None:
         """The provider's door, or None, with the reason in the log."""
@@ -78,13 +83,17 @@ class Switchboard:
         """The call that is on the line."""
         return self._legs.get((provider, call))
 
-    def transfers(self, provider: str) -> bool:
-        """Whether its calls can be given to somebody else."""
-        return provider == "twilio" and self.outbound is not None
+    def transfers(self, provider: str, call: str) -> bool:
+        """Whether this call can be given to somebody else: not for ever, where nobody takes it."""
+        can = provider == "twilio" and self.outbound is not None
+        return can and self._transferred.get(call, 0) < MOST_TRANSFERS
 
     def transfer(self, session: Session, call: str, target: Target) -> None:
         """Only where `transfers`. The session is told what becomes of it."""
         assert self.outbound is not None
+        self._transferred[call] = self._transferred.pop(call, 0) + 1
+        if len(self._transferred) > MOST_REMEMBERED:
+            del self._transferred[next(iter(self._transferred))]
         self.outbound.transfer(session, call, target)
 
     async def aclose(self) -> None:
