@@ -140,6 +140,26 @@ def test_a_flood_of_messages_is_cut_down(hosting: Start) -> None:
         assert other.ask("OPTIONS").status == 200
 
 
+def test_a_flood_over_tcp_waits_its_turn_and_nothing_of_it_is_lost(hosting: Start) -> None:
+    hosted = hosting(sip=sip(tcp=True))
+    with at(hosted) as phone, socket.create_connection(door(hosted).address) as line:
+        line.settimeout(2 * SOON_S)
+        for _ in range(160):
+            line.sendall(phone.request("OPTIONS").replace("UDP", "TCP", 1).encode())
+        seen = b""
+        while seen.count(b"SIP/2.0 200 OK") < 160:
+            seen += line.recv(65_536)
+
+
+def test_empty_lines_over_tcp_keep_it_open_and_end_nothing(hosting: Start) -> None:
+    hosted = hosting(sip=sip(tcp=True))
+    with at(hosted) as phone, socket.create_connection(door(hosted).address) as line:
+        line.settimeout(2 * SOON_S)
+        line.sendall(b"\r\n" * 10_000 + b"\r")
+        line.sendall(b"\n" + phone.request("OPTIONS").replace("UDP", "TCP", 1).encode())
+        assert line.recv(65_536).startswith(b"SIP/2.0 200 OK")
+
+
 def test_ten_thousand_datagrams_of_garbage_end_no_call(phone: Softphone, hosted: Hosted) -> None:
     phone.call()
     garbage = [b"", b"\x80", b"\x80\x65" + bytes(10), bytes(2000), b"\x9f\xff" + b"\xff" * 60]

@@ -1,4 +1,7 @@
-"""SIP over TCP: the same, in connections that callers open; a message ends where it says so."""
+"""SIP over TCP: the same, in connections that callers open; a message ends where it says so.
+
+What is dropped here nobody sends again, so a flood is not read on until its pace allows it.
+"""
 
 import asyncio
 from typing import cast
@@ -8,6 +11,8 @@ from voice.transports.sip.wire import MOST_BYTES, MOST_CONNECTIONS, Wire
 
 IDLE_S = 3600.0
 """Without a byte: longer than any session is refreshed (RFC 4028 asks for 1800 s)."""
+MESSAGES_AT_ONCE = 8
+"""Then others have their turn."""
 _END = b"\r\n\r\n"
 
 
@@ -20,6 +25,7 @@ class Stream(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.source: Source = ("", 0)
         self._idle: asyncio.TimerHandle | None = None
+        self._next_turn: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -29,15 +35,29 @@ class Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._rest()
         self._unread += data
-        while (message := self._next()) is not None:
-            self._wire.receive(message, self.source)
+        if self._next_turn is None:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self._next_turn, wait_s = None, 0.0
+        for _ in range(MESSAGES_AT_ONCE):
+            if wait_s := self._wire.wait_s(self.source[0]):
+                break
+            message = self._next()
+            if message is not None:
+                self._wire.receive(message, self.source)
             if self.transport.is_closing():
                 return
+            if message is None:
+                self.transport.resume_reading()
+                return
+        self.transport.pause_reading()
+        self._next_turn = asyncio.get_running_loop().call_later(wait_s, self._read_on)
 
     def _next(self) -> bytes | None:
         """The next whole message; None while there is none. What cannot be one ends the line."""
-        while self._unread.startswith(b"\r\n"):  # keeps the line open, RFC 5626
-            del self._unread[:2]
+        rest = self._unread.lstrip(b"\r\n")  # empty lines keep it open, RFC 5626
+        del self._unread[: len(self._unread) - len(rest)]
         end = self._unread.find(_END)
         length = 0 if end < 0 else _body_bytes(bytes(self._unread[:end]))
         if length is None or max(len(self._unread), end + length) > MOST_BYTES:
@@ -56,8 +76,9 @@ class Stream(asyncio.Protocol):
         self._idle = asyncio.get_running_loop().call_later(IDLE_S, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
+        for timer in (self._idle, self._next_turn):
+            if timer is not None:
+                timer.cancel()
         self._unread.clear()
         self._wire.closed(self)
 

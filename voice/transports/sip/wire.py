@@ -52,6 +52,11 @@ class Pace:
         self._left -= 1
         return True
 
+    def wait_s(self, now: float) -> float:
+        """Until it allows one again."""
+        left = self._left + (now - self._at) * MESSAGES_PER_S
+        return max(0.0, (1 - left) / MESSAGES_PER_S)
+
 
 class Served:
     """A request that was seen, with its last answer."""
@@ -113,6 +118,11 @@ class Wire(SipTransport):
             if len(self._paces) > HEARD_OF:
                 del self._paces[next(iter(self._paces))]
         return pace.allows(self._loop.time())
+
+    def wait_s(self, address: str) -> float:
+        """Until a message from there would be read."""
+        pace = self._paces.get(address)
+        return 0.0 if pace is None else pace.wait_s(self._loop.time())
 
     def _drop(self, why: str, source: Source, error: Exception | None = None) -> None:
         self.dropped += 1
