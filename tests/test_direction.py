@@ -24,7 +24,8 @@ LAYERS = {
         voice.env_file voice.errors
         voice.events
         voice.facts voice.ids voice.items voice.model_catalogue voice.phrases voice.providers
-        voice.server_events voice.settings voice.settings_fields voice.tuning voice.webrtc_settings
+        voice.server_events voice.settings voice.settings_fields voice.sip_registrar voice.tuning
+        voice.webrtc_settings
         voice.wire voice.wording
         """,
     "core": """

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 from voice.config_calls import SipConfig
+from voice.sip_registrar import split
 from voice.webrtc_settings import port_range
 
 Problem = tuple[str, str]
@@ -31,8 +32,20 @@ def sip_problems(sip: SipConfig) -> Iterator[Problem]:
         yield "sip.password", f"is needed with sip.username, and only with it; {SIP_PASSWORD}"
     elif sip.password and len(sip.password) < 8:
         yield "sip.password", f"is shorter than 8 characters; {SIP_PASSWORD}"
-    if sip.registrar and not sip.extension:
+    if sip.registrar:
+        yield from _registrar_problems(sip)
+
+
+def _registrar_problems(sip: SipConfig) -> Iterator[Problem]:
+    if not sip.extension:
         yield "sip.extension", "is needed with sip.registrar: our user name there"
+    try:
+        split(sip.registrar)
+    except ValueError as error:
+        yield (
+            "sip.registrar",
+            f"must be a name or an address, such as fritz.box or 192.168.1.1:5070: {error}",
+        )
 
 
 def _is_address(text: str) -> bool:

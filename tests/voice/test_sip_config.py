@@ -37,6 +37,9 @@ def problem(**sip: Any) -> str:
         ({"username": "alice"}, "sip.password", "is needed"),
         ({"username": "alice", "password": "short"}, "sip.password", "8 characters"),
         ({"registrar": "fritz.box"}, "sip.extension", "our user name"),
+        ({"registrar": "fritz.box:sip", "extension": "1"}, "sip.registrar", "fritz.box"),
+        ({"registrar": "fritz.box:70000", "extension": "1"}, "sip.registrar", "fritz.box"),
+        ({"registrar": ":5060", "extension": "1"}, "sip.registrar", "fritz.box"),
         ({"port": "70000"}, "sip.port", "65535"),
     ],
 )

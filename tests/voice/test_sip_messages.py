@@ -1,7 +1,6 @@
 import pytest
 from aiosipua import SipMessage, SipRequest
 
-from voice.transports.sip.extension import split
 from voice.transports.sip.messages import Peers, answer, own_address, stamp, transaction
 
 
@@ -56,18 +55,3 @@ def test_our_address_is_what_was_told_else_what_is_bound_else_the_way_there() ->
     assert own_address("127.0.0.1", "203.0.113.5", "0.0.0.0") == "203.0.113.5"
     assert own_address("127.0.0.1", "", "192.168.1.2") == "192.168.1.2"
     assert own_address("127.0.0.1", "", "0.0.0.0") == "127.0.0.1"
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("fritz.box", ("fritz.box", 5060)),
-        ("sip:pbx.local:5080", ("pbx.local", 5080)),
-        ("192.168.1.1:5070", ("192.168.1.1", 5070)),
-        ("[fd00::1]:5070", ("fd00::1", 5070)),
-        ("[fd00::1]", ("fd00::1", 5060)),
-        ("fd00::1", ("fd00::1", 5060)),
-    ],
-)
-def test_a_registrar_may_bear_a_port(text: str, found: tuple[str, int]) -> None:
-    assert split(text) == found

@@ -14,12 +14,12 @@ import socket
 import structlog
 from aiosipua import Registration, SipDigestAuth, SipUAC
 
+from voice.sip_registrar import split
 from voice.transports.sip.messages import Peers, Source
 from voice.transports.sip.wire import GIVE_UP_S, Wire
 
 REGISTER_S = 300
 RETRY_S = (5.0, 300.0)
-SIP_PORT = 5060
 
 log = structlog.get_logger()
 
@@ -111,19 +111,6 @@ class Extension:
             with contextlib.suppress(OSError):
                 self._registration.unregister()
         self._forget()
-
-
-def split(registrar: str) -> Source:
-    """Its name and its port.
-
-    Raises:
-        ValueError: The port is none.
-    """
-    name = registrar.removeprefix("sip:")
-    host, colon, port = name.rpartition(":")
-    if not colon or name.endswith("]") or ":" in host and not host.endswith("]"):
-        return name.strip("[]"), SIP_PORT
-    return host.strip("[]"), int(port)
 
 
 def _why(status: int, reason: str) -> str:
