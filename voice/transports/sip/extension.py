@@ -64,7 +64,7 @@ class Extension:
             address = await self._look_up()
         except OSError as error:
             return f"its address is not found: {error.strerror or error}"
-        self._peers.also.add(address[0])
+        self._peers.also = {address[0]}  # and no longer where it was
         self._registration = registration = Registration(
             self._uac,
             f"sip:{self._name}@{self._host}",

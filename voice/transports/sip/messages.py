@@ -115,7 +115,7 @@ class Peers:
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = [network(text) for text in networks]
         self.also: set[str] = set()
-        """Addresses of a telephone system that we are an extension of."""
+        """The address of a telephone system that we are an extension of."""
 
     def admit(self, address: str) -> bool:
         """Whether a message from there is read, and sound may be sent there."""
