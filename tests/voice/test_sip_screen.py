@@ -102,6 +102,19 @@ def test_who_calls_must_know_the_password(hosting: Start) -> None:
     nobody(hosted)
 
 
+def test_a_call_that_has_not_begun_has_its_place_all_the_same(hosting: Start) -> None:
+    hosted = hosting(sip=sip(), server={"max_sessions": 1})
+    with at(hosted) as first, at(hosted) as second:
+        offer = first.invite("")
+        assert offer.status == 200
+        assert hosted.desk.sessions == 0, "it begins with the ACK"
+        assert second.invite().status == 486
+        first.to = offer.header("To")
+        first.ack(first.sdp())
+        assert first.bye().status == 200
+    nobody(hosted)
+
+
 # --- as an extension ------------------------------------------------------------------------------
 
 

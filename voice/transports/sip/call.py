@@ -96,6 +96,11 @@ class SipCall:
             self._forget(self)
 
     @property
+    def is_coming(self) -> bool:
+        """It will have a session, and has none yet."""
+        return self._session is None and not self._over.done()
+
+    @property
     def is_waiting(self) -> bool:
         """For the answer to our offer."""
         return not self._agreed.done() and not self._over.done()

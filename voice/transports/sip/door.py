@@ -45,7 +45,7 @@ class SipDoor:
     """A port for SIP, as long as it is entered.
 
     Args:
-        check_room: Raises Refusal.
+        check_room: Raises Refusal; told how many calls have no session yet.
         press: Told of keys.
     """
 
@@ -53,7 +53,7 @@ class SipDoor:
         self,
         config: Config,
         *,
-        check_room: Callable[[], None],
+        check_room: Callable[[int], None],
         new_session: NewSession,
         press: Callable[[Session, str], None] = lambda session, key: None,
     ) -> None:
