@@ -19,7 +19,7 @@ from voice.transports.websocket import Refusal
 
 
 class NewCall(Struct, forbid_unknown_fields=True):
-    to: Annotated[str, Meta(pattern=r"^\+[1-9]\d{6,14}$")]
+    to: Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{6,14}(?!\n)$")]
     """E.164: +, country, number."""
     machine_detection: Literal["", "Enable", "DetectMessageEnd"] = ""
     """Twilio's answering machine detection: it costs money, and some seconds before the first

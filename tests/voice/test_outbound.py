@@ -177,7 +177,15 @@ def test_nobody_is_called_whom_the_operator_does_not_allow(
 
 def test_what_is_no_number_is_told_by_its_field(tmp_path: Path) -> None:
     async def talk(stand: Stand) -> None:
-        for wrong in ("030 1234567", "+49 30 123", "sip:a@b", "", "+49301234567;ext=1"):
+        for wrong in (
+            "030 1234567",
+            "+49 30 123",
+            "sip:a@b",
+            "",
+            "+49301234567;ext=1",
+            f"{TO}\n",
+            "+4930123٣٣٣",
+        ):
             status, _, body = await stand.call(wrong)
             assert status == 422 and "to" in str(body)
         status, _, _ = await stand.ask("POST", "/api/telephony/calls", {"to": TO, "from": TO})
