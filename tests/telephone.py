@@ -24,11 +24,12 @@ from mocks.vad import LoudnessVAD
 from tests.driving import PLAIN
 from voice import metrics, wire
 from voice.config import Config
+from voice.facts import KeyPressed
 from voice.providers import Providers
 from voice.session import Session
 from voice.transports.telephony.adapter import Adapter, Started
 from voice.transports.telephony.asterisk import Asterisk
-from voice.transports.telephony.leg import Hooks, Leg, carrier_of
+from voice.transports.telephony.leg import Leg, carrier_of
 from voice.transports.telephony.telnyx import Telnyx
 from voice.transports.telephony.twilio import Twilio
 from voice.transports.telephony.vonage import Vonage
@@ -135,9 +136,18 @@ class TracedLeg(Leg):
 
 
 class TracedSession(Session):
-    """Keeps what it heard."""
+    """Keeps what it heard, and which keys were pressed."""
 
     heard = b""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.keys: list[str] = []
+
+    def post(self, fact: Any) -> None:
+        if isinstance(fact, KeyPressed):
+            self.keys.append(fact.key)
+        super().post(fact)
 
     def hear(self, data: bytes) -> None:
         self.heard += data
@@ -157,16 +167,10 @@ class PhoneCall:
         self.kit = kit
         self.phone = kit.phone(starts_after_s=starts_after_s)
         self.network = Network(self.phone)
-        self.keys: list[str] = []
-        self.endings: list[tuple[Started, int, str]] = []
         self.stt, self.llm, self.tts = stt or EchoSTT(turns=QUESTIONS), EchoLLM(), tts or ToneTTS()
         adapter = kit.adapter()
         started = self._started(adapter)
-        hooks = Hooks(
-            keyed=lambda session, digit: self.keys.append(digit),
-            ended=lambda *how: self.endings.append(how),
-        )
-        self.leg = TracedLeg(adapter, self.network, started, hooks)
+        self.leg = TracedLeg(adapter, self.network, started)
         self.session = TracedSession(
             "sess_test",
             config=config,

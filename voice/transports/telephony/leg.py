@@ -10,11 +10,10 @@ end of an answer, while the provider may still be playing it.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
-from msgspec import Struct
 
 from voice import metrics, wire
 from voice.audio import to_wire
@@ -60,18 +59,6 @@ class Connection(Protocol):
     def end(self, code: int, reason: str) -> None: ...
 
 
-class Hooks(Struct, frozen=True):
-    """What a call's keys and its end mean, beyond the session."""
-
-    keyed: Callable[[Session, str], None] = lambda session, digit: session.post(KeyPressed(digit))
-    """The caller has pressed a key."""
-    ended: Callable[[Started, int, str], None] = lambda started, code, reason: None
-    """We have ended it, with this close code and reason: before the connection is closed."""
-
-
-NO_HOOKS = Hooks()
-
-
 def carrier_of(adapter: Adapter, started: Started, lead_ms: int) -> Carrier:
     return Carrier(
         name=adapter.name,
@@ -85,11 +72,9 @@ def carrier_of(adapter: Adapter, started: Started, lead_ms: int) -> Carrier:
 class Leg:
     """Implements the session's Outbox. `attach` it to its session before it is given frames."""
 
-    def __init__(
-        self, adapter: Adapter, connection: Connection, started: Started, hooks: Hooks = NO_HOOKS
-    ) -> None:
+    def __init__(self, adapter: Adapter, connection: Connection, started: Started) -> None:
         self.provider, self.started = adapter.name, started
-        self._adapter, self._connection, self._hooks = adapter, connection, hooks
+        self._adapter, self._connection = adapter, connection
         self._session: Session
         self._arrival, self._marks = Arrival(started.form), Marks()
         self._garbled = 0
@@ -153,7 +138,7 @@ class Leg:
                     item_id, played_ms = heard
                     self._session.post(wire.PlaybackReport(item_id=item_id, played_ms=played_ms))
             case Key():
-                self._hooks.keyed(self._session, fact.digit)
+                self._session.post(KeyPressed(fact.digit))
             case Full():
                 self._full = fact.is_full
                 self._give_waiting()
@@ -242,11 +227,10 @@ class Leg:
             self._connection.put(frame)
 
     def end(self, code: int, reason: str) -> None:
-        """Once: the hook, the provider's own word for it, then the connection."""
+        """Once: the provider's own word for it, then the connection."""
         if self._ended:
             return
         self._ended = self._over = True
-        self._hooks.ended(self.started, code, reason)
         frame = self._adapter.hang_up()
         if frame is not None:
             self._connection.put(frame)

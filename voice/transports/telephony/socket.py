@@ -91,7 +91,7 @@ async def _first_facts(receive: Receive, adapter: Adapter) -> Started | None:
 
 async def _hold(line: Line, adapter: Adapter, started: Started, desk: Desk) -> None:
     board = desk.switchboard
-    leg = Leg(adapter, line, started, board.hooks)
+    leg = Leg(adapter, line, started)
     carrier = msgspec.structs.replace(
         carrier_of(adapter, started, board.config.lead_ms),
         transfers=board.transfers(adapter.name, started.call),

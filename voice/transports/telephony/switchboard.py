@@ -17,7 +17,7 @@ from voice.house import MOST_TRANSFERS
 from voice.session import Session
 from voice.transports.telephony.asterisk_door import AsteriskDoor
 from voice.transports.telephony.entrance import Entrance
-from voice.transports.telephony.leg import NO_HOOKS, Hooks, Leg
+from voice.transports.telephony.leg import Leg
 from voice.transports.telephony.outbound import Outbound
 from voice.transports.telephony.passes import Passes
 from voice.transports.telephony.telnyx_door import TelnyxDoor
@@ -46,7 +46,6 @@ class Switchboard:
 
     def __init__(self, config: TelephonyConfig) -> None:
         self.config = config
-        self.hooks: Hooks = NO_HOOKS
         tickets = Tickets(_secret(config))
         public = bool(config.public_url)
         has_twilio = bool(config.twilio_auth_token or config.twilio_signing_keys)
