@@ -8,8 +8,8 @@ import struct
 
 from msgspec import Struct
 
-KEYS = "0123456789*#ABCD"
-"""By event code; there are others, of modems and lines, which no caller presses."""
+from voice.keypad import KEYS
+
 REMEMBERED = 64
 """Events whose packets may still come, late."""
 _EVENT = struct.Struct("!BBH")
@@ -23,6 +23,7 @@ class Event(Struct, frozen=True):
 
     @property
     def key(self) -> str:
+        """Empty for the others, of modems and lines, which no caller presses."""
         return KEYS[self.code] if self.code < len(KEYS) else ""
 
 
@@ -34,7 +35,7 @@ def read_event(payload: bytes) -> Event | None:
     return Event(code, bool(flags & 0x80), duration)
 
 
-class Keypad:
+class Presses:
     """Each press once, however often its packets come."""
 
     def __init__(self) -> None:

@@ -9,7 +9,8 @@ from math import inf
 from msgspec import Struct
 
 KEYS = "0123456789*#ABCD"
-"""What a telephone can send: ITU-T Q.23, the last four on no ordinary one."""
+"""What a telephone can send: ITU-T Q.23, the last four on no ordinary one. In the order of RFC
+4733's event codes."""
 MOST_KEYS = 64
 """Of one turn: no number that anybody types is longer."""
 

@@ -1,6 +1,7 @@
 import pytest
 
-from voice.key_events import KEYS, REMEMBERED, Event, Keypad, read_event
+from voice.key_events import REMEMBERED, Event, Presses, read_event
+from voice.keypad import KEYS
 
 
 def test_an_event_is_read_as_it_was_written() -> None:
@@ -14,22 +15,22 @@ def test_what_is_too_short_is_no_event(payload: bytes) -> None:
 
 
 def test_a_key_is_pressed_once_whichever_of_its_packets_come() -> None:
-    keypad = Keypad()
-    assert keypad.receive(1, 100, Event(5, False, 160)) == "5"
-    assert keypad.receive(1, 100, Event(5, True, 800)) == ""
-    assert keypad.receive(1, 2000, Event(5, True, 800)) == "5"  # again, its first packets lost
-    assert keypad.receive(1, 2000, Event(5, True, 800)) == ""
-    assert keypad.receive(1, 100, Event(5, True, 800)) == "", "late"
+    presses = Presses()
+    assert presses.receive(1, 100, Event(5, False, 160)) == "5"
+    assert presses.receive(1, 100, Event(5, True, 800)) == ""
+    assert presses.receive(1, 2000, Event(5, True, 800)) == "5"  # again, its first packets lost
+    assert presses.receive(1, 2000, Event(5, True, 800)) == ""
+    assert presses.receive(1, 100, Event(5, True, 800)) == "", "late"
 
 
 def test_every_key_has_its_code_and_what_is_no_key_is_none() -> None:
-    keypad = Keypad()
-    pressed = [keypad.receive(1, code, Event(code, False, 0)) for code in range(20)]
+    presses = Presses()
+    pressed = [presses.receive(1, code, Event(code, False, 0)) for code in range(20)]
     assert "".join(pressed) == KEYS == "0123456789*#ABCD"
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    keypad = Keypad()
+    presses = Presses()
     for at in range(10 * REMEMBERED):
-        keypad.receive(1, at, Event(1, False, 0))
-    assert len(keypad._seen) == REMEMBERED
+        presses.receive(1, at, Event(1, False, 0))
+    assert len(presses._seen) == REMEMBERED

@@ -20,7 +20,7 @@ from typing import Any
 from providers.base import LISTEN_RATE_HZ
 from voice import jitter, rtcp
 from voice.jitter import JitterBuffer, Kind, Piece
-from voice.key_events import Keypad, read_event
+from voice.key_events import Presses, read_event
 from voice.reception import Reception
 from voice.rtp import RtpPacket, read_rtp, write_rtp
 from voice.rtp_playout import FRAME_MS, Beat, RtpPlayout
@@ -72,7 +72,7 @@ class Media:
         self.remote = Remote(peer, agreed.remote, now)
         self.agreed = agreed
         self._speak(agreed.coding)
-        self._keypad = Keypad()
+        self._presses = Presses()
         self.resting = False
         """The far end said that it sends nothing until there is something to hear."""
         self.paused = False
@@ -155,7 +155,7 @@ class Media:
         if keys is not None and kind == keys.payload_type:
             if (event := read_event(packet.payload)) is None:
                 return None
-            if key := self._keypad.receive(packet.ssrc, timestamp, event):
+            if key := self._presses.receive(packet.ssrc, timestamp, event):
                 self._press(key)
             # It stands for as much silence as the key has lasted so far.
             lasted = event.duration * clock_hz // keys.clock_rate if keys.clock_rate else 0

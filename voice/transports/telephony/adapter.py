@@ -13,6 +13,7 @@ from typing import Annotated, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from voice.keypad import KEYS
 from voice.settings_fields import AudioFormat
 
 
@@ -23,11 +24,7 @@ class Started(Struct, frozen=True):
     """The provider's name of the call, by which its other interfaces know it."""
     form: AudioFormat
     """Of the sound, both ways."""
-    stream: str = ""
     account: str = ""
-    caller: str = ""
-    """A telephone number, or empty; never for a log."""
-    called: str = ""
     parameters: dict[str, str] = {}
     """What our own answer to the provider's webhook asked to be told here."""
 
@@ -45,7 +42,7 @@ class Media(Struct, frozen=True):
 
 class Key(Struct, frozen=True):
     digit: str
-    """One of 0123456789*#ABCD."""
+    """One of voice/keypad.py's KEYS."""
 
 
 class Played(Struct, frozen=True):
@@ -72,8 +69,6 @@ T = TypeVar("T")
 
 Position = Annotated[int, Meta(ge=0, le=2**53)]
 """A number of a stream's; msgspec takes any number of digits, and floats do not."""
-
-DIGITS = frozenset("0123456789*#ABCD")
 
 
 class Garbled(Exception):
@@ -134,6 +129,6 @@ def key_of(digit: str) -> list[Fact]:
     """Raises:
     Garbled: There is no such key.
     """
-    if digit.upper() not in DIGITS:
+    if len(digit) != 1 or digit.upper() not in KEYS:
         raise Garbled(f"there is no such key: {digit[:20]!r}")
     return [Key(digit.upper())]

@@ -101,7 +101,6 @@ class Asterisk:
         return Started(
             call=event.channel_id or event.channel or event.connection_id,
             form=form,
-            stream=event.connection_id,
         )
 
     def begin(self) -> Sequence[bytes]:

@@ -20,8 +20,6 @@ class Marks:
         self._count = 0
         self._waiting: dict[str, tuple[str, float]] = {}
         self._item, self._marked_ms = "", 0.0
-        self.late = 0
-        """Echoes of marks that were given up, or never set."""
 
     def due(self, item_id: str, sent_ms: float, *, is_end: bool = False) -> str:
         """Args:
@@ -43,11 +41,9 @@ class Marks:
         return name
 
     def played(self, name: str) -> tuple[str, float] | None:
-        """The answer and how much of it has been heard, in ms; None: this mark says nothing."""
-        heard = self._waiting.pop(name, None)
-        if heard is None:
-            self.late += 1
-        return heard
+        """The answer and how much of it has been heard, in ms; None: this mark says nothing, it
+        was given up, or never set."""
+        return self._waiting.pop(name, None)
 
     def cleared(self) -> None:
         self._waiting.clear()

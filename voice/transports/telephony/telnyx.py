@@ -34,11 +34,9 @@ class _Format(Struct, frozen=True):
     channels: int = 1
 
 
-class _Start(Struct, rename={"caller": "from", "called": "to"}):
+class _Start(Struct):
     call_control_id: str
     media_format: _Format = _Format()
-    caller: str = ""
-    called: str = ""
 
 
 class _Media(Struct):
@@ -58,7 +56,6 @@ class _Mark(Struct):
 
 class _Frame(Struct):
     event: str
-    stream_id: str = ""
     start: _Start | None = None
     media: _Media | None = None
     dtmf: _Key | None = None
@@ -88,7 +85,7 @@ class Telnyx:
             case _Frame(event="dtmf", dtmf=_Key() as key):
                 return key_of(key.digit)
             case _Frame(event="start", start=_Start() as start):
-                return [_started(start, frame.stream_id)]
+                return [_started(start)]
             case _Frame(event="stop"):
                 return [Stopped()]
             case _Frame(event="media" | "mark" | "dtmf" | "start"):
@@ -111,7 +108,7 @@ class Telnyx:
         return None
 
 
-def _started(start: _Start, stream: str) -> Started:
+def _started(start: _Start) -> Started:
     coded = start.media_format
     form = _FORMS.get(coded.encoding.upper())
     if form is None or (coded.sample_rate, coded.channels) != (8000, 1):
@@ -122,7 +119,4 @@ def _started(start: _Start, stream: str) -> Started:
     return Started(
         call=start.call_control_id,
         form=form,
-        stream=stream,
-        caller=start.caller,
-        called=start.called,
     )

@@ -112,7 +112,6 @@ class Twilio:
         return Started(
             call=start.callSid,
             form=ULAW,
-            stream=start.streamSid,
             account=start.accountSid,
             parameters=start.customParameters,
         )
