@@ -108,7 +108,8 @@ class JitterBuffer:
         self._seen = 0
         """Bit n: number `_next` - 1 - n did come."""
         self._expected_stray: int | None = None
-        self._silent_until: float | None = None
+        self._silent_from: tuple[float, int] | None = None
+        """When the sender's word for it was given on, and the timestamp behind it."""
         self._frame_ticks = clock_hz // 50
 
     @property
@@ -148,7 +149,7 @@ class JitterBuffer:
 
     def _begin(self, packet: Packet) -> None:
         self._next, self._at = packet.sequence + 0x10000, packet.timestamp + 2**32
-        self._seen, self._silent_until = 0, None
+        self._seen, self._silent_from = 0, None
         self._held.clear()
         self._delays.forget()
 
@@ -159,8 +160,7 @@ class JitterBuffer:
         self.counts.received -= 1
         at = self._at
         self._begin(packet)
-        while self._at < at:
-            self._at += 2**32
+        self._at += max(0, -(-(at - self._at) // 2**32)) * 2**32
         return [*pieces, *self.receive(packet, now)]
 
     def _stray(self, packet: Packet, now: float) -> list[Piece]:
@@ -196,10 +196,10 @@ class JitterBuffer:
         """When `tick` will give something, if nothing comes; None: never."""
         if self._held:
             return self._hole_ends_at(min(self._held))
-        if self._silent_until is None:
+        if self._silent_from is None:
             return None
-        due = self._delays.last_chance((self._at + self._frame_ticks) / self._hz)
-        return due if due <= self._silent_until else None
+        due = self._silence_due(*self._silent_from)
+        return due if due <= self._silent_from[0] + SILENCE_S else None
 
     def _give(self, now: float) -> list[Piece]:
         pieces: list[Piece] = []
@@ -242,7 +242,7 @@ class JitterBuffer:
         pieces.append(Piece(Kind.PLAYED, held.at, packet.ticks, packet.payload))
         self._at = held.at + packet.ticks
         self._frame_ticks = packet.ticks
-        self._silent_until = now + SILENCE_S if packet.silent else None
+        self._silent_from = (now, self._at) if packet.silent else None
         return pieces
 
     def _pause(self, until: int) -> list[Piece]:
@@ -279,10 +279,15 @@ class JitterBuffer:
 
     def _go_on_silent(self, now: float) -> list[Piece]:
         pieces: list[Piece] = []
-        if self._silent_until is None or now > self._silent_until:
+        if self._silent_from is None or now > self._silent_from[0] + SILENCE_S:
             return pieces
-        ticks = self._frame_ticks
-        while self._delays.last_chance((self._at + ticks) / self._hz) <= now:
-            pieces.append(Piece(Kind.SILENT, self._at, ticks))
-            self._at += ticks
+        while self._silence_due(*self._silent_from) <= now:
+            pieces.append(Piece(Kind.SILENT, self._at, self._frame_ticks))
+            self._at += self._frame_ticks
         return pieces
+
+    def _silence_due(self, since: float, behind: int) -> float:
+        """When its next frame ends: no faster than time, however late the sender's word for it
+        was, for what was said meanwhile may be as late."""
+        end = self._at + self._frame_ticks
+        return max(self._delays.last_chance(end / self._hz), since + (end - behind) / self._hz)

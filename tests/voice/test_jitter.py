@@ -5,6 +5,7 @@ Ear        the buffer, told packets as they arrive and asked every 20 ms; keeps 
 """
 
 import random
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -191,6 +192,28 @@ def test_a_word_that_comes_after_its_silence_has_gone_on_is_not_heard_behind_it(
     assert ear.buffer.counts.late == 1
 
 
+def test_silence_goes_on_no_faster_than_time_however_late_the_word_for_it_was() -> None:
+    ear = Ear()
+    for number in range(10):
+        ear.arrive(packet(number), number * FRAME_S)
+    ear.arrive(packet(10, silent=True), 4.2)
+    ear.wait_until(4.3)
+    assert ear.ms - 220 <= 100
+    for number in range(11, 60):
+        ear.arrive(packet(number), 4.3 + number / 1000)
+    assert len(ear.played) >= 50
+
+
+def test_a_late_packet_from_the_future_brings_no_hours_of_silence() -> None:
+    ear = Ear()
+    for number in range(1, 10):
+        ear.arrive(packet(number), number * FRAME_S)
+    ear.arrive(packet(0, timestamp=3600 * HZ), 0.2)
+    ear.arrive(packet(10, silent=True), 0.2)
+    ear.wait_until(0.3)
+    assert ear.ms <= 300
+
+
 @pytest.mark.parametrize("drift", [-300e-6, 300e-6])
 def test_a_sender_whose_clock_drifts_is_followed(drift: float) -> None:
     ear = Ear()
@@ -253,6 +276,17 @@ def test_another_sender_begins_at_once_behind_what_was_held() -> None:
     assert ear.played == [0, 2, 7]
     ear.arrive(packet(8, sequence=999, timestamp=77), 0.02)
     assert ear.played[-1] == 8
+
+
+def test_the_ten_thousandth_sender_costs_no_more_than_the_second() -> None:
+    ear = Ear()
+    ear.arrive(packet(0), 0.0)
+    for number in range(10_000):
+        ear.buffer.restart(packet(0, timestamp=-number), 0.0)
+    began = time.process_time()
+    for number in range(10_000, 10_100):
+        ear.buffer.restart(packet(0, timestamp=-number), 0.0)
+    assert time.process_time() - began < 0.01
 
 
 def test_a_sender_that_sets_its_clock_back_is_heard_on() -> None:
