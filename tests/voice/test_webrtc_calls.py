@@ -230,6 +230,31 @@ def test_set_ups_under_way_are_bounded_of_one_address_and_of_all() -> None:
     run(check)
 
 
+def test_whoever_was_let_in_before_the_others_came_is_counted_with_them() -> None:
+    """Who sends the offer's last byte late has been checked long before."""
+
+    async def check() -> None:
+        async with calls(most_setups=1) as open_calls:
+            for address in ("1.1.1.1", "1.1.1.2"):
+                open_calls.check(Caller(address))
+            await open_calls.open(TALK, None, Caller("1.1.1.1"))
+            with pytest.raises(Refusal, match="being set up"):
+                await open_calls.open(TALK, None, Caller("1.1.1.2"))
+
+    run(check)
+
+
+def test_set_ups_of_one_ipv6_network_are_one_callers() -> None:
+    async def check() -> None:
+        async with calls(most_setups=50) as open_calls:
+            for last in range(MOST_SETUPS_OF_ONE):
+                await open_calls.open(TALK, None, Caller(f"2a00:1:2:3::{last}"))
+            assert refused(lambda: open_calls.check(Caller("2a00:1:2:3::ffff"))).status == 503
+            open_calls.check(Caller("2a00:1:2:4::1"))
+
+    run(check)
+
+
 def test_a_closed_door_says_where_else_to_call() -> None:
     async def check() -> None:
         async with calls(enabled=False) as open_calls:

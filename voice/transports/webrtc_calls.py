@@ -58,6 +58,11 @@ class Caller(Struct, frozen=True):
     key: str = ""
     """Digest of the key they came in with."""
 
+    @property
+    def network(self) -> str:
+        """Whom the address stands for: of IPv6 everybody has a whole /64."""
+        return _network(self.address)
+
 
 class _Call:
     def __init__(self, caller: Caller) -> None:
@@ -117,9 +122,12 @@ class Calls:
             message = "WebRTC is closed on this server (webrtc.enabled); call over WebSocket."
             raise Refusal(404, "webrtc_disabled", message)
         self._check_rates(caller, webrtc)
+        self._check_set_ups(caller, webrtc)
+
+    def _check_set_ups(self, caller: Caller, webrtc: WebrtcConfig) -> None:
         waiting = [call for call in self._calls.values() if not call.connected]
-        address = caller.address
-        of_this = sum(call.caller.address == address for call in waiting if address not in LOCAL)
+        alike = [call for call in waiting if call.caller.network == caller.network]
+        of_this = 0 if caller.address in LOCAL else len(alike)
         if len(waiting) >= webrtc.most_setups or of_this >= MOST_SETUPS_OF_ONE:
             message = "Too many calls are being set up; please call again shortly."
             raise Refusal(503, "server_busy", message, RETRY_S)
@@ -129,7 +137,7 @@ class Calls:
         now, wait_s = self._now(), 0.0
         if caller.address not in LOCAL:
             most = webrtc.offers_per_minute
-            wait_s = self._by_address.refuses(_network(caller.address), most, now)
+            wait_s = self._by_address.refuses(caller.network, most, now)
         if not wait_s and caller.key:
             wait_s = self._by_key.refuses(caller.key, webrtc.offers_per_minute_and_key, now)
         if wait_s:
@@ -145,7 +153,7 @@ class Calls:
         Returns:
             The call's id, and the answer.
         Raises:
-            Refusal: 400, 413 the offer; 503 no port, or the answer took too long.
+            Refusal: 400, 413 the offer; 503 no room, no port, or the answer took too long.
         """
         from voice.transports.webrtc_ice import GATHERING, NoPort
         from voice.transports.webrtc_offer import OfferError
@@ -157,6 +165,8 @@ class Calls:
         except SdpError as error:
             status = 413 if error.code == "sdp_too_large" else 400
             raise Refusal(status, error.code, error.message, param="sdp") from None
+        # Again: others may have come while the offer did.
+        self._check_set_ups(caller, config.webrtc)
         call_id = f"rtc_{secrets.token_hex(16)}"
         call = self._calls[call_id] = _Call(caller)
         metrics.WEBRTC_CALLS.inc()
@@ -274,7 +284,6 @@ def places(config: Config) -> tuple[Any, Reach]:
 
 
 def _network(address: str) -> str:
-    """Whom an address stands for: of IPv6 everybody has a whole /64."""
     if ":" not in address:
         return address
     try:
