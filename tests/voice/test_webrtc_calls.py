@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import aioice
+import aiortc.rtcicetransport
 import pytest
 from aiortc.sdp import SessionDescription
 
@@ -251,6 +253,20 @@ def test_set_ups_of_one_ipv6_network_are_one_callers() -> None:
                 await open_calls.open(TALK, None, Caller(f"2a00:1:2:3::{last}"))
             assert refused(lambda: open_calls.check(Caller("2a00:1:2:3::ffff"))).status == 503
             open_calls.check(Caller("2a00:1:2:4::1"))
+
+    run(check)
+
+
+def test_a_door_that_is_opened_later_keeps_to_the_ports_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(aiortc.rtcicetransport, "Connection", aioice.Connection)
+
+    async def check() -> None:
+        async with calls(enabled=False, ports="42110-42119") as open_calls:
+            _, answer = await open_calls.open(TALK, None, Caller("1.1.1.1"))
+            (candidate,) = SessionDescription.parse(answer).media[0].ice_candidates
+            assert 42_110 <= candidate.port <= 42_119
 
     run(check)
 

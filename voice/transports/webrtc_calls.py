@@ -155,7 +155,7 @@ class Calls:
         Raises:
             Refusal: 400, 413 the offer; 503 no room, no port, or the answer took too long.
         """
-        from voice.transports.webrtc_ice import GATHERING, NoPort
+        from voice.transports.webrtc_ice import GATHERING, NoPort, install
         from voice.transports.webrtc_offer import OfferError
 
         config = self._config()
@@ -167,6 +167,7 @@ class Calls:
             raise Refusal(status, error.code, error.message, param="sdp") from None
         # Again: others may have come while the offer did.
         self._check_set_ups(caller, config.webrtc)
+        install()  # calls may have been let in by settings that were read again
         call_id = f"rtc_{secrets.token_hex(16)}"
         call = self._calls[call_id] = _Call(caller)
         metrics.WEBRTC_CALLS.inc()
