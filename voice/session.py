@@ -136,7 +136,7 @@ class Session:
         self._turns, self._answers = self._floor.turns, self._floor.answers
         self.conversation = self._floor.conversation
         self._inbox: deque[tuple[float, Any]] = deque()
-        self._pumping = self._broken = self._ending = False
+        self._pumping = self._broken = self._ending = self._told_end = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self.closed = False
@@ -271,6 +271,8 @@ class Session:
             self._log.warning("provider_failed", error=str(error), fault=error.fault.value)
 
     def _send(self, event: wire.ServerEvent) -> None:
+        if self._told_end:
+            return  # it was the last one, though a carrier may take its time
         event.event_id = self._ids.new("event")
         self._outbox.send(event)
 
@@ -317,9 +319,12 @@ class Session:
         self.post(HangUp(code, reason))
 
     def _end(self, code: int, reason: str) -> None:
-        if self._floor.settings.wants("kaiwa.call.ended"):
-            self._send(wire.CallEnded(code=code, reason=reason))
-        self._outbox.end(code, reason)
+        try:
+            if self._floor.settings.wants("kaiwa.call.ended"):
+                self._send(wire.CallEnded(code=code, reason=reason))
+                self._told_end = True
+        finally:  # whatever is broken: nobody stays on a dead line
+            self._outbox.end(code, reason)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Gives everything back, within 2 s. Idempotent.

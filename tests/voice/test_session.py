@@ -508,6 +508,35 @@ def test_a_bug_in_a_handler_ends_the_call_with_1011_and_is_logged_once() -> None
     assert len(broke) == 1 and broke[0]["exc_info"] is True
 
 
+def test_a_call_whose_events_cannot_be_sent_is_ended_all_the_same() -> None:
+    def broken(event: wire.ServerEvent) -> None:
+        raise ValueError("no JSON")
+
+    async def scenario(call: Call) -> None:
+        call.update(include=["kaiwa.call.ended"])
+        call.client.send = broken  # type: ignore[method-assign]  # a client's end that breaks
+        with pytest.raises(ValueError):
+            call.write(QUESTION)
+
+    call = converse(scenario)
+    assert [(code, reason) for _, code, reason in call.client.ended] == [(1011, "internal error")]
+
+
+def test_behind_the_event_that_the_call_has_ended_there_is_none() -> None:
+    """A carrier lingers until its last word was heard; the caller may go on meanwhile."""
+
+    async def scenario(call: Call) -> None:
+        call.update(include=["kaiwa.call.ended", "kaiwa.transcript.partial"])
+        await call.say(1.0)
+        call.session.hang_up(1001, "the server is stopping")
+        call.session.hang_up(1012, "its time is up")
+        await call.hush(0.6)
+
+    call = converse(scenario)
+    assert call.one("kaiwa.call.ended").event["code"] == 1001
+    assert call.sent[-1].type == "kaiwa.call.ended"
+
+
 @pytest.mark.parametrize("coarse", [False, True], ids=["exact", "rounded_to_ms_as_in_uvloop"])
 def test_timers_do_not_spin(coarse: bool) -> None:
     """Wake-ups of the session's own timer, over silence and over one whole turn."""
