@@ -14,7 +14,8 @@ import pytest
 from tests.peers import Client, House, call, until
 from voice.rtp import write_rtp
 from voice.transports.webrtc_offer import codecs_of
-from voice.transports.webrtc_peer import Peer
+from voice.transports.webrtc_peer import WATCH_S, Peer
+from voice.transports.webrtc_wire import MOST_PACKETS, MOST_SENDERS
 
 
 def test_aiortc_is_of_the_version_that_was_read() -> None:
@@ -74,7 +75,7 @@ def test_aiortcs_own_media_never_start() -> None:
 def test_a_message_without_an_end_is_seen() -> None:
     async def look() -> None:
         async with call() as (peer, client):
-            assert peer.connection.overdrawn_bytes == 0
+            assert not peer.connection.excess(0.0)
             connection: Any = peer.connection.pc
             connection.sctp._advertised_rwnd = -3 * 1024 * 1024
             await until(lambda: not peer.connected, "it has been ended")
@@ -120,6 +121,46 @@ def test_a_packet_that_somebody_else_passes_on_is_not_heard() -> None:
             pair.protocol.transport.sendto(packet(2), pair.remote_addr)
             await until(lambda: received(peer), "the client's own is heard")
             assert received(peer) == 1
+
+    asyncio.run(look())
+
+
+def sent_by_hand(client: Client, ssrc: int, sequence: int) -> None:
+    """A packet of the client's that is not its media's."""
+    theirs = client.pc.getTransceivers()[0].receiver.transport
+    (number,) = codecs_of(client.pc.remoteDescription.sdp)
+    packet = write_rtp(number, sequence, 960 * sequence, ssrc, b"\x48", marker=False)
+    pair = client.ice._nominated[1]
+    pair.protocol.transport.sendto(theirs._tx_srtp.protect(packet), pair.remote_addr)
+
+
+def test_a_peer_that_sends_as_one_sender_after_another_is_hung_up_on() -> None:
+    async def look() -> None:
+        async with call(microphone=False) as (peer, client):
+            for ssrc in range(1, MOST_SENDERS + 3):
+                assert peer.connected
+                sent_by_hand(client, ssrc, 1)
+                await asyncio.sleep(0)
+            await until(lambda: not peer.connected, "it has been ended")
+
+    asyncio.run(look())
+
+
+def test_a_peer_that_floods_is_hung_up_on_and_one_whose_network_stood_still_is_not() -> None:
+    async def look() -> None:
+        async with call(microphone=False) as (peer, client):
+            for sequence in range(1500):  # 30 s of speech
+                sent_by_hand(client, 7, sequence)
+                await asyncio.sleep(0)
+            await until(lambda: received(peer) >= 1000, "they came")
+            await asyncio.sleep(2 * WATCH_S)
+            assert peer.connected
+            for sequence in range(1500, 1500 + 4 * MOST_PACKETS):
+                if not peer.connected:
+                    break
+                sent_by_hand(client, 7, sequence)
+                await asyncio.sleep(0)
+            await until(lambda: not peer.connected, "it has been ended")
 
     asyncio.run(look())
 

@@ -75,10 +75,9 @@ class Connection:
         """Datagrams that were not the peer's."""
         return 0 if self._wire is None else self._wire.dropped
 
-    @property
-    def overdrawn_bytes(self) -> int:
-        """Of messages without an end: beyond what the peer was told that it may send."""
-        return 0 if self._wire is None else self._wire.overdrawn_bytes
+    def excess(self, now: float) -> str:
+        """What the peer sends too much of; empty: of nothing. To be asked now and then."""
+        return "" if self._wire is None else self._wire.excess(now)
 
     @property
     def unacknowledged(self) -> int:

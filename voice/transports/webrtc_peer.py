@@ -48,7 +48,6 @@ LINGER_S, FLUSH_S = 0.3, 1.0
 WATCH_S = 0.5
 ALIVE_S = 2.5
 """Who is there reports on our sound more often than that."""
-OVERDRAWN_BYTES = 1024 * 1024
 MOST_CHANNELS = 8
 
 __all__ = ["CARRIER", "Limits", "OfferError", "Peer", "PeerFigures"]
@@ -216,8 +215,8 @@ class Peer:
             self.session.post(Suspended() if self.suspended else Resumed())
             log.info("call_suspended" if self.suspended else "call_resumed")
         self._events.watch(now, network_is_alive=silent_s < ALIVE_S)
-        if self.connection.overdrawn_bytes > OVERDRAWN_BYTES:
-            self._end(1009, "it sends a message without an end")
+        if excess := self.connection.excess(now):
+            self._end(1009, excess)
 
     # --- the session's outbox ---------------------------------------------------------------------
 

@@ -29,6 +29,13 @@ Address = tuple[str, int]
 SCTP_RTO_S = 1.0
 """Until a round trip is measured: RFC 9260 §16. aiortc has RFC 4960's 3 s, which one lost packet of
 the set-up costs; the events wait for it."""
+OVERDRAWN_BYTES = 1024 * 1024
+"""Of messages without an end: beyond what SCTP has told the peer that it may send."""
+MOST_SENDERS = 100
+"""SSRCs: libsrtp keeps each one, and looks through all of them for each packet; measured, at 30,000
+of them 0.1 ms."""
+PACKETS_S, MOST_PACKETS = 500, 5000
+"""Ten times what speech needs; and what a network gives on in one go that stood still for long."""
 
 log = structlog.get_logger()
 
@@ -51,6 +58,10 @@ class Wire:
         self._from: Address | None = None
         self.dropped = 0
         """Datagrams that were nobody's."""
+        self._senders: set[bytes] = set()
+        self._received = 0
+        self._counted = 0.0, 0
+        self._left = float(MOST_PACKETS)
         for own, start in ((transceiver.sender, "send"), (transceiver.receiver, "receive")):
             setattr(own, start, _left_to_us)
 
@@ -143,13 +154,17 @@ class Wire:
         return False
 
     def _unprotect(self, session: Any, data: bytes) -> None:
+        from_peer, unprotect, ssrc = self._rtp, session.unprotect, data[8:12]
+        if is_rtcp(data):
+            from_peer, unprotect, ssrc = self._rtcp, session.unprotect_rtcp, data[4:8]
         try:
-            if is_rtcp(data):
-                self._rtcp(session.unprotect_rtcp(data))
-            else:
-                self._rtp(session.unprotect(data))
+            packet = unprotect(data)
         except pylibsrtp.Error:  # forged, or replayed
             self.dropped += 1
+            return
+        self._received += 1
+        self._senders.add(ssrc)
+        from_peer(packet)
 
     # --- out --------------------------------------------------------------------------------------
 
@@ -177,11 +192,19 @@ class Wire:
         socket.sendto(getattr(transport._tx_srtp, protect)(packet), pair.remote_addr)
         return True
 
-    @property
-    def overdrawn_bytes(self) -> int:
-        """Of messages without an end: beyond what SCTP has told the peer that it may send."""
+    def excess(self, now: float) -> str:
+        """What the peer, and nobody in its name, sends too much of; empty: of nothing. To be asked
+        now and then."""
+        since, before = self._counted
+        self._counted = now, self._received
+        earned = self._left + (now - since) * PACKETS_S
+        self._left = min(earned, MOST_PACKETS) - (self._received - before)
         sctp = self._connection.sctp
-        return 0 if sctp is None else max(0, -sctp._advertised_rwnd)
+        if sctp is not None and sctp._advertised_rwnd < -OVERDRAWN_BYTES:
+            return "it sends a message without an end"
+        if len(self._senders) > MOST_SENDERS:
+            return "it sends as too many senders"
+        return "it sends too many packets" if self._left < 0 else ""
 
     @property
     def unacknowledged(self) -> int:
