@@ -62,6 +62,16 @@ def test_without_a_channel_nothing_is_kept_for_ever() -> None:
     assert end.how == []
 
 
+def test_a_channel_that_is_opened_again_gets_nothing_since_nothing_of_it_is_taken() -> None:
+    end, channel = Ended(), Channel()
+    end.events.open(channel)  # type: ignore[arg-type]
+    channel.closed()
+    another = Channel()
+    end.events.open(another)  # type: ignore[arg-type]
+    end.put(1)
+    assert not end.events.is_open and another.sent == []
+
+
 def test_an_event_longer_than_the_client_takes_is_left_out() -> None:
     end, channel = Ended(), Channel(100)
     end.events.open(channel)  # type: ignore[arg-type]

@@ -57,7 +57,9 @@ class EventChannel:
             self._inlet.text(self._early.popleft())
 
     def open(self, channel: RTCDataChannel) -> None:
-        """The client has opened it."""
+        """The client has opened it; one more, after it was given up, is as good as none."""
+        if self._closed:
+            return
         self._channel = channel
         channel.on("close", self._gone)
         while self._waiting:
