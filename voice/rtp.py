@@ -10,6 +10,8 @@ OPUS_CLOCK_HZ = 48_000
 """Of RTP timestamps, whatever rate is coded."""
 LONGEST_OPUS_TICKS = 5760
 """120 ms."""
+LONGEST_8_KHZ_TICKS = 1600
+"""200 ms, which receivers should take: RFC 3551 §4.2. A datagram has room for eight seconds."""
 _SILK_TICKS = (480, 960, 1920, 2880)
 _HYBRID_TICKS = (480, 960)
 _CELT_TICKS = (120, 240, 480, 960)

@@ -46,3 +46,10 @@ def test_whatever_comes_is_decoded_or_not_and_nothing_breaks(name: str, payload:
     codec = codec_for(CODINGS[name])
     if codec.ticks(payload):
         assert len(codec.decode(payload)) % 2 == 0
+
+
+@pytest.mark.parametrize("name", ["g722", "pcmu", "pcma"])
+def test_a_datagram_full_of_sound_is_no_packet(name: str) -> None:
+    codec = codec_for(CODINGS[name])
+    assert codec.ticks(bytes(1600)) == 1600
+    assert codec.ticks(bytes(1601)) == codec.ticks(bytes(60_000)) == 0

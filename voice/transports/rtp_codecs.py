@@ -7,7 +7,13 @@ import numpy as np
 from providers.base import LISTEN_RATE_HZ
 from voice.audio import decode_g711, encode_g711
 from voice.resample import Resampler
-from voice.rtp import OPUS_CLOCK_HZ, SILENT_OPUS, SILENT_OPUS_BYTES, opus_ticks
+from voice.rtp import (
+    LONGEST_8_KHZ_TICKS,
+    OPUS_CLOCK_HZ,
+    SILENT_OPUS,
+    SILENT_OPUS_BYTES,
+    opus_ticks,
+)
 from voice.rtp_playout import FRAME_MS
 from voice.settings_fields import G711_RATE_HZ, OUTPUT_RATE_HZ
 from voice.transports.opus import OpusDecoder, OpusEncoder, OpusError, has_copy
@@ -91,7 +97,7 @@ class G711:
         self._speaks = Resampler(OUTPUT_RATE_HZ, G711_RATE_HZ)
 
     def ticks(self, payload: bytes) -> int:
-        return len(payload)
+        return len(payload) if len(payload) <= LONGEST_8_KHZ_TICKS else 0
 
     def is_silent(self, payload: bytes) -> bool:
         return False

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from providers.base import LISTEN_RATE_HZ
 from voice.resample import Resampler
+from voice.rtp import LONGEST_8_KHZ_TICKS
 from voice.rtp_playout import FRAME_MS
 from voice.settings_fields import OUTPUT_RATE_HZ
 from voice.transports.rtp_codecs import Codec, codec_named
@@ -64,7 +65,7 @@ class G722:
         self._samples = 0
 
     def ticks(self, payload: bytes) -> int:
-        return len(payload)
+        return len(payload) if len(payload) <= LONGEST_8_KHZ_TICKS else 0
 
     def is_silent(self, payload: bytes) -> bool:
         return False
