@@ -232,6 +232,18 @@ def test_set_ups_under_way_are_bounded_of_one_address_and_of_all() -> None:
     run(check)
 
 
+def test_others_have_their_turn_between_reading_an_offer_and_answering_it() -> None:
+    async def check() -> None:
+        async with calls() as open_calls:
+            opening = asyncio.create_task(open_calls.open(TALK, None, Caller("1.1.1.1")))
+            await asyncio.sleep(0)
+            assert not len(open_calls)
+            await opening
+            assert len(open_calls) == 1
+
+    run(check)
+
+
 def test_whoever_was_let_in_before_the_others_came_is_counted_with_them() -> None:
     """Who sends the offer's last byte late has been checked long before."""
 

@@ -165,6 +165,7 @@ class Calls:
         except SdpError as error:
             status = 413 if error.code == "sdp_too_large" else 400
             raise Refusal(status, error.code, error.message, param="sdp") from None
+        await asyncio.sleep(0)  # to read it took a millisecond, to answer it takes two
         # Again: others may have come while the offer did.
         self._check_set_ups(caller, config.webrtc)
         install()  # calls may have been let in by settings that were read again
