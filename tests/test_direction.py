@@ -30,7 +30,7 @@ LAYERS = {
         """,
     "core": """
         rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words voice.audio
-        voice.allowance voice.backlog voice.barge_in voice.breaker voice.caller voice.clauses
+        voice.backlog voice.barge_in voice.breaker voice.caller voice.clauses
         voice.completeness voice.completeness_en voice.completeness_ja voice.completeness_ko
         voice.completeness_scale
         voice.completeness_zh voice.conversation voice.dictation voice.echo voice.echo_energy

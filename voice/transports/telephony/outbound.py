@@ -14,10 +14,10 @@ from math import ceil
 
 import structlog
 
-from voice.allowance import Allowance
 from voice.carrier import Target
 from voice.config_calls import TelephonyConfig
 from voice.facts import TransferEnded
+from voice.rate import Rate
 from voice.session import Session
 from voice.transports.telephony.twilio_door import WEBHOOK
 from voice.transports.telephony.twilio_rest import Call, TwilioError, TwilioRest, Why, fields_of
@@ -45,7 +45,7 @@ class Outbound:
             config.twilio_account_sid, config.twilio_auth_token, root=config.twilio_api
         )
         self._webhook = config.public_url.rstrip("/") + WEBHOOK
-        self._allowance = Allowance(config.outbound_per_minute)
+        self._made = Rate()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
@@ -84,7 +84,7 @@ class Outbound:
         if not to.startswith(config.outbound_prefixes):
             message = "This number may not be called; see telephony.outbound_prefixes."
             raise Refusal(403, "number_not_allowed", message)
-        if wait_s := self._allowance.take(time.monotonic()):
+        if wait_s := self._made.refuses("", config.outbound_per_minute, time.monotonic()):
             most = f"{config.outbound_per_minute} calls a minute"
             message = f"No more than {most} (telephony.outbound_per_minute)."
             raise Refusal(429, "too_many_calls", message, ceil(wait_s))
