@@ -11,6 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from voice.webrtc_settings import is_relay
+
 
 class Credentials(Struct, frozen=True):
     username: str
@@ -24,10 +26,6 @@ def credentials(secret: str, user: str, expires_at: int) -> Credentials:
     username = f"{expires_at}:{user}"
     digest = hmac.new(secret.encode(), username.encode(), hashlib.sha1).digest()
     return Credentials(username, base64.b64encode(digest).decode())
-
-
-def is_relay(url: str) -> bool:
-    return url.startswith(("turn:", "turns:"))
 
 
 def ice_servers(

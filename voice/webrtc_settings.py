@@ -53,7 +53,7 @@ def webrtc_problems(webrtc: WebrtcConfig) -> Iterator[Problem]:
                     f"webrtc.{key}",
                     f"{url!r} is no STUN or TURN server, such as {example}",
                 )
-    relays = [url for url in (*webrtc.ice_servers, *webrtc.own_ice_servers) if _is_relay(url)]
+    relays = [url for url in (*webrtc.ice_servers, *webrtc.own_ice_servers) if is_relay(url)]
     if relays and not webrtc.turn_secret:
         yield (
             "webrtc.turn_secret",
@@ -62,8 +62,8 @@ def webrtc_problems(webrtc: WebrtcConfig) -> Iterator[Problem]:
         )
 
 
-def _is_relay(url: str) -> bool:
-    return url.startswith("turn")
+def is_relay(url: str) -> bool:
+    return url.startswith(("turn:", "turns:"))
 
 
 def _address_problem(text: str) -> str:
