@@ -138,6 +138,17 @@ def test_a_hundred_offers_that_nobody_connects_to_leave_nothing_behind() -> None
     run(check)
 
 
+def test_a_call_has_as_long_to_connect_as_the_operator_says() -> None:
+    async def check() -> None:
+        async with calls(connect_limit_s=60.0) as open_calls:
+            call_id, _ = await open_calls.open(TALK, None, Caller("1.2.3.4"))
+            call: Any = open_calls._calls[call_id]
+            now = asyncio.get_running_loop().time()
+            assert now + 59 < call.late.when() < call.peer._set_up.when()
+
+    run(check)
+
+
 def test_a_server_that_stops_closes_them_all() -> None:
     async def check() -> None:
         before = descriptors()

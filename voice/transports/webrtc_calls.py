@@ -36,6 +36,8 @@ ANSWER_LIMIT_S = 8.0
 MOST_SETUPS_OF_ONE = 10
 """Set-ups under way of one address."""
 RETRY_S = 10
+PEER_LATER_S = 5.0
+"""A peer gives itself up so much later than it is given up here, where it is counted."""
 LOCAL = ("127.0.0.1", "::1")
 """This machine, or a proxy on it that does not say for whom it asks: no stranger's address."""
 
@@ -204,6 +206,7 @@ class Calls:
     def _peer(self, call_id: str, settings: dict[str, Any] | None, webrtc: WebrtcConfig) -> Peer:
         from aiortc import RTCIceServer
 
+        from voice.transports.webrtc_peer import Limits
         from voice.transports.webrtc_peer import Peer as WebrtcPeer
 
         expires_at = int(time()) + webrtc.turn_credential_s
@@ -213,6 +216,7 @@ class Calls:
             settings=settings,
             ice_servers=[RTCIceServer(**server) for server in given],
             gone=partial(self._gone, call_id),
+            limits=Limits(set_up_s=webrtc.connect_limit_s + PEER_LATER_S),
         )
 
     # --- the end ----------------------------------------------------------------------------------
