@@ -19,10 +19,8 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from voice.delays import Delays
-from voice.rtp import forward
+from voice.rtp import MAX_DROPOUT, MAX_MISORDER, forward
 
-MAX_DROPOUT, MAX_MISORDER = 3000, 100
-"""Sequence numbers further off are another stream's, unless two follow each other. RFC 3550 A.1."""
 CONCEALED_MS = 100
 """Longer than this nothing sounds as if it went on."""
 MOST_HOLE_MS = 200

@@ -1,6 +1,6 @@
 """How well a sender is heard, as it is told in RTCP receiver reports. RFC 3550 §6.4, A.3, A.8."""
 
-from voice.rtp import forward
+from voice.rtp import MAX_DROPOUT, MAX_MISORDER, forward
 
 NTP_OFFSET_S = 2_208_988_800
 """From 1900 to 1970."""
@@ -17,14 +17,22 @@ class Reception:
         self._transit_s: float | None = None
         self._timestamp = 0
         self._reported = (0, 0)
+        self._expected_stray: int | None = None
         self._sender_report: tuple[int, float] | None = None
 
     def add(self, sequence: int, timestamp: int, now: float) -> None:
         if not self.received:
-            self._first = self._highest = sequence
-            self._timestamp = timestamp
+            self._begin(sequence, timestamp)
+        forth = forward(sequence, self._highest & 0xFFFF, 16)
+        if not -MAX_MISORDER <= forth <= MAX_DROPOUT:
+            if sequence != self._expected_stray:
+                self._expected_stray = (sequence + 1) & 0xFFFF
+                return
+            self._begin(sequence, timestamp)
+            forth = 0
+        self._expected_stray = None
         self.received += 1
-        self._highest += max(0, forward(sequence, self._highest & 0xFFFF, 16))
+        self._highest += max(0, forth)
         ahead = forward(timestamp, self._timestamp & 0xFFFFFFFF, 32)
         transit_s = now - (self._timestamp + ahead) / self._hz
         if ahead > 0:
@@ -32,6 +40,12 @@ class Reception:
             if self._transit_s is not None:
                 self._jitter_s += (abs(transit_s - self._transit_s) - self._jitter_s) / 16
             self._transit_s = transit_s
+
+    def _begin(self, sequence: int, timestamp: int) -> None:
+        """Or anew: what would be missing between two lines of numbers is no loss. RFC 3550 A.1."""
+        self._first = self._highest = sequence
+        self._timestamp, self._transit_s = timestamp, None
+        self.received, self._reported = 0, (0, 0)
 
     def sender_reported(self, ntp: int, now: float) -> None:
         self._sender_report = (ntp >> 16 & 0xFFFFFFFF, now)

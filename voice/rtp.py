@@ -6,6 +6,8 @@ from msgspec import Struct
 
 _HEADER = struct.Struct("!BBHII")
 HEADER_BYTES = _HEADER.size
+MAX_DROPOUT, MAX_MISORDER = 3000, 100
+"""Sequence numbers further off are another stream's, unless two follow each other. RFC 3550 A.1."""
 OPUS_CLOCK_HZ = 48_000
 """Of RTP timestamps, whatever rate is coded."""
 LONGEST_OPUS_TICKS = 5760

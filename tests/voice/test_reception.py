@@ -48,3 +48,15 @@ def test_the_senders_last_report_is_answered_with_its_age() -> None:
 
 def test_network_time_begins_in_1900() -> None:
     assert ntp_of(0.5) == (2_208_988_800 << 32) + (1 << 31)
+
+
+def test_a_stray_is_no_loss_and_neither_is_another_line_of_numbers() -> None:
+    heard = Reception(1, 48_000)
+    for number in (0, 1, 20_000, 2, 3):
+        heard.add(number, number * 960, number * 0.02)
+    assert (heard.expected, heard.lost, heard.fraction_lost()) == (4, 0, 0)
+    for number in range(50):
+        heard.add(40_000 + number, number * 960, 1 + number * 0.02)
+    assert (heard.lost, heard.fraction_lost()) == (0, 0)
+    assert heard.highest == 40_049
+    assert heard.jitter_ms == pytest.approx(0, abs=1e-6)
