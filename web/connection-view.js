@@ -41,7 +41,7 @@ export class ConnectionView {
     this.told = "";
     connection.key = rememberedKey.get();
     connection.wanted = remembered.get("link") ?? "auto";
-    connection.avoided = JSON.parse(remembered.get("avoided") ?? "null") ?? connection.avoided;
+    connection.avoided = remembered.read("avoided") ?? connection.avoided;
     connection.addEventListener("state", ({ detail }) => this.show(detail));
     connection.addEventListener("quality", ({ detail }) => this.showQuality(detail));
     $("key-form").addEventListener("submit", (event) => {

@@ -10,6 +10,8 @@ function attempt(access) {
 
 export const remembered = {
   get: (name) => attempt(() => localStorage.getItem(`kaiwa.${name}`)),
+  /** What was kept as JSON; null where it is none. */
+  read: (name) => attempt(() => JSON.parse(localStorage.getItem(`kaiwa.${name}`))),
   set: (name, value) => attempt(() => localStorage.setItem(`kaiwa.${name}`, value)),
 };
 

@@ -168,9 +168,9 @@ class Peer:
         assert self._media is not None
         if self._set_up is not None:
             self._set_up.cancel()
-        metrics.PEERS.inc()
         self._media.alive_at = time.monotonic()
         self.session = self._new_session(self, CARRIER)
+        metrics.PEERS.inc()
         self.session.open(self.settings)
         self._events.attach(self.session)
         metronome().join(self, lambda now: self._context.run(self._beaten, now))
