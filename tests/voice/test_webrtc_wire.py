@@ -13,6 +13,7 @@ import pytest
 
 from tests.peers import Client, House, call, until
 from voice.rtp import write_rtp
+from voice.transports.webrtc_channel import RTO_S, Association, Records
 from voice.transports.webrtc_offer import codecs_of
 from voice.transports.webrtc_peer import WATCH_S, Peer
 from voice.transports.webrtc_wire import MOST_PACKETS, MOST_SENDERS
@@ -39,7 +40,8 @@ def test_the_names_that_are_not_public_are_there_and_mean_what_they_mean() -> No
             sctp = connection.sctp
             assert sctp.transport is dtls
             assert sctp._advertised_rwnd == 1024 * 1024
-            assert sctp._rto == 1.0 and client.pc.sctp is not None
+            assert isinstance(sctp, Association) and isinstance(dtls, Records)
+            assert sctp._rto == RTO_S
             assert not peer.connection.unacknowledged
             peer._events.put(b"{}")
             for _ in range(5):

@@ -9,9 +9,9 @@ aiortc's own way would be a queue and a task switch for each packet, a jitter bu
 loss, a thread that decodes, and a track queue without a bound. And it ends a call over one empty
 datagram, from whomever (`data[0]` in its DTLS task).
 
-This is the only module that touches what aiortc does not call public; which names those are, and
-that they mean what they mean here, is held by tests/transports/test_webrtc_wire.py. aiortc is
-pinned to the minor version they were read in.
+This module and webrtc_channel.py alone touch what aiortc does not call public; which names those
+are, and that they mean what they mean here, is held by tests/voice/test_webrtc_wire.py and
+test_webrtc_channel.py. aiortc is pinned to the minor version they were read in.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,12 +23,11 @@ import structlog
 from aiortc import RTCPeerConnection, RTCRtpTransceiver
 from aiortc.rtp import is_rtcp
 
+from voice.transports.webrtc_channel import mend_association, mend_records
+
 Received = Callable[[bytes], None]
 Address = tuple[str, int]
 
-SCTP_RTO_S = 1.0
-"""Until a round trip is measured: RFC 9260 §16. aiortc has RFC 4960's 3 s, which one lost packet of
-the set-up costs; the events wait for it."""
 OVERDRAWN_BYTES = 1024 * 1024
 """Of messages without an end: beyond what SCTP has told the peer that it may send."""
 MOST_SENDERS = 100
@@ -70,8 +69,9 @@ class Wire:
     def guard(self) -> None:
         """From before the sockets open on: whatever comes while nobody knows of whom."""
         if self._connection.sctp is not None:
-            self._connection.sctp._rto = SCTP_RTO_S
+            mend_association(self._connection.sctp)
         for transport in self._dtls_transports():
+            mend_records(transport)
             ice = transport.transport._connection
             ice.data_received = partial(self._take_any, ice.data_received)
 
