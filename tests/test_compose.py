@@ -47,7 +47,7 @@ OURS, _, DEPLOYMENT = ENV_DEFAULT.partition("# --- docker compose only")
 KEY = "a-key-that-nobody-guesses"
 NEEDED = {"COMPOSE_PROFILES": "production", "KAIWA_API_KEYS": KEY}
 UDP_PORTS = "50000-50003"
-PUBLISHED = {"KAIWA_SIP_PORT": "5070", "KAIWA_SIP_RTP_PORTS": "30000-30009"}
+PUBLISHED = {"KAIWA_SIP_PORT": "5070", "KAIWA_SIP_RTP_UDP": "30000-30009"}
 """Of ports compose wants to know that they are some, whichever profile they are for."""
 FIXED = {
     "STT_MODEL_DIR": "/models/stt",
@@ -202,7 +202,7 @@ def test_udp_is_published_by_a_file_of_its_own_at_the_ports_that_kaiwa_uses() ->
 
 
 def test_telephones_reach_a_kaiwa_of_their_own_at_the_ports_that_it_tells_them() -> None:
-    given = (("KAIWA_SIP_PUBLIC_ADDRESS", "192.168.1.10"), ("KAIWA_SIP_RTP_PORTS", "30000-30003"))
+    given = (("KAIWA_SIP_PUBLIC_ADDRESS", "192.168.1.10"), ("KAIWA_SIP_RTP_UDP", "30000-30003"))
     found = services("production", "sip", *given)
     phones, first = found["sip"], found["backend"]
     ports = [(port["published"], port["target"], port["protocol"]) for port in phones["ports"]]
@@ -218,7 +218,7 @@ def test_telephones_reach_a_kaiwa_of_their_own_at_the_ports_that_it_tells_them()
     assert {k: v for k, v in phones.items() if k not in own} == {
         k: v for k, v in first.items() if k not in own
     }
-    changed = {"KAIWA_SIP", "KAIWA_SIP_HOST", "KAIWA_SIP_PORT"}
+    changed = {"KAIWA_SIP_ENABLED", "KAIWA_SIP_HOST", "KAIWA_SIP_PORT"}
     differs = phones["environment"].items() ^ first["environment"].items()
     assert {name for name, _ in differs} <= changed
 

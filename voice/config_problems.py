@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -140,8 +140,14 @@ def _declared(kind: Any, path: str) -> Any:
     for part in filter(None, path.split(".")):
         name, is_element, _ = part.partition("[")
         kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
-        kind = get_args(kind)[0] if is_element else kind
+        kind = _bare(kind)
+        kind = _bare(get_args(kind)[0]) if is_element else kind
     return kind
+
+
+def _bare(kind: Any) -> Any:
+    """Without bounds."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _settings_of(kind: Any) -> str:

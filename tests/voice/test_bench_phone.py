@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import aiohttp
+import msgspec
 import numpy as np
 import pytest
 from aiohttp import web
@@ -17,7 +18,9 @@ from mocks.phone_sound import samples
 from voice.bench.config import BenchConfig, BenchError
 from voice.bench.phone import ANSWER_GAP_S, Phone, WayIn
 from voice.bench.phone_way import way_in
+from voice.bench.report import BenchReport
 from voice.bench.run import measure
+from voice.bench.server import started
 from voice.bench.sound import sound_of
 from voice.bench.tongue import Heard, Sound
 from voice.bench.turn import Outcome, Plan, every
@@ -61,6 +64,12 @@ def told(heard: Heard) -> list[tuple[str, float]]:
     return [(event.type, round(at, 3)) for event, at in heard.events]
 
 
+def ticked(new: Phone, start: float, end: float) -> list[tuple[str, float]]:
+    """What time brings, asked at every frame."""
+    frames = range(int((end - start) / FRAME_S + 1e-6) + 1)
+    return [one for n in frames for one in told(new.tick(start + n * FRAME_S))]
+
+
 def echoed(heard: Heard) -> list[str]:
     return [said(frame)["mark"]["name"] for frame in heard.answers]
 
@@ -85,9 +94,19 @@ def test_an_answer_begins_with_its_sound_and_was_over_when_that_was() -> None:
         ("response.output_audio.delta", 1.0),
     ]
     assert told(new.receive(media(100), 1.1)) == [("response.output_audio.delta", 1.1)]
-    assert told(new.tick(1.3 + ANSWER_GAP_S - 0.01)) == []
-    assert told(new.tick(1.31 + ANSWER_GAP_S)) == [("response.done", 1.3)]
+    assert ticked(new, 1.1, 1.3 + ANSWER_GAP_S - 0.01) == []
+    assert ticked(new, 1.3 + ANSWER_GAP_S, 1.32 + ANSWER_GAP_S) == [("response.done", 1.3)]
     assert told(new.receive(media(20), 3.0))[0] == ("response.created", 3.0)
+
+
+def test_a_generator_that_was_held_up_takes_no_answer_for_over() -> None:
+    new = phone()
+    new.receive(media(200), 1.0)
+    assert ticked(new, 1.0, 1.1) == []
+    assert told(new.tick(2.5)) == [], "what came meanwhile is read behind this"
+    new.receive(media(200), 2.5)
+    assert ticked(new, 2.52, 2.7 + ANSWER_GAP_S - 0.02) == []
+    assert ticked(new, 2.7 + ANSWER_GAP_S, 2.74 + ANSWER_GAP_S) == [("response.done", 2.7)]
 
 
 def test_marks_come_back_when_what_stands_before_them_is_played() -> None:
@@ -200,7 +219,24 @@ def test_two_telephone_calls_are_measured_on_a_server_of_their_own() -> None:
     assert counts.lost + counts.failed + counts.false_cuts + counts.extra_responses == 0
     assert counts.underruns == counts.errors == counts.closed == 0
     assert {"connect_ms", "added_ms", "barge_in_cut_ms"} <= report.figures.keys()
-    assert report.config.twilio_auth_token == ""
+    assert report.config.twilio_auth_token == "hidden"
+
+
+@pytest.mark.real_time
+@pytest.mark.skipif(sys.platform != "linux", reason="generators are pinned and weighed")
+def test_a_server_of_the_operators_is_measured_with_its_own_token() -> None:
+    config = BenchConfig(transport="twilio", spawn=True, twilio_auth_token="the server's own")
+
+    async def run() -> BenchReport:
+        async with started(config) as (server,):
+            mine = msgspec.structs.replace(
+                config, spawn=False, url=server.url, turns=1, warmup_turns=0
+            )
+            return await measure(mine)
+
+    report = asyncio.run(run())
+    assert report.steps[0].counts.completed == 1
+    assert "the server's own" not in str(report)
 
 
 TWIML = (

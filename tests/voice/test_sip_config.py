@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.served import Hosted, written
-from voice.config import load, shown
+from voice.config import ENVIRONMENT, load, shown
 from voice.errors import ConfigError
 from voice.transports.sip.door import SipDoor
 
 
 def problem(**sip: Any) -> str:
-    variables = {f"KAIWA_SIP_{key.upper()}": value for key, value in sip.items()}
+    names = {setting: name for name, (section, setting) in ENVIRONMENT.items() if section == "sip"}
+    variables = {names[key]: value for key, value in sip.items()}
     try:
         load(environment=variables)
     except ConfigError as error:
@@ -48,6 +49,11 @@ def test_what_cannot_be_is_named_with_its_remedy(
 ) -> None:
     told = problem(**settings)
     assert told.startswith(path) and remedy in told
+
+
+def test_a_codec_that_there_is_not_is_told_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sip\.codecs\[0\]: must be one of opus, g722"):
+        load(file=written(tmp_path, {"sip": {"codecs": ["g729"]}}), environment={})
 
 
 @pytest.mark.parametrize(

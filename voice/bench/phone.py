@@ -23,6 +23,9 @@ RATE_HZ = 8000
 SILENCE = b"\xff"
 """μ-law."""
 ANSWER_GAP_S = 0.6
+STALL_S = 0.1
+"""Between two frames of a caller: the generator was held up, and what came meanwhile is not read
+yet. An empty buffer says nothing then."""
 
 
 class WayIn(msgspec.Struct, frozen=True):
@@ -69,6 +72,7 @@ class Phone:
         self.ready = False
         self._sequence = self._chunk = 0
         self._plays_until = 0.0
+        self._ticked_at = self._awake_since = 0.0
         self._marks: deque[tuple[float, str]] = deque()
         self._answers = 0
         self._answering = False
@@ -162,12 +166,16 @@ class Phone:
         return Heard(events, echoes)
 
     def tick(self, now: float) -> Heard:
+        if now - self._ticked_at > STALL_S:
+            self._awake_since = now
+        self._ticked_at = now
         echoes, events = self._echoes(now), self._over(now)
         return Heard(events, echoes) if echoes or events else NOTHING
 
     def _over(self, now: float) -> list[tuple[ServerEvent, float]]:
         """The answer, when nothing more has come for too long; it was when its sound was."""
-        if not self._answering or now < self._plays_until + ANSWER_GAP_S:
+        empty_since = max(self._plays_until, self._awake_since)
+        if not self._answering or now < empty_since + ANSWER_GAP_S:
             return []
         return [(self._done("completed"), self._plays_until)]
 

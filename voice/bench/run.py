@@ -34,6 +34,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 OnProgress = Callable[[Progress], None]
+HIDDEN = "hidden"
 
 
 def run(config: BenchConfig, on_progress: OnProgress | None = None) -> BenchReport:
@@ -66,7 +67,7 @@ async def measure(config: BenchConfig, on_progress: OnProgress | None = None) ->
         known=target.known,
         known_source=known_source,
         known_total_ms=None if target.known is None else target.known.total_ms,
-        config=msgspec.structs.replace(config, api_key="", twilio_auth_token=""),
+        config=msgspec.structs.replace(config, api_key="", twilio_auth_token=HIDDEN),
         environment=environment,
         figures=distributions(every_turn),
         steps=tuple(steps),

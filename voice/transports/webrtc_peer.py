@@ -213,7 +213,8 @@ class Peer:
         if (silent_s > self._limits.suspend_s) != self.suspended:
             self.suspended = not self.suspended
             self.session.post(Suspended() if self.suspended else Resumed())
-            log.info("call_suspended" if self.suspended else "call_resumed")
+            what = "call_suspended" if self.suspended else "call_resumed"
+            log.info(what, session=self.session.id)
         self._events.watch(now, network_is_alive=silent_s < ALIVE_S)
         if excess := self.connection.excess(now):
             self._end(1009, excess)
