@@ -21,7 +21,12 @@ from tests.clients.scenario_host import node_scenarios
 from tests.needed import missing, needed
 from tests.speech import flite, room_noise
 
-pytestmark = [pytest.mark.clients, pytest.mark.browser, pytest.mark.speech]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.browser,
+    pytest.mark.speech,
+    pytest.mark.real_time,
+]
 
 HERE = Path(__file__).parent
 RATE_HZ = 24_000
