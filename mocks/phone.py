@@ -10,6 +10,7 @@ Twilio; the others are in mocks/phone_others.py. mocks/phone_call.py speaks Twil
 
 import base64
 import json
+from abc import ABC, abstractmethod
 from typing import Any
 
 from mocks.earpiece import Earpiece
@@ -18,7 +19,7 @@ from mocks.phone_sound import FRAME_MS, RATE_HZ, SILENCE
 Frame = str | bytes
 
 
-class Phone:
+class Phone(ABC):
     """What they share.
 
     Args:
@@ -44,25 +45,25 @@ class Phone:
 
     # --- what the provider sends ------------------------------------------------------------------
 
-    def begin(self) -> list[Frame]:
-        raise NotImplementedError
+    @abstractmethod
+    def begin(self) -> list[Frame]: ...
 
+    @abstractmethod
     def media(self, data: bytes) -> Frame:
         """The caller's next 20 ms."""
-        raise NotImplementedError
 
-    def lose(self, ms: int) -> None:
+    def lose(self, ms: int) -> None:  # noqa: B027  # who numbers nothing has nothing to skip
         """Sound that never reaches the server, with its number and its time."""
 
-    def press(self, digit: str) -> Frame:
-        raise NotImplementedError
+    @abstractmethod
+    def press(self, digit: str) -> Frame: ...
 
     def stop(self) -> list[Frame]:
         """Before the connection is closed."""
         return []
 
-    def _echo(self, name: str) -> Frame:
-        raise NotImplementedError
+    @abstractmethod
+    def _echo(self, name: str) -> Frame: ...
 
     # --- what the server sends --------------------------------------------------------------------
 
@@ -77,11 +78,11 @@ class Phone:
             self.wrong.append(f"{error!r} in {frame[:80]!r}")
             return echoes
 
+    @abstractmethod
     def _take(self, frame: Frame, now: float) -> list[Frame]:
         """Raises:
         ValueError, KeyError, TypeError: It is none of this provider's.
         """
-        raise NotImplementedError
 
     def tick(self, now: float) -> list[Frame]:
         """Plays what is due; echoes the marks that were reached."""
@@ -151,7 +152,7 @@ class TwilioStream(Phone):
         self._at_ms += len(data) * 1000 // RATE_HZ
         return self._frame("media", media=media)
 
-    def lose(self, ms: int) -> None:
+    def lose(self, ms: int) -> None:  # noqa: B027  # who numbers nothing has nothing to skip
         self._chunk += ms // FRAME_MS
         self._at_ms += ms
 
