@@ -1,10 +1,37 @@
 """Addresses as people type them: what is wrong with one, and what was probably meant."""
 
 import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#*\sA-Z]+")
 """As browsers send it, and as it is compared: lower case, without a path."""
+_LABEL = re.compile(r"[^\W_]([\w-]{0,61}[^\W_])?|_[\w-]{0,62}")
+"""RFC 1123, letters of any script, and the underscores that containers' names have."""
+LONGEST_NAME = 253
+
+
+def is_host(text: str) -> bool:
+    """Whether `text` can be the name of a machine, or its address; 192.168.1.300 is neither."""
+    if is_address(text):
+        return True
+    labels = text.removesuffix(".").split(".")
+    named = all(map(_LABEL.fullmatch, labels)) and len(text) <= LONGEST_NAME
+    return named and not labels[-1].isdigit()
+
+
+def is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine itself is meant."""
+    name = host.strip("[]").lower()
+    return ip_address(name).is_loopback if is_address(name) else name == "localhost"
 
 
 def origin_problem(text: str) -> str:

@@ -3,7 +3,14 @@ from collections.abc import Callable
 
 import pytest
 
-from voice.addresses import endpoint_problem, masked, origin_problem, socket_problem
+from voice.addresses import (
+    endpoint_problem,
+    is_host,
+    is_loopback,
+    masked,
+    origin_problem,
+    socket_problem,
+)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +103,24 @@ def test_what_is_no_address_may_hold_a_password_all_the_same(
 def test_an_address_with_a_password_is_sent_to_the_key(text: str) -> None:
     assert "put a key into api_key" in endpoint_problem(text)
     assert "s3cret" not in endpoint_problem(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["fritz.box", "pbx", "stun_1", "büro-pbx.local.", "192.168.1.1", "fd00::1", "a.b-c.example"],
+)
+def test_what_can_be_a_machines_name_or_address_is_taken_for_one(text: str) -> None:
+    assert is_host(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "192.168.1.300", "1.2.3", "a b", "a@b", "a..b", "-a", "a" * 64, "https://a", "a:1"],
+)
+def test_what_can_be_none_is_not(text: str) -> None:
+    assert not is_host(text)
+
+
+def test_only_this_machine_itself_is_loopback() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost")))
+    assert not any(map(is_loopback, ("", "0.0.0.0", "::", "10.0.0.1", "pbx", "localhost.example")))
