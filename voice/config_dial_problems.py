@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from voice import addresses
+from voice.config_calls import TelephonyConfig
 from voice.config_sections import Config
 
 Problem = tuple[str, str]
@@ -14,6 +16,8 @@ TARGET = re.compile(r"[\w][\w .-]{0,39}")
 NUMBER = re.compile(r"\+[1-9]\d{6,14}")
 PREFIX = re.compile(r"\+[1-9]\d{0,14}")
 TWILIO = "https://api.twilio.com"
+WIDEST = 16
+"""Bits, as of sip.peers."""
 
 
 def dial_problems(config: Config) -> Iterator[Problem]:
@@ -42,16 +46,49 @@ def _transfer_problems(config: Config) -> Iterator[Problem]:
 
 def _audiosocket_problems(config: Config) -> Iterator[Problem]:
     telephony = config.telephony
+    networks: list[IPv4Network | IPv6Network] = []
     for peer in telephony.audiosocket_peers:
         try:
-            ip_network(peer)
+            networks.append(ip_network(peer))
         except ValueError as error:
             yield "telephony.audiosocket_peers", f"holds no address and no network: {error}"
+    if telephony.audiosocket_port is not None:
+        yield from _audiosocket_reach(telephony, networks)
     for one in telephony.audiosocket_uuids:
         try:
             UUID(one)
         except ValueError:
             yield "telephony.audiosocket_uuids", f"{one[:60]!r} is no UUID; uuidgen makes one"
+
+
+def _audiosocket_reach(
+    telephony: TelephonyConfig, networks: list[IPv4Network | IPv6Network]
+) -> Iterator[Problem]:
+    """Whether who connects may, and nobody but them: the protocol has no key."""
+    host = telephony.audiosocket_host
+    if not addresses.is_host(host):
+        example = "127.0.0.1, or 0.0.0.0 for all it has"
+        yield (
+            "telephony.audiosocket_host",
+            f"{host!r} is no address of this machine, such as {example}",
+        )
+    elif not telephony.audiosocket_peers:
+        yield "telephony.audiosocket_peers", "is empty, so nobody may connect; name Asterisk's"
+    elif not addresses.is_loopback(host) and {one.is_loopback for one in networks} == {True}:
+        yield (
+            "telephony.audiosocket_peers",
+            f"lets in this machine alone, and audiosocket_host is {host}; add Asterisk's address, "
+            "or keep the host at 127.0.0.1",
+        )
+    if telephony.audiosocket_uuids or telephony.audiosocket_one_time:
+        return
+    for one in networks:
+        if one.max_prefixlen - one.prefixlen > WIDEST and not one.is_private:
+            yield (
+                "telephony.audiosocket_peers",
+                f"{one} lets strangers call; name Asterisk's address, or set "
+                "telephony.audiosocket_one_time",
+            )
 
 
 def _outbound_problems(config: Config) -> Iterator[Problem]:
@@ -73,5 +110,18 @@ def _outbound_problems(config: Config) -> Iterator[Problem]:
             "telephony.outbound_prefixes",
             'must say whom telephony.outbound_from may call, for example ["+49"]',
         )
+    needed = ("public_url", "twilio_account_sid", "twilio_auth_token")
+    missing = [f"telephony.{name}" for name in needed if not getattr(telephony, name)]
+    if telephony.outbound_from and missing:
+        yield (
+            "telephony.outbound_from",
+            f"calls nobody without {' and '.join(missing)}; set what is missing, or leave it empty",
+        )
     if wrong := addresses.endpoint_problem(telephony.twilio_api, TWILIO, "TWILIO_AUTH_TOKEN"):
         yield "telephony.twilio_api", wrong
+    elif (api := urlsplit(telephony.twilio_api)).scheme == "http":
+        if not addresses.is_loopback(api.hostname or ""):
+            yield (
+                "telephony.twilio_api",
+                f"would be sent the account's token unencrypted; take https://{api.netloc}",
+            )

@@ -41,6 +41,25 @@ def problem(folder: Path, **sections: Any) -> str:
             "must begin with +",
         ),
         ({"twilio_api": "api.twilio.com"}, "telephony.twilio_api", "http"),
+        ({"outbound_from": NUMBER}, "telephony.outbound_from", "telephony.twilio_auth_token"),
+        ({"twilio_api": "http://api.twilio.com"}, "telephony.twilio_api", "https://api.twilio.com"),
+        ({"twilio_api": "http://10.0.0.7:80"}, "telephony.twilio_api", "unencrypted"),
+        (
+            {"audiosocket_port": 9092, "audiosocket_host": "0.0.0.0"},
+            "telephony.audiosocket_peers",
+            "Asterisk's address",
+        ),
+        (
+            {
+                "audiosocket_port": 9092,
+                "audiosocket_host": "0.0.0.0",
+                "audiosocket_peers": ["0.0.0.0/0"],
+            },
+            "telephony.audiosocket_peers",
+            "strangers",
+        ),
+        ({"audiosocket_port": 9092, "audiosocket_peers": []}, "audiosocket_peers", "nobody"),
+        ({"audiosocket_port": 9092, "audiosocket_host": "a b"}, "audiosocket_host", "127.0.0.1"),
         ({"audiosocket_peers": ["10.0.0.1/8"]}, "telephony.audiosocket_peers", "host bits"),
         ({"audiosocket_peers": ["asterisk"]}, "telephony.audiosocket_peers", "asterisk"),
         ({"audiosocket_uuids": ["1234"]}, "telephony.audiosocket_uuids", "uuidgen"),
@@ -52,6 +71,39 @@ def test_it_is_told_by_its_path(
 ) -> None:
     told = problem(tmp_path, telephony=telephony)
     assert path in told and said in told
+
+
+@pytest.mark.parametrize(
+    "telephony",
+    [
+        {"twilio_api": "http://127.0.0.1:8080"},
+        {"twilio_api": "https://api.dublin.ie1.twilio.com"},
+        {"audiosocket_host": "0.0.0.0"},  # no port: it is shut
+        {
+            "audiosocket_port": 9092,
+            "audiosocket_host": "0.0.0.0",
+            "audiosocket_peers": ["0.0.0.0/0"],
+            "audiosocket_one_time": True,
+        },
+        {
+            "audiosocket_port": 9092,
+            "audiosocket_host": "kaiwa_1",
+            "audiosocket_peers": ["172.16.0.0/12", "fd00::/8"],
+        },
+    ],
+)
+def test_what_an_exchange_needs_is_taken(telephony: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "kaiwa.yaml"
+    file.write_text(json.dumps({"profile": "mock", "telephony": telephony}), "utf-8")
+    load(file=file, environment={})
+
+
+def test_a_number_without_quotes_is_told_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "kaiwa.yaml"
+    file.write_text(f"telephony: {{outbound_from: {NUMBER}}}\n", "utf-8")
+    with pytest.raises(ConfigError, match="telephony.outbound_from: .* in quotes") as wrong:
+        load(file=file, environment={})
+    assert "301234567 " not in str(wrong.value) and "got" not in str(wrong.value)
 
 
 def test_a_transfer_needs_somebody_to_transfer_to(tmp_path: Path) -> None:
@@ -71,6 +123,9 @@ profile: mock
 agent: {tools: [hang_up, transfer_call]}
 keypad: {end: "*", pause_ms: 0}
 telephony:
+  public_url: https://voice.example.com
+  twilio_account_sid: AC0123456789abcdef0123456789abcdef
+  twilio_auth_token: 0123456789abcdef0123456789abcdeX
   transfer: {sales: "+49301234567", front desk: "sip:desk@example.com:5060", Büro 2: "+4179123456"}
   outbound_from: "+15005550006"
   outbound_prefixes: ["+49", "+4179"]

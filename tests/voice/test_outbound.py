@@ -232,7 +232,7 @@ def test_a_server_that_was_not_told_to_makes_no_calls(tmp_path: Path) -> None:
 
     nothing = {"outbound_from": "", "outbound_prefixes": []}
     with_server(tmp_path, talk, telephony=nothing)
-    with_server(tmp_path, talk, telephony={"twilio_auth_token": ""})
+    with_server(tmp_path, talk, telephony={"twilio_auth_token": "", **nothing})
 
 
 def test_a_full_server_calls_nobody(tmp_path: Path) -> None:
