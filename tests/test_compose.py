@@ -202,7 +202,11 @@ def test_udp_is_published_by_a_file_of_its_own_at_the_ports_that_kaiwa_uses() ->
 
 
 def test_telephones_reach_a_kaiwa_of_their_own_at_the_ports_that_it_tells_them() -> None:
-    given = (("KAIWA_SIP_PUBLIC_ADDRESS", "192.168.1.10"), ("KAIWA_SIP_RTP_UDP", "30000-30003"))
+    given = (
+        ("KAIWA_SIP_PUBLIC_ADDRESS", "192.168.1.10"),
+        ("KAIWA_SIP_RTP_UDP", "30000-30003"),
+        ("KAIWA_SIP_MOST_CALLS", "2"),
+    )
     found = services("production", "sip", *given)
     phones, first = found["sip"], found["backend"]
     ports = [(port["published"], port["target"], port["protocol"]) for port in phones["ports"]]

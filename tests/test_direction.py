@@ -17,7 +17,7 @@ LAYERS = {
     "leaf": """
         providers.base rag.types
         voice.addresses voice.client_events voice.config voice.config_dial_problems
-        voice.config_kinds voice.config_problems
+        voice.config_kinds voice.config_port_problems voice.config_problems
         voice.config_providers voice.config_secrets voice.config_sections voice.config_server
         voice.carrier voice.config_calls voice.config_phone_problems voice.config_sip_problems
         voice.config_strays voice.config_talk voice.config_yaml

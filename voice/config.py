@@ -138,6 +138,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "KAIWA_SIP_HOST": ("sip", "host"),
     "KAIWA_SIP_PORT": ("sip", "port"),
     "KAIWA_SIP_RTP_UDP": ("sip", "rtp_ports"),
+    "KAIWA_SIP_MOST_CALLS": ("sip", "most_calls"),
     "KAIWA_SIP_PUBLIC_ADDRESS": ("sip", "public_address"),
     "KAIWA_SIP_PEERS": ("sip", "peers"),
     "KAIWA_SIP_USERNAME": ("sip", "username"),

@@ -141,6 +141,7 @@ class SipConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """What callers must know, with `password`; empty: whoever is in `peers` may call."""
     password: str = ""
     most_calls: Count = 20
+    """At a time; `rtp_ports` must hold twice as many ports."""
     codecs: Annotated[tuple[SipCodec, ...], Meta(min_length=1)] = ("opus", "g722", "pcmu", "pcma")
     """In the order of our preference."""
     suspend_s: Seconds = 8.0

@@ -11,11 +11,12 @@ from msgspec import Struct
 from voice import addresses
 from voice.config_dial_problems import dial_problems
 from voice.config_phone_problems import phone_problems
+from voice.config_port_problems import port_problems
 from voice.config_providers import SttConfig
 from voice.config_secrets import SECRET
 from voice.config_sections import Config
 from voice.config_sip_problems import sip_problems
-from voice.webrtc_settings import webrtc_problems
+from voice.webrtc_settings import RANGE, webrtc_problems
 
 S = TypeVar("S", bound=Struct)
 
@@ -35,6 +36,15 @@ _KINDS = {
     "array": "a list",
     "null": "nothing",
 }
+QUOTED = "must be text in quotes"
+NUMBER = 'must be a number with its country, in quotes: "+49301234567"'
+FORMS = {
+    "sip.rtp_ports": f"must be {RANGE}",
+    "telephony.outbound_from": NUMBER,
+    "telephony.transfer_from": NUMBER,
+    "webrtc.ports": f"must be {RANGE}",
+}
+"""Of what is text, but that YAML takes for a number, or people for a list."""
 RESEMBLES = 0.7
 """difflib's ratio, as in config_strays."""
 _MISSING = re.compile(r"Object missing required field `(.+)`")
@@ -60,9 +70,12 @@ def converted(tree: dict[str, Any], kind: type[S], section: str = "") -> tuple[S
             path = _member(tree, path)
             found, value = _taken_out(tree, path)
             # What is misplaced may be a key; of what has no place, nothing is shown.
+            if what == "must be text":
+                what = FORMS.get(path, QUOTED if isinstance(value, int | float) else what)
             known = (section or "." in path) and not what.startswith(UNKNOWN)
             is_secret = f"{section}.{path}".lstrip(".") in SECRET
-            if known and isinstance(value, str | int | float) and not is_secret:
+            shows = known and what != NUMBER and not is_secret  # nobody's number is shown in full
+            if shows and isinstance(value, str | int | float):
                 what = f"{what}, got {addresses.masked(repr(value))}"
             problems.append((path, what))
             if not found:
@@ -194,6 +207,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
     if sorted(config.load.lag_ms) != list(config.load.lag_ms):
         yield "load.lag_ms", f"must grow from level to level, got {list(config.load.lag_ms)}"
     yield from webrtc_problems(config.webrtc)
+    yield from port_problems(config)
 
 
 VARIABLES = {"embedder": "EMBEDDING"}

@@ -41,6 +41,37 @@ def problem(**sip: Any) -> str:
         ({"registrar": "fritz.box:sip", "extension": "1"}, "sip.registrar", "fritz.box"),
         ({"registrar": "fritz.box:70000", "extension": "1"}, "sip.registrar", "fritz.box"),
         ({"registrar": ":5060", "extension": "1"}, "sip.registrar", "fritz.box"),
+        ({"registrar": "192.168.1.300", "extension": "1"}, "sip.registrar", "can be no machine's"),
+        ({"registrar": "my fritz box", "extension": "1"}, "sip.registrar", "can be no machine's"),
+        ({"registrar": "1@fritz.box", "extension": "1"}, "sip.registrar", "mean fritz.box?"),
+        (
+            {"registrar": "https://pbx", "extension": "1"},
+            "sip.registrar",
+            "such as fritz.box",
+        ),
+        (
+            {"enabled": "true", "rtp_ports": "20001-20010"},
+            "sip.rtp_ports",
+            "enough for 4 calls, two ports each, and sip.most_calls is 20; take 40 ports, such as "
+            "20002-20041, or set KAIWA_SIP_MOST_CALLS=4",
+        ),
+        ({"enabled": "true", "rtp_ports": "65534-65535"}, "sip.rtp_ports", "65496-65535"),
+        ({"enabled": "true", "extension": "1"}, "sip.registrar", "KAIWA_SIP_REGISTRAR"),
+        (
+            {"enabled": "true", "registrar": "fritz.box", "extension": "1"},
+            "sip.host",
+            "KAIWA_SIP_HOST=0.0.0.0",
+        ),
+        (
+            {"enabled": "true", "public_address": "203.0.113.5"},
+            "sip.host",
+            "KAIWA_SIP_HOST=0.0.0.0",
+        ),
+        (
+            {"enabled": "true", "host": "::", "public_address": "203.0.113.5"},
+            "sip.public_address",
+            "both IPv4",
+        ),
         ({"port": "70000"}, "sip.port", "65535"),
     ],
 )
@@ -49,6 +80,14 @@ def test_what_cannot_be_is_named_with_its_remedy(
 ) -> None:
     told = problem(**settings)
     assert told.startswith(path) and remedy in told
+
+
+def test_a_codec_that_is_named_twice_and_peers_that_are_none_are_told(tmp_path: Path) -> None:
+    settings = {"enabled": True, "codecs": ["pcmu", "opus", "pcmu"], "peers": []}
+    with pytest.raises(ConfigError) as wrong:
+        load(file=written(tmp_path, {"sip": settings}), environment={})
+    assert "sip.codecs: names pcmu twice" in str(wrong.value)
+    assert "sip.peers: is empty" in str(wrong.value)
 
 
 def test_a_codec_that_there_is_not_is_told_with_those_there_are(tmp_path: Path) -> None:
@@ -63,6 +102,10 @@ def test_a_codec_that_there_is_not_is_told_with_those_there_are(tmp_path: Path) 
         {"peers": "0.0.0.0/0", "username": "alice", "password": "correct horse"},
         {"rtp_ports": "30000-30001", "host": "::1"},
         {"registrar": "fritz.box", "extension": "kaiwa"},
+        {"enabled": "true", "rtp_ports": "30000-30001", "most_calls": "1"},
+        {"enabled": "true", "rtp_ports": "30000-30038", "most_calls": "19"},
+        {"enabled": "true", "registrar": "127.0.0.1:5070", "extension": "kaiwa"},
+        {"enabled": "true", "host": "::", "registrar": "büro-pbx.local.", "extension": "kaiwa"},
     ],
 )
 def test_what_can_be_is_taken(settings: dict[str, str]) -> None:

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import pytest
 
 from voice.config import load, shown
 from voice.config_calls import WebrtcConfig
 from voice.errors import ConfigError
 from voice.webrtc_settings import port_range, webrtc_problems
+
+SECRET = "what-kaiwa-shares-with-coturn"
 
 
 def test_what_is_set_by_default_is_right_and_asks_nobody() -> None:
@@ -39,10 +43,13 @@ def test_stun_servers_are_told_by_their_addresses(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["stun.example.com", "https://stun.example.com", "turn://x", "turn:x@y", "stun:", "turn:a b"],
+    [
+        *("stun.example.com", "https://stun.example.com", "turn://x", "turn:x@y", "stun:"),
+        *("turn:a b", "turn:x:0", "turn:x:65536", "turn:192.168.1.300"),
+    ],
 )
 def test_what_is_no_server_is_told_with_one_that_is(url: str) -> None:
-    found = dict(webrtc_problems(WebrtcConfig(ice_servers=(url,), turn_secret="s")))
+    found = dict(webrtc_problems(WebrtcConfig(ice_servers=(url,), turn_secret=SECRET)))
     assert "such as stun:stun.example.com" in found["webrtc.ice_servers"]
 
 
@@ -51,7 +58,24 @@ def test_a_relay_without_a_secret_is_told_with_what_to_set() -> None:
     assert "KAIWA_TURN_SECRET" in found["webrtc.turn_secret"]
 
 
-@pytest.mark.parametrize("address", ["example.com", "0.0.0.0", "127.0.0.1", "224.0.0.1", "1.2.3"])
+def test_a_secret_without_a_relay_is_told_with_what_to_set() -> None:
+    found = dict(webrtc_problems(WebrtcConfig(turn_secret=SECRET)))
+    assert "KAIWA_ICE_SERVERS=turn:" in found["webrtc.ice_servers"]
+    only_stun = WebrtcConfig(turn_secret=SECRET, ice_servers=("stun:stun.example.com",))
+    assert "webrtc.ice_servers" in dict(webrtc_problems(only_stun))
+
+
+def test_a_secret_that_callers_could_guess_is_told_and_not_shown() -> None:
+    relay = WebrtcConfig(ice_servers=("turn:turn.example.com",), turn_secret="north")
+    found = dict(webrtc_problems(relay))
+    assert "openssl rand -hex 32" in found["webrtc.turn_secret"]
+    assert "north" not in found["webrtc.turn_secret"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.1.1", "example.com", "0.0.0.0", "127.0.0.1", "224.0.0.1", "1.2.3"],
+)
 def test_an_address_that_no_caller_could_reach_is_told(address: str) -> None:
     found = dict(webrtc_problems(WebrtcConfig(public_address=address)))
     assert address in found["webrtc.public_address"]
@@ -63,6 +87,20 @@ def test_own_addresses_may_be_networks() -> None:
     )
     found = dict(webrtc_problems(WebrtcConfig(addresses=("eth0",))))
     assert "eth0" in found["webrtc.addresses"]
+    found = dict(webrtc_problems(WebrtcConfig(addresses=("0.0.0.0",))))
+    assert "name none" in found["webrtc.addresses"]
+
+
+@pytest.mark.parametrize("ports", ["50000", "[50000, 50199]", "5e4"])
+@pytest.mark.parametrize("path", ["webrtc.ports", "sip.rtp_ports"])
+def test_a_number_where_a_range_is_wanted_is_told_with_the_form(
+    path: str, ports: str, tmp_path: Path
+) -> None:
+    section, _, key = path.partition(".")
+    file = tmp_path / "kaiwa.yaml"
+    file.write_text(f"profile: mock\n{section}: {{{key}: {ports}}}\n", "utf-8")
+    with pytest.raises(ConfigError, match=rf"^{path}: must be FIRST-LAST.*50000-50199"):
+        load(file=file, environment={})
 
 
 def test_variables_set_them_and_every_wrong_one_is_told_at_once() -> None:
@@ -70,7 +108,7 @@ def test_variables_set_them_and_every_wrong_one_is_told_at_once() -> None:
         "KAIWA_WEBRTC_UDP": "50000-50199",
         "KAIWA_PUBLIC_ADDRESS": "198.51.100.7",
         "KAIWA_ICE_SERVERS": "stun:stun.example.com, turn:turn.example.com",
-        "KAIWA_TURN_SECRET": "north",
+        "KAIWA_TURN_SECRET": SECRET,
     }
     webrtc = load(profile="mock", environment=environment).webrtc
     assert webrtc.ice_servers == ("stun:stun.example.com", "turn:turn.example.com")

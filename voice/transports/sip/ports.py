@@ -4,6 +4,8 @@ import itertools
 import socket
 from collections.abc import Iterator
 
+from voice.webrtc_settings import port_pairs
+
 Pair = tuple[socket.socket, socket.socket]
 
 
@@ -22,7 +24,7 @@ class RtpPorts:
     def __init__(self, host: str, first: int, last: int) -> None:
         self._host = host
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        pairs = range(first + first % 2, last, 2) if first else range(1)
+        pairs = port_pairs(first, last) if first else range(1)
         self._count = len(pairs)
         self._round: Iterator[int] = itertools.cycle(pairs)
 
