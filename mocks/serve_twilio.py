@@ -3,6 +3,7 @@
     POST /2010-04-01/Accounts/{sid}/Calls.json           201, status "queued"
     POST /2010-04-01/Accounts/{sid}/Calls/{call}.json    200: ended by Status, moved on by Twiml
     GET  /2010-04-01/Accounts/{sid}/Calls/{call}.json    200
+    GET  /2010-04-01/Accounts/{sid}.json                 200: the account, which is active
 
 It calls nobody: a test says when somebody answers (`answer`), and mocks/phone_call.py speaks.
 
@@ -75,6 +76,8 @@ class TwilioServer(HttpServer[TwilioFault]):
         """By sid, as they are told."""
         self.forms: list[dict[str, str]] = []
         """Of every request that had the right credentials, in order."""
+        self.status = "active"
+        """Of the account."""
         self._forbidden = forbidden
         self._faults: list[TwilioFault] = []
         calls = f"/2010-04-01/Accounts/{ACCOUNT}/Calls"
@@ -82,6 +85,7 @@ class TwilioServer(HttpServer[TwilioFault]):
         router.add_post(f"{calls}.json", self._counted(self._create))
         router.add_post(calls + "/{call}.json", self._counted(self._update))
         router.add_get(calls + "/{call}.json", self._counted(self._fetch))
+        router.add_get(f"/2010-04-01/Accounts/{ACCOUNT}.json", self._counted(self._account))
         router.add_route("*", "/2010-04-01/{path:.*}", self._nowhere)
 
     def answer(self, call: str) -> None:
@@ -125,6 +129,15 @@ class TwilioServer(HttpServer[TwilioFault]):
 
     async def _nowhere(self, request: web.Request) -> web.Response:
         return _error(20404 if self._is_ours(request) else 20003, path=request.path)
+
+    async def _account(self, request: web.Request) -> web.Response:
+        if not self._is_ours(request):
+            return _error(20003)
+        _, response = await self._met(request)
+        if response is not None:
+            return response
+        named = {"sid": ACCOUNT, "friendly_name": "simulated", "type": "Full"}
+        return web.json_response({**named, "status": self.status})
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         if not self._is_ours(request):

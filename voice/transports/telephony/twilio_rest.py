@@ -1,5 +1,6 @@
 """Twilio's REST interface for calls: one is made, given to somebody else, ended.
 
+    GET  /2010-04-01/Accounts/{sid}.json                                        200: the account
     POST /2010-04-01/Accounts/{sid}/Calls.json          To, From, Url, …        201: the call
     POST /2010-04-01/Accounts/{sid}/Calls/{call}.json   Status=completed, Twiml 200: the call
     4xx, 5xx   {"code": 21211, "message": "…", "more_info": "…", "status": 400}
@@ -99,7 +100,8 @@ class TwilioRest:
     def __init__(
         self, account: str, token: str, *, root: str = ROOT, limit_s: float = 10.0
     ) -> None:
-        self._calls = f"{root.rstrip('/')}{VERSION}/Accounts/{account}/Calls"
+        self._account = f"{root.rstrip('/')}{VERSION}/Accounts/{account}"
+        self._calls = f"{self._account}/Calls"
         basic = base64.b64encode(f"{account}:{token}".encode()).decode()
         self._headers = {"Authorization": f"Basic {basic}", "User-Agent": "kaiwa"}
         self._limit_s = limit_s
@@ -109,6 +111,17 @@ class TwilioRest:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def status(self) -> str:
+        """Of the account: active, suspended, closed. Asked once, and changes nothing.
+
+        Raises:
+            TwilioError: It does not say so.
+        """
+        try:
+            return (await self._try("GET", f"{self._account}.json")).status
+        except _Failed as failed:
+            raise failed.error from None
 
     async def call(
         self,
@@ -171,7 +184,7 @@ class TwilioRest:
         pause_s = PAUSE_S
         for left in reversed(range(TRIES)):
             try:
-                return await self._try(url, form)
+                return await self._try("POST", url, form)
             except _Failed as failed:
                 retry_s = max(pause_s, failed.retry_s)
                 in_time = retry_s <= MOST_PAUSE_S
@@ -181,7 +194,7 @@ class TwilioRest:
             pause_s *= 2
         raise AssertionError("unreachable")
 
-    async def _try(self, url: str, form: dict[str, str]) -> Call:
+    async def _try(self, method: str, url: str, form: dict[str, str] | None = None) -> Call:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 headers=self._headers, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
@@ -189,7 +202,7 @@ class TwilioRest:
         try:
             async with (
                 asyncio.timeout(self._limit_s),
-                self._session.post(url, data=form, allow_redirects=False) as response,
+                self._session.request(method, url, data=form, allow_redirects=False) as response,
             ):
                 body = await _body(response)
                 status, headers = response.status, response.headers
