@@ -77,6 +77,8 @@ LAYERS = {
     "root": """
         voice.build voice.doors voice.judging voice.makers voice.server voice.cli voice.ask_command
         voice.bench_command voice.bench_stt_command voice.checkup voice.checkup_machine
+        voice.checkup_doors voice.checkup_ice voice.checkup_phone voice.checkup_ports
+        voice.checkup_registrar voice.checkup_sip voice.checkup_webrtc
         voice.doctor_command voice.mock_faults voice.mocks_command voice.models_command
         voice.call_command voice.config_command voice.ingest_command voice.replay_command
         """,

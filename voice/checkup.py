@@ -17,7 +17,10 @@ import msgspec
 from providers.base import Embedder, NoNews, ProviderError
 from rag.store import IndexMissing, IndexUnusable, load
 from voice.build import warnings
+from voice.checkup_doors import door_checks
 from voice.checkup_machine import (
+    NO_ANSWER,
+    Check,
     Finding,
     Findings,
     Mark,
@@ -25,22 +28,21 @@ from voice.checkup_machine import (
     disk_found,
     gpu_found,
     models_found,
-    port_found,
     wants_gpu,
 )
+from voice.checkup_ports import files_found, port_found
 from voice.config import Config
 from voice.errors import ConfigError
 from voice.makers import KNOWN, chosen, links
 
 LIMIT_S = 10.0
-NO_ANSWER = "no answer within"
 CLOSE_LIMIT_S = 2.0
 
 
 async def examine(config: Config, *, limit_s: float = LIMIT_S) -> Findings:
     """Everything, in at most `limit_s` and what closing takes; in the order of the table."""
     config = msgspec.structs.replace(config, stt=msgspec.structs.replace(config.stt, workers=1))
-    checks: list[tuple[str, Mark, Awaitable[Findings]]] = [
+    checks: list[Check] = [
         ("settings", "!", _settings(config)),
         ("espeak-ng", "!", _espeak(config)),
     ]
@@ -54,6 +56,8 @@ async def examine(config: Config, *, limit_s: float = LIMIT_S) -> Findings:
         ("models", "!", aside(lambda: models_found(config))),
         ("GPU", "✗" if wants_gpu(config) else "–", gpu_found(config)),
         ("port", "✗", aside(lambda: port_found(config))),
+        *door_checks(config),
+        ("open files", "!", aside(lambda: files_found(config))),
         ("disk", "!", aside(lambda: disk_found(config))),
     ]
     found = await asyncio.gather(
@@ -95,9 +99,9 @@ async def _espeak(config: Config) -> Findings:
 # --- providers ------------------------------------------------------------------------------------
 
 
-def _slot(config: Config, slot: str) -> list[tuple[str, Mark, Awaitable[Findings]]]:
+def _slot(config: Config, slot: str) -> list[Check]:
     """One check for each provider of the chain; only the first one must work."""
-    checks: list[tuple[str, Mark, Awaitable[Findings]]] = []
+    checks: list[Check] = []
     for number, own in enumerate(links(config, slot)):
         name = chosen(own, slot)
         if name == "none":

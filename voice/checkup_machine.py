@@ -1,16 +1,12 @@
-"""What a machine brings along for `kaiwa doctor`: models, GPU, port, disk."""
+"""What a machine brings along for `kaiwa doctor`: models, GPU, disk."""
 
 import asyncio
 import contextlib
-import errno
 import os
 import shutil
-import socket
 import subprocess
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,7 +20,8 @@ from voice.model_store import ModelsError, ModelStore
 LITTLE_BYTES, LEAST_BYTES = 2_000_000_000, 200_000_000
 """Of free disk: an index and a log need some, a model gigabytes."""
 SMI_LIMIT_S = 5.0
-MOST_PORT, DEFAULT_PORT = 65_535, 8000
+NO_ANSWER = "no answer within"
+"""A finding that begins so: something may still wait in a thread."""
 
 Mark = Literal["✓", "!", "–", "✗"]
 T = TypeVar("T")
@@ -38,6 +35,8 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 Findings = list[Finding]
+Check = tuple[str, Mark, Awaitable[Findings]]
+"""What is looked at, and its mark where no answer comes in time."""
 
 
 async def aside(work: Callable[[], T]) -> T:
@@ -141,48 +140,6 @@ def _gpu_libraries() -> Iterator[str]:
     yield f"faiss uses {count}" if count else "faiss is the CPU build (faiss-gpu-cu12 uses it)"
     able = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     yield "onnxruntime can use it" if able else "onnxruntime is the CPU build"
-
-
-def port_found(config: Config) -> Findings:
-    host, port = config.server.host, config.server.port
-    what = f"port {port}"
-    if not port:
-        return [Finding("✓", "port", "any free one")]
-    try:  # as the server will
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        if _is_kaiwa(host, port):
-            return [Finding("!", what, f"a Kaiwa is already serving on {host}:{port}", TAKEN)]
-        return [Finding("✗", what, f"{host}:{port}: {error.strerror}", _port_remedy(error, port))]
-    return [Finding("✓", what, f"free on {host}")]
-
-
-TAKEN = "stop that one, or take another port: KAIWA_PORT=8001"
-
-
-def _port_remedy(error: OSError, port: int) -> str:
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return "KAIWA_HOST must be an address of this machine: 127.0.0.1, or 0.0.0.0 for all it has"
-    if error.errno == errno.EACCES:
-        return "ports below 1024 are for root; choose another: KAIWA_PORT=8000"
-    another = port + 1 if port < MOST_PORT else DEFAULT_PORT
-    return f"end what listens there, or choose another: KAIWA_PORT={another}"
-
-
-def _is_kaiwa(host: str, port: int) -> bool:
-    place = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
-    try:
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"http://{place}:{port}/health", timeout=2.0) as answer:
-            body = msgspec.json.decode(answer.read(1_000_000))
-    except (OSError, ValueError, urllib.error.URLError):
-        return False
-    return isinstance(body, dict) and {"providers", "sessions", "version"} <= body.keys()
 
 
 def disk_found(config: Config) -> Findings:

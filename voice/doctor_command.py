@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from voice.checkup import LIMIT_S, NO_ANSWER, examine
-from voice.checkup_machine import Findings
+from voice.checkup import LIMIT_S, examine
+from voice.checkup_machine import NO_ANSWER, Findings
 from voice.config import Config, LogConfig
 from voice.logs import configure
 

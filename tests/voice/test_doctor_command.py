@@ -22,8 +22,9 @@ from mocks.serve_embed import EmbedServer
 from tests.providers import tiny_voice
 from tests.served import Served, written
 from voice import checkup_machine
-from voice.checkup import _split, examine
-from voice.checkup_machine import LEAST_BYTES, Finding, Findings, disk_found, port_found
+from voice.checkup import LIMIT_S, _split, examine
+from voice.checkup_machine import LEAST_BYTES, NO_ANSWER, Finding, Findings, disk_found
+from voice.checkup_ports import port_found, port_remedy
 from voice.config import Config, EmbedderConfig, load
 from voice.doctor_command import show
 from voice.model_catalogue import find
@@ -135,6 +136,37 @@ def test_servers_that_never_answer_hold_nothing_up(here: Path) -> None:
     assert took_s < 3 * 4.0, "five of them side by side, and each within its time"
     assert findings["llm: openai"].mark == "✗"
     assert findings["tts: espeak (stands in)"].mark == "✓"
+
+
+@pytest.mark.real_time
+def test_doors_that_nobody_answers_at_are_told_side_by_side_and_within_the_time(
+    here: Path,
+) -> None:
+    with listening() as port, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        dead = silent.getsockname()[1]
+        variables = {
+            "KAIWA_PUBLIC_URL": f"https://127.0.0.1:{port}",
+            "TWILIO_AUTH_TOKEN": "0123456789abcdef",
+            "KAIWA_ICE_SERVERS": f"stun:127.0.0.1:{dead},turn:127.0.0.1:{dead}",
+            "KAIWA_TURN_SECRET": "0123456789abcdef",
+            "KAIWA_SIP_ENABLED": "true",
+            "KAIWA_SIP_PORT": "0",
+            "KAIWA_SIP_REGISTRAR": f"127.0.0.1:{dead}",
+            "KAIWA_SIP_EXTENSION": "620",
+        }
+        begun = time.monotonic()
+        answers = asyncio.run(examine(config(variables=variables)))
+        took_s = time.monotonic() - begun
+    assert took_s < LIMIT_S
+    late = {one.what: one for one in answers if one.found.startswith(NO_ANSWER)}
+    assert set(late) == {
+        "public URL",
+        f"stun:127.0.0.1:{dead}",
+        f"turn:127.0.0.1:{dead}",
+        f"SIP registrar 127.0.0.1:{dead}",
+    }
+    assert all(one.remedy for one in late.values())
 
 
 def test_a_missing_package_is_told_and_not_raised(here: Path) -> None:
@@ -283,7 +315,7 @@ def test_an_address_of_another_machine_is_told_and_not_laid_to_the_port(host: st
 
 def test_a_port_that_only_root_may_have_is_told() -> None:
     error = PermissionError(errno.EACCES, "Permission denied")
-    assert "KAIWA_PORT=8000" in checkup_machine._port_remedy(error, 80)
+    assert "KAIWA_PORT=8000" in port_remedy(error, 80)
 
 
 def test_a_kaiwa_that_serves_already_is_no_fault(tmp_path: Path) -> None:

@@ -84,6 +84,10 @@ def is_private_only(gathering: Gathering) -> bool:
     return not any(is_public(address) for address in known)
 
 
+def machine_addresses() -> list[str]:
+    return [address for _, address in _all()]
+
+
 def _all() -> Iterator[tuple[str, str]]:
     """Interface and address; none with a zone, which a candidate cannot name."""
     for adapter in ifaddr.get_adapters():
