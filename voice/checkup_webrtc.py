@@ -1,8 +1,7 @@
 """What WebRTC calls need of this machine: libopus, UDP ports, an address that callers reach."""
 
-from functools import partial
-
 from voice.checkup_machine import Finding, Findings, Mark
+from voice.checkup_ports import MOST_PORT, is_kaiwa
 from voice.config import LOOPBACK, Config
 from voice.config_calls import WebrtcConfig
 from voice.errors import ConfigError
@@ -24,39 +23,43 @@ def opus_found() -> Findings:
 def ports_found(config: Config) -> Findings:
     """Whether every call that is let in finds one, on each address that it uses."""
     from voice.transports.webrtc_calls import places
-    from voice.transports.webrtc_ice import bound, local_addresses
+    from voice.transports.webrtc_ice import local_addresses
 
-    made = partial(Finding, what="WebRTC ports")
-    places_of = local_addresses(places(config)[0])
-    ports, calls = port_range(config.webrtc.ports), config.server.max_sessions
-    wanted = range(ports[0], ports[1] + 1) if ports else range(1)
-    free: dict[str, int] = {}
-    for address in places_of:
-        free[address] = 0
-        for port in wanted:
-            if (udp := bound(address, (port, port) if ports else None)) is not None:
-                udp.close()
-                free[address] += 1
+    ports, calls, what = port_range(config.webrtc.ports), config.server.max_sessions, "WebRTC ports"
+    counted = {a: _free_on(a, ports, calls) for a in local_addresses(places(config)[0])}
+    free = {address: count for address, count in counted.items() if count}
+    span = f"UDP {config.webrtc.ports}" if ports else "any free UDP port"
+    if not free:
+        found = f"none of {span} is free on {', '.join(counted)}"
+        return [Finding("✗", what, found, f"another range: {RANGE}")]
     fewest = min(free, key=lambda address: free[address])
-    if not any(free.values()):
-        span = config.webrtc.ports or "any"
-        return [
-            made(mark="✗", found=f"no UDP port of {span} is free", remedy=f"free them: {RANGE}")
-        ]
-    if ports is None:
-        return [made(mark="✓", found=f"any free UDP port on {', '.join(places_of)}")]
-    told = f"{free[fewest]} of {len(wanted)} UDP ports are free on {fewest}"
-    if free[fewest] >= calls:
-        return [made(mark="✓", found=told)]
+    if ports is None or free[fewest] >= calls:
+        room = f": room for {calls} calls" if ports else ""
+        return [Finding("✓", what, f"{span} on {', '.join(free)}{room}")]
+    told = f"{free[fewest]} of {ports[1] - ports[0] + 1} UDP ports are free on {fewest}"
+    if ports[1] - ports[0] + 1 >= calls and is_kaiwa(config):
+        return [Finding("✓", what, f"{told}, beside those of the Kaiwa that is serving")]
     last = ports[0] + calls - 1
-    more = f"KAIWA_WEBRTC_UDP={ports[0]}-{last}" if last < 65_536 else "a range that begins lower"
-    return [
-        made(
-            mark="!",
-            found=f"{told}, and server.max_sessions is {calls}: who finds none is refused",
-            remedy=f"{more}, without ports that others have; or KAIWA_MAX_SESSIONS={free[fewest]}",
-        )
-    ]
+    more = f"KAIWA_WEBRTC_UDP={ports[0]}-{last}" if last <= MOST_PORT else "a range from below"
+    remedy = f"{more}, without ports that others have; or KAIWA_MAX_SESSIONS={free[fewest]}"
+    told = f"{told}, and server.max_sessions is {calls}: who finds none is refused"
+    return [Finding("!", what, told, remedy)]
+
+
+def _free_on(address: str, ports: tuple[int, int] | None, enough: int) -> int:
+    """How many can be had; no more than enough are counted."""
+    from voice.transports.webrtc_ice import bound
+
+    if ports is None:
+        ports, enough = (0, 0), 1
+    count = 0
+    for port in range(ports[0], ports[1] + 1):
+        if (udp := bound(address, (port, port))) is not None:
+            udp.close()
+            count += 1
+        if count == enough:
+            break
+    return count
 
 
 def address_found(config: Config) -> Findings:

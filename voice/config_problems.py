@@ -207,6 +207,13 @@ def contradictions(config: Config) -> Iterator[Problem]:
     if sorted(config.load.lag_ms) != list(config.load.lag_ms):
         yield "load.lag_ms", f"must grow from level to level, got {list(config.load.lag_ms)}"
     yield from webrtc_problems(config.webrtc)
+    webrtc, longest_s = config.webrtc, config.agent.max_call_s
+    if webrtc.turn_secret and longest_s > webrtc.turn_credential_s:
+        yield (
+            "webrtc.turn_credential_s",
+            f"must be at least agent.max_call_s ({longest_s:g}), or a relay lets go of a call; got "
+            f"{webrtc.turn_credential_s}",
+        )
     yield from port_problems(config)
 
 

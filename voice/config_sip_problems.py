@@ -73,6 +73,12 @@ def _idle_problems(sip: SipConfig) -> Iterator[Problem]:
         )
     if not sip.peers and not sip.registrar:
         yield "sip.peers", "is empty, so nobody may call; name your telephones' networks"
+    if sip.registrar and _is_ours(sip):
+        yield (
+            "sip.registrar",
+            f"{sip.registrar} is this server itself, which registers nobody; name the telephone "
+            "system, or, if it runs on this machine, set KAIWA_SIP_PORT to another port than its",
+        )
     theirs = sip.public_address
     if is_address(theirs) and ip_address(theirs).version != ip_address(sip.host).version:
         yield (
@@ -95,6 +101,14 @@ def _idle_problems(sip: SipConfig) -> Iterator[Problem]:
             f"{sip.host} sends to this machine alone, never to sip.registrar ({sip.registrar}); "
             f"set KAIWA_SIP_HOST={everywhere}, or the registrar to {sip.host} if it runs here",
         )
+
+
+def _is_ours(sip: SipConfig) -> bool:
+    try:
+        name, port = split(sip.registrar)
+    except ValueError:
+        return False
+    return port == sip.port and (is_loopback(name) or name in (sip.host, sip.public_address))
 
 
 def _name_of(registrar: str) -> str:

@@ -63,6 +63,16 @@ def problem(**sip: Any) -> str:
             "KAIWA_SIP_HOST=0.0.0.0",
         ),
         (
+            {"enabled": "true", "registrar": "localhost", "extension": "1"},
+            "sip.registrar",
+            "KAIWA_SIP_PORT",
+        ),
+        (
+            {"enabled": "true", "host": "10.0.0.7", "registrar": "10.0.0.7", "extension": "1"},
+            "sip.registrar",
+            "is this server itself",
+        ),
+        (
             {"enabled": "true", "public_address": "203.0.113.5"},
             "sip.host",
             "KAIWA_SIP_HOST=0.0.0.0",

@@ -65,6 +65,15 @@ def test_a_secret_without_a_relay_is_told_with_what_to_set() -> None:
     assert "webrtc.ice_servers" in dict(webrtc_problems(only_stun))
 
 
+def test_a_login_that_ends_before_the_longest_call_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "kaiwa.yaml"
+    file.write_text("profile: mock\nagent: {max_call_s: 20000}\n", "utf-8")
+    relay = {"KAIWA_ICE_SERVERS": "turn:turn.example.com", "KAIWA_TURN_SECRET": SECRET}
+    with pytest.raises(ConfigError, match="webrtc.turn_credential_s: must be at least .*20000"):
+        load(file=file, environment=relay)
+    assert load(file=file, environment={}).agent.max_call_s == 20_000
+
+
 def test_a_secret_that_callers_could_guess_is_told_and_not_shown() -> None:
     relay = WebrtcConfig(ice_servers=("turn:turn.example.com",), turn_secret="north")
     found = dict(webrtc_problems(relay))
