@@ -14,7 +14,7 @@ from voice.checkup_ports import is_health, is_kaiwa, port_remedy, why_not
 from voice.config import Config
 from voice.config_calls import TelephonyConfig
 from voice.ice_candidates import is_public
-from voice.transports.telephony.twilio_rest import TwilioError, TwilioRest
+from voice.transports.telephony.twilio_rest import TwilioError, TwilioRest, Why
 
 LIMIT_S = 6.0
 MOST_BODY_BYTES = 1_000_000
@@ -124,6 +124,9 @@ async def _answer_of(url: str) -> Finding:
 # --- the way out ----------------------------------------------------------------------------------
 
 
+WAY_OUT = "is HTTPS open on the way there? Behind a proxy set HTTPS_PROXY"
+
+
 async def rest_found(config: Config) -> Findings:
     """Of the interface by which calls are made and transferred, where either is asked for."""
     telephony = config.telephony
@@ -141,11 +144,13 @@ async def rest_found(config: Config) -> Findings:
         async with asyncio.timeout(LIMIT_S):
             status = await rest.status()
     except TimeoutError:
-        remedy = "is HTTPS open on the way there? Behind a proxy set HTTPS_PROXY"
-        return [Finding("✗", what, f"{NO_ANSWER} {LIMIT_S:g} s", remedy)]
+        return [Finding("✗", what, f"{NO_ANSWER} {LIMIT_S:g} s", WAY_OUT)]
     except TwilioError as error:
-        said, _, remedy = str(error).removeprefix("Twilio: ").rstrip(".").partition(": ")
-        return [Finding("✗", what, said, remedy or "telephony.twilio_api must be Twilio's")]
+        told = str(error).removeprefix("Twilio: ").rstrip(".")
+        if error.why is Why.UNREACHABLE:
+            return [Finding("✗", what, told, f"{WAY_OUT}; telephony.twilio_api must be Twilio's")]
+        said, _, remedy = told.partition(": ")
+        return [Finding("✗", what, said, remedy)]
     finally:
         await rest.aclose()
     if status != "active":

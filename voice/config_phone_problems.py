@@ -23,7 +23,7 @@ ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
 NEW_SECRET = 'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
 OF_PROVIDERS = {
     "twilio_auth_token": "Twilio's console shows it under Account Info, 32 characters",
-    "vonage_signature_secret": "choose a longer one in Vonage's dashboard, API settings",
+    "vonage_signature_secret": "Choose a longer one in Vonage's dashboard, API settings",
     "asterisk_password": NEW_SECRET,
 }
 """Where the secret comes from."""

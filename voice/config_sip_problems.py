@@ -95,7 +95,7 @@ def _idle_problems(sip: SipConfig) -> Iterator[Problem]:
             f"{theirs}; set KAIWA_SIP_HOST={everywhere}",
         )
     name = _name_of(sip.registrar)
-    if name and not is_loopback(name):
+    if is_host(name) and not is_loopback(name):
         yield (
             "sip.host",
             f"{sip.host} sends to this machine alone, never to sip.registrar ({sip.registrar}); "

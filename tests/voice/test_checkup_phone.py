@@ -131,6 +131,12 @@ def test_a_token_that_is_not_the_accounts_is_told_and_not_shown() -> None:
     assert "TWILIO_AUTH_TOKEN" in told.remedy and "eee" not in told.found + told.remedy
 
 
+def test_an_interface_that_is_not_found_is_told_with_the_way_out() -> None:
+    told = rest(twilio_api="https://no.such.host.invalid")
+    assert told.mark == "✗" and told.found.startswith("no connection: ")
+    assert "HTTPS_PROXY" in told.remedy and "telephony.twilio_api" in told.remedy
+
+
 def test_an_account_that_twilio_has_shut_is_told() -> None:
     told = rest(status="suspended")
     assert told.mark == "✗" and "suspended" in told.found
