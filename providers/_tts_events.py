@@ -20,20 +20,29 @@ class SseAudio:
     def __init__(self, rate_hz: int) -> None:
         self._parser = SseParser(max_event_bytes=_MAX_EVENT_BYTES)
         self._body = PcmBody(rate_hz)
+        self._failure: UnsoundError | ReportedError | None = None
+        """Comes when what came before it has been taken: by `end`."""
         self.is_done = False
 
     def feed(self, data: bytes) -> bytes:
+        pieces = []
         try:
-            events = [
-                _decode_event(payload)
-                for payload in self._parser.feed(data)
-                if payload != b"[DONE]"
-            ]
-        except ValueError as error:  # msgspec's errors and UnicodeDecodeError are ones
-            raise UnsoundError(f"no event of a speech stream: {error}") from None
-        return b"".join(self._audio_of(event) for event in events)
+            for payload in self._payloads(data):
+                if payload != b"[DONE]":
+                    pieces.append(self._audio_of(_event(payload)))
+        except (UnsoundError, ReportedError) as error:
+            self._failure, self.is_done = error, True
+        return b"".join(pieces)
+
+    def _payloads(self, data: bytes) -> list[bytes]:
+        try:
+            return self._parser.feed(data)
+        except ValueError as error:
+            raise _no_event(error) from None
 
     def end(self) -> bytes:
+        if self._failure is not None:
+            raise self._failure
         if not self.is_done:
             raise UnsoundError("the stream ended without speech.audio.done")
         return self._body.end()
@@ -63,6 +72,17 @@ class _Event(msgspec.Struct):
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
+
+
+def _event(payload: bytes) -> _Event:
+    try:
+        return _decode_event(payload)
+    except ValueError as error:  # msgspec's errors and UnicodeDecodeError are ones
+        raise _no_event(error) from None
+
+
+def _no_event(error: ValueError) -> UnsoundError:
+    return UnsoundError(f"no event of a speech stream: {error}")
 
 
 def _reported(error: Any) -> ReportedError:
