@@ -72,6 +72,10 @@ class SherpaSTT:
         """How the last start ended; it is told again until `_not_before`."""
         self._not_before = 0.0
         self._pauses = Pauses()
+        self._closings = 0
+        """A start that sees one more than when it began gives up."""
+        self._loading: WorkerPool | None = None
+        """The one that is being started."""
         self.pool: WorkerPool | None = None
 
     @property
@@ -86,6 +90,8 @@ class SherpaSTT:
         )
 
     async def start(self) -> None:
+        """Where it is closed meanwhile, that is an error, and nothing of it is left."""
+        closings = self._closings
         async with self._starting:
             if self.pool is not None:
                 return
@@ -98,9 +104,11 @@ class SherpaSTT:
             if not model.takes_hotwords and self._hotwords:
                 log.warning("hotwords_ignored", kind=model.kind.value, takes="transducer")
             now = asyncio.get_running_loop().time
+            if self._closings != closings:
+                raise _closed()
             if self._crash and now() < self._not_before:
                 raise _error(Fault.CRASHED, self._crash)
-            pool = WorkerPool(
+            pool = self._loading = WorkerPool(
                 MODULE,
                 arguments=[self._settings(model)],
                 count=1,
@@ -111,11 +119,15 @@ class SherpaSTT:
             try:
                 await pool.start()
             except WorkersError as error:
+                if self._closings != closings:
+                    raise _closed() from error
                 if error.is_refusal:
                     raise _error(Fault.REFUSED, str(error)) from error
                 self._crash = f"model in {self.model_dir}: {error}; {REMEDY}"
                 self._not_before = now() + AFTER_CRASH_TIMES * self._pauses.after(0)
                 raise _error(Fault.CRASHED, self._crash) from error
+            finally:
+                self._loading = None
             self._model, self.pool, self._crash = model, pool, ""
 
     async def check(self) -> None:
@@ -125,7 +137,8 @@ class SherpaSTT:
         ping(self.pool, _error)
 
     async def aclose(self) -> None:
-        pool, self.pool = self.pool, None
+        self._closings += 1
+        pool, self.pool = self.pool or self._loading, None
         if pool is not None:
             await pool.aclose()
 
@@ -153,6 +166,10 @@ class SherpaSTT:
             "hotwords_score": self._hotwords_score,
         }
         return msgspec.json.encode(settings).decode()
+
+
+def _closed() -> ProviderError:
+    return _error(Fault.CRASHED, "closed while it started")
 
 
 def _error(fault: Fault, message: str) -> ProviderError:

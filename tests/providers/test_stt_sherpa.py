@@ -583,6 +583,38 @@ def test_closing_leaves_no_process(tiny: Path) -> None:
         os.kill(asyncio.run(run()), 0)
 
 
+def children() -> list[int]:
+    listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [int(pid) for pid in listed]
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.001, 0.02, 0.2, 0.5])
+def test_closed_while_it_starts_the_start_ends_at_once_and_no_process_is_left(
+    tiny: Path, wait_s: float
+) -> None:
+    """start ─▶ finds the model ─▶ its worker loads ─▶ aclose: the start ends with an error"""
+
+    async def run() -> None:
+        stt = SherpaSTT(tiny)
+        start = asyncio.create_task(stt.start())
+        await asyncio.sleep(wait_s)
+        await stt.aclose()
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ProviderError):  # ready before it was closed
+                await start
+                assert wait_s >= 0.2
+        assert stt.pool is None and children() == []
+        if wait_s == 0.02:  # and it may be started again
+            await stt.start()
+            await stt.check()
+            await stt.aclose()
+            assert children() == []
+
+    with capture_logs() as logged:
+        asyncio.run(run())
+    assert [line for line in logged if line["log_level"] == "error"] == []
+
+
 # --- our own model ---
 
 
