@@ -165,11 +165,12 @@ def load(
         ConfigError: A line for each wrong setting: its path, and where it was set.
     """
     given = _read(file) if file else {}
-    named = environment.get(PROFILE, "")
+    in_file = [str(name) for name in given]
+    by_variable = environment.get(PROFILE, "")
     origins: dict[str, str] = {}
-    if named and not profile:
+    if by_variable and not profile:
         origins["profile"] = PROFILE
-    name = str(profile or named or given.get("profile") or DEFAULT_PROFILE)
+    name = str(profile or by_variable or given.get("profile") or DEFAULT_PROFILE)
     problems = [*_no_profile(name), *_no_sections(given)]
     tree = _merge(
         _read(PROFILES / f"{name if name in profiles() else DEFAULT_PROFILE}.yaml"), given
@@ -192,7 +193,7 @@ def load(
     found_strays = strays(environment, [*ENVIRONMENT, PROFILE])
     if problems:
         told = dict.fromkeys(problems)
-        found = (f"{path}: {what}{_where(path, origins, file)}." for path, what in told)
+        found = (f"{path}: {what}{_where(path, origins, file, in_file)}." for path, what in told)
         raise ConfigError("\n".join(found), found_strays)
     return msgspec.structs.replace(config, strays=found_strays)
 
@@ -215,8 +216,10 @@ def _no_sections(given: dict[str, Any]) -> Iterator[Problem]:
             yield name, SECTION
 
 
-def _where(path: str, origins: Mapping[str, str], file: Path | None) -> str:
-    origin = origins.get(path) or file
+def _where(path: str, origins: Mapping[str, str], file: Path | None, in_file: Iterable[str]) -> str:
+    """A file with nothing of the section is not where it went wrong."""
+    is_in_file = any(f"{path}.".startswith(f"{name}.") for name in in_file)
+    origin = origins.get(path) or (file if is_in_file else None)
     return f" ({origin})" if origin else ""
 
 

@@ -23,25 +23,27 @@ from voice.model_folders import holds_model
 Known = Mapping[str, Mapping[str, Callable[[Config], Any]]]
 """By slot and name, what makes it. Raises ValueError or ConfigError for settings that cannot be."""
 
-NEEDS: dict[tuple[str, str], tuple[str, str]] = {
-    ("stt", "sherpa-server"): ("endpoint", "STT_ENDPOINT, for example ws://127.0.0.1:6006"),
+NEEDS: dict[tuple[str, str], tuple[str, str, str]] = {
+    ("stt", "sherpa-server"): ("endpoint", "STT_ENDPOINT", "ws://127.0.0.1:6006"),
     ("llm", "openai"): (
         "endpoint",
-        "LLM_ENDPOINT, for example http://127.0.0.1:9000/v1 for vLLM, http://127.0.0.1:11434/v1 "
-        "for Ollama",
+        "LLM_ENDPOINT",
+        "http://127.0.0.1:9000/v1 for vLLM, http://127.0.0.1:11434/v1 for Ollama",
     ),
-    ("tts", "fish"): ("endpoints", "TTS_ENDPOINT, for example http://127.0.0.1:8080"),
-    ("tts", "speech-api"): ("endpoints", "TTS_ENDPOINT, for example http://127.0.0.1:8091/v1"),
-    ("embedder", "tei"): ("endpoint", "EMBEDDING_ENDPOINT, for example http://127.0.0.1:8081"),
-    ("embedder", "openai"): (
-        "endpoint",
-        "EMBEDDING_ENDPOINT, for example http://127.0.0.1:11434/v1",
+    ("tts", "fish"): ("endpoints", "TTS_ENDPOINT", "http://127.0.0.1:8080"),
+    ("tts", "speech-api"): ("endpoints", "TTS_ENDPOINT", "http://127.0.0.1:8091/v1"),
+    ("embedder", "tei"): ("endpoint", "EMBEDDING_ENDPOINT", "http://127.0.0.1:8081"),
+    ("embedder", "openai"): ("endpoint", "EMBEDDING_ENDPOINT", "http://127.0.0.1:11434/v1"),
+    ("embedder", "sentence-transformers"): (
+        "model",
+        "EMBEDDING_MODEL",
+        "intfloat/multilingual-e5-base",
     ),
-    ("embedder", "sentence-transformers"): ("model", "EMBEDDING_MODEL, a name or a folder"),
-    ("reranker", "tei"): ("endpoint", "RERANKER_ENDPOINT, for example http://127.0.0.1:8082"),
+    ("reranker", "tei"): ("endpoint", "RERANKER_ENDPOINT", "http://127.0.0.1:8082"),
 }
-"""What a provider cannot be without: its setting, and how it is set."""
+"""What a provider cannot be without: its setting, the variable, and an example."""
 
+_NOTHING = ("", "", "")
 
 SERVERLESS = {"stt": "pocketsphinx", "llm": "extractive", "tts": "espeak"}
 """What works in process with what the package brings."""
@@ -104,7 +106,7 @@ def _fallbacks(config: Config, slot: str) -> Iterator[tuple[int, Any]]:
     first, section = chosen(config, slot), getattr(config, slot)
     named = getattr(section, "fallbacks", ())
     if named is None:
-        is_server = NEEDS.get((slot, first), ("",))[0].startswith("endpoint")
+        is_server = NEEDS.get((slot, first), _NOTHING)[0].startswith("endpoint")
         named = (SERVERLESS[slot],) if is_server or section.provider == "auto" else ()
     for number, entry in enumerate(named):
         if entry != first:
@@ -162,9 +164,10 @@ def _of_place(path: str, slot: str, own: Config, known: Known) -> Iterator[Probl
             f"there is no {name!r}; known are auto, {', '.join(sorted(known[slot]))}",
         )
         return
-    setting, remedy = NEEDS.get((slot, name), ("", ""))
+    setting, variable, example = NEEDS.get((slot, name), _NOTHING)
     if setting and not getattr(section, setting):
-        yield f"{path}.{setting}", f"provider {name} needs it; set {remedy}"
+        where = f"{variable} in .env or the environment, or {path}.{setting} in a --config file"
+        yield f"{path}.{setting}", f"provider {name} needs it; set {where}; for example {example}"
         return
     if name == "speech-api" and len(section.endpoints) > 1:
         yield f"{path}.endpoints", _ONE_ADDRESS

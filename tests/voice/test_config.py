@@ -9,6 +9,7 @@ import yaml
 from voice.config import ENVIRONMENT, PROFILE, PROFILES, Config, load
 from voice.config_command import settings, value_of
 from voice.errors import ConfigError
+from voice.makers import problems
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef"
@@ -360,6 +361,25 @@ def test_strange_keys_are_told_like_others(written: Path, key: str) -> None:
     for text in (f"{key}: {{x: 1}}", f"server: {{{key}: 1}}"):
         with pytest.raises(ConfigError, match=re.escape(str(written))):
             loaded(written, text)
+
+
+def test_what_is_needed_names_variable_and_setting_and_only_a_file_that_speaks_of_it(
+    written: Path,
+) -> None:
+    environment = {"EMBEDDING_PROVIDER": "tei"}
+
+    def told(text: str) -> str:
+        written.write_text(text)
+        with pytest.raises(ConfigError) as refused:
+            load(file=written, environment=environment, judge=problems)
+        return str(refused.value)
+
+    needed = (
+        "embedder.endpoint: provider tei needs it; set EMBEDDING_ENDPOINT in .env or the "
+        "environment, or embedder.endpoint in a --config file; for example http://127.0.0.1:8081"
+    )
+    assert told("server: {port: 8001}") == f"{needed}."
+    assert told("embedder: {model: x}") == f"{needed} ({written})."
 
 
 def test_a_secret_of_the_wrong_kind_is_not_shown(written: Path) -> None:

@@ -14,7 +14,15 @@ from mocks.serve_embed import EmbedServer
 from providers.base import Passage, ProviderError
 from voice.build import make
 from voice.chain import Chain
-from voice.config import Config, LlmConfig, SttConfig, TtsConfig, TurnConfig, load
+from voice.config import (
+    ENVIRONMENT,
+    Config,
+    LlmConfig,
+    SttConfig,
+    TtsConfig,
+    TurnConfig,
+    load,
+)
 from voice.errors import ConfigError
 from voice.makers import KNOWN, NEEDS, chosen, links, make_all, problems
 
@@ -126,8 +134,9 @@ def test_a_server_elsewhere_is_a_chain_even_alone() -> None:
 
 
 def test_what_is_needed_is_a_setting_of_a_provider_there_is() -> None:
-    for (slot, name), (setting, _) in NEEDS.items():
+    for (slot, name), (setting, variable, _) in NEEDS.items():
         assert name in KNOWN[slot] and hasattr(getattr(Config(), slot), setting)
+        assert ENVIRONMENT[variable] == (slot, setting)
 
 
 # --- what is set arrives --------------------------------------------------------------------------
