@@ -22,6 +22,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
+from voice.body_fields import all_fields
 from voice.config import Count
 from voice.config_kinds import PromptTokens
 from voice.errors import KaiwaError
@@ -109,7 +110,12 @@ async def current_model(request: Request[Any, Any, Any]) -> Model:
     return _model(_models(request).shown_current())
 
 
-@post("/api/models/switch", status_code=200, summary="Let another model answer from now on")
+@post(
+    "/api/models/switch",
+    status_code=200,
+    summary="Let another model answer from now on",
+    before_request=all_fields(SwitchModel),
+)
 async def switch_model(request: Request[Any, Any, Any], data: JSONBody[SwitchModel]) -> Model:
     return _model(await _models(request).switch(data.model_name))
 
@@ -122,7 +128,11 @@ async def show_model(request: Request[Any, Any, Any], name: FromPath[str]) -> Mo
     return _model(await models.show(name))
 
 
-@put("/api/models/{name:path}", summary="With /config behind the name: how the model is asked")
+@put(
+    "/api/models/{name:path}",
+    summary="With /config behind the name: how the model is asked",
+    before_request=all_fields(TuneModel),
+)
 async def tune_model(
     request: Request[Any, Any, Any], name: FromPath[str], data: JSONBody[TuneModel]
 ) -> ModelConfig:

@@ -247,6 +247,26 @@ def test_wrong_values_are_refused_and_the_field_is_named(
     assert get(setup.url, f"/api/models/{QWEN}/config").json["max_tokens"] == 512
 
 
+def test_all_wrong_fields_are_told_at_once_each_with_what_would_be_right(setup: Setup) -> None:
+    values = {"temprature": 1, "temperature": "hot", "max_tokens": None, "context_length": 1}
+    answer = send(setup.url, "PUT", f"/api/models/{QWEN}/config", values)
+    assert (answer.status, answer.json["detail"].split("; ")) == (
+        422,
+        [
+            "temprature: there is no such field",
+            "did you mean temperature? known are temperature, max_tokens, context_length",
+            "temperature: must be a number or nothing",
+            "max_tokens: must be a whole number",
+            "context_length: must be >= 100",
+        ],
+    )
+    answer = send(setup.url, "POST", "/api/models/switch", {"modelname": QWEN})
+    assert answer.json["detail"] == (
+        "modelname: there is no such field; did you mean model_name? known are model_name; "
+        "model_name: is missing"
+    )
+
+
 def test_a_switch_to_nothing_is_refused_and_a_model_itself_cannot_be_put(setup: Setup) -> None:
     for body in ({}, {"model_name": ""}, {"model_name": 5}, {"model": QWEN}):
         answer = send(setup.url, "POST", "/api/models/switch", body)
