@@ -29,7 +29,7 @@ from voice.reload import Fresh, Outcome, change, merged
 from voice.rules import session_defaults
 from voice.security import Door, Guest
 from voice.session import Session
-from voice.settings import initial, merge
+from voice.settings import DEFAULT_VOICE, initial, merge
 from voice.templates import prompt_of
 from voice.transports.telephony.switchboard import Switchboard
 from voice.transports.webrtc_calls import Calls
@@ -285,6 +285,7 @@ class Desk:
         if "llm.model" in changed:
             self.watch.look_again("llm")
         self.config, self._warnings, self.door = new.config, fresh.warnings, _door(new.config)
+        self._recite_as(new.config)
         self.load.limits = _limits(new.config)
         logs.set_level(new.config.log.level)
         if self._library is not None:
@@ -294,6 +295,12 @@ class Desk:
             needs_restart=new.waiting,
             warnings=[*fresh.warnings, *fresh.config.strays],
         )
+
+    def _recite_as(self, config: Config) -> None:
+        """What Kaiwa says by itself, it says as the next calls are answered."""
+        if self._providers.recitals is not None:
+            voice, language = config.tts.voice or DEFAULT_VOICE, config.stt.language
+            self._providers.recitals.follow(voice=voice, language=language)
 
     # --- what is told -----------------------------------------------------------------------------
 

@@ -17,6 +17,9 @@ class Recited(Protocol):
     def spare(self, text: str) -> bytes | None:
         """In whatever voice."""
 
+    def follow(self, *, voice: str, language: str) -> None:
+        """From now on, calls ask for this."""
+
 
 class Providers(Struct, frozen=True):
     vad: VAD

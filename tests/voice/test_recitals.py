@@ -1,6 +1,7 @@
 """What Kaiwa says by itself is there as sound, also when the voice is not."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any, ClassVar
 
@@ -9,12 +10,20 @@ import pytest
 
 from mocks.clock import now, run_virtual
 from mocks.faults import ScriptedFault
+from mocks.llm import EchoLLM
+from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
-from providers.base import Fault, ProviderInfo, Slot, SpeechEvent
+from mocks.vad import ScriptedVAD
+from providers.base import Fault, ProviderInfo, Slot, SpeechAudio, SpeechEvent
 from voice.chain_tts import ChainTTS
+from voice.config import Config, TtsConfig
+from voice.desk import Desk
 from voice.patience import Patience
 from voice.phrases import LANGUAGES, all_phrases, apology
+from voice.providers import Providers
 from voice.recitals import REST_S, START_LIMIT_S, TRY_AGAIN_S, Recitals
+from voice.reload import Fresh
+from voice.templates import prompt_of
 
 DOWN = ScriptedFault(kind="fail", request=0, fault=Fault.UNREACHABLE, message="refused")
 SORRY = apology("en")
@@ -137,3 +146,103 @@ def test_a_voice_that_hangs_holds_the_server_up_no_longer_and_closing_ends_it() 
         assert tts.running == 0
 
     run_virtual(scenario())
+
+
+# --- another voice --------------------------------------------------------------------------------
+
+
+class Pitched(ToneTTS):
+    """Every voice has a loudness of its own."""
+
+    def stream(
+        self, text: str, *, voice: str = "", language: str = "", speed: float = 1.0
+    ) -> AsyncGenerator[SpeechEvent, None]:
+        return self._told(super().stream(text), len(voice))
+
+    async def _told(
+        self, events: AsyncGenerator[SpeechEvent, None], value: int
+    ) -> AsyncGenerator[SpeechEvent, None]:
+        async with contextlib.aclosing(events):
+            async for event in events:
+                if isinstance(event, SpeechAudio):
+                    event = SpeechAudio(bytes([value]) * len(event.pcm))
+                yield event
+
+
+def test_after_a_change_of_the_voice_all_is_said_anew_in_it_and_is_spare_until_then() -> None:
+    async def scenario() -> None:
+        tts = Pitched()
+        kept = await made(recitals(tts))
+        before = kept.spare(SORRY)
+        kept.follow(voice="alloy", language="en")
+        assert kept.sound(SORRY, "alloy") is None and kept.spare(SORRY) == before
+        assert kept.sound(SORRY, "default") == before, "calls that began with it go on with it"
+        await asyncio.sleep(5)
+        for text in all_phrases("en"):
+            pcm = kept.sound(text, "alloy")
+            assert pcm and set(pcm) == {len("alloy")} and kept.sound(text, "default") is None
+        said = len(tts.texts)
+        kept.follow(voice="alloy", language="en")
+        await asyncio.sleep(5)
+        assert len(tts.texts) == said, "the same once more is no change"
+        await kept.aclose()
+
+    run_virtual(scenario())
+
+
+def test_a_voice_that_is_changed_while_it_speaks_leaves_no_task() -> None:
+    async def scenario() -> None:
+        tts = Pitched(faults=[ScriptedFault(kind="stall", request=0)])
+        kept = recitals(tts)
+        starting = asyncio.create_task(kept.start())
+        await asyncio.sleep(1)
+        tts.faults.set()
+        kept.follow(voice="alloy", language="ja")
+        await starting
+        assert kept.sound(apology("ja"), "alloy")
+        await kept.aclose()
+        assert tts.running == 0 and len(asyncio.all_tasks()) == 1
+
+    run_virtual(scenario())
+
+
+def test_what_a_stand_in_said_is_said_anew_once_the_first_voice_is_back() -> None:
+    async def scenario() -> None:
+        first, second = ToneTTS(faults=[DOWN]), Pitched()
+        chain = chained(first, second)
+        kept = await made(recitals(chain))
+        stood_in = kept.sound(SORRY, "default")
+        assert stood_in and set(stood_in) == {len("default")}
+        first.faults.set()
+        await asyncio.sleep(3 * TRY_AGAIN_S)
+        again = kept.sound(SORRY, "default")
+        assert again and set(again) != {len("default")}
+        said = len(first.texts)
+        await asyncio.sleep(10 * TRY_AGAIN_S)
+        assert len(first.texts) == said, "once is enough"
+        await kept.aclose()
+
+    run_virtual(scenario())
+
+
+def test_a_reload_that_changes_the_voice_changes_what_kaiwa_says_by_itself() -> None:
+    async def scenario() -> None:
+        tts = Pitched(first_audio_ms=0, rtf=0)
+        kept = await made(recitals(tts))
+        config = Config()
+        fresh = Fresh(
+            msgspec.structs.replace(config, tts=TtsConfig(voice="alloy")), prompt_of(config)
+        )
+        llm, stt, vad = EchoLLM(), EchoSTT(), ScriptedVAD([])
+        providers = Providers(vad=vad, stt=stt, llm=llm, tts=tts, recitals=kept)
+        desk = Desk(config, providers, {}, None, reread=lambda: fresh)
+        outcome = await desk.reload()
+        assert [one.setting for one in outcome.changed if one.setting != "agent.prompt"] == [
+            "tts.voice"
+        ]
+        async with asyncio.timeout(30):
+            while kept.sound(SORRY, "alloy") is None:  # noqa: ASYNC110  # it tells nobody
+                await asyncio.sleep(0.01)
+        await kept.aclose()
+
+    asyncio.run(scenario())
