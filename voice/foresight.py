@@ -13,7 +13,7 @@ from msgspec import Struct
 from providers.base import LISTEN_RATE_HZ, Retriever
 from voice import metrics
 from voice.attempt import Attempt, alike
-from voice.chain import CALL, Chain, of_call
+from voice.chain import Chain, of_call
 from voice.config_talk import SpeculationConfig
 from voice.hang_up import is_hang_up
 from voice.load import Level
@@ -208,7 +208,8 @@ class Foresight:
                     self._end(order.why)
                 case Search():
                     if self._prefetch is not None and not self._is_loaded():
-                        with of_call({**CALL.get({}), "turn": self._policy.turn}):
+                        # Audio comes from a socket, whose context knows of no call.
+                        with of_call(self._replies.asker(self._policy.turn)):
                             self._prefetch.look(order.text)
 
     def _begin(self, order: Begin, at: float) -> None:

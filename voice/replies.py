@@ -43,6 +43,10 @@ class Replies:
         self.tasks: set[asyncio.Task[None]] = set()
         """All that have not given their streams back."""
 
+    def asker(self, turn: int) -> dict[str, Any]:
+        """Whose request it is; see `voice.chain.CALL`."""
+        return {"session": self._name, "turn": turn}
+
     def foresee(self, turn: int, options: ReplyOptions, question: str, language: str) -> Task:
         """For words that are no item of the conversation yet."""
         history = (*self._conversation.messages(), Message(role="user", content=question))
@@ -145,7 +149,7 @@ class Replies:
         return Working(reply, running)
 
     async def _run(self, reply: Reply, turn: int, post: Callable[[Fact], None]) -> None:
-        CALL.set({"session": self._name, "turn": turn})  # in this task's own context
+        CALL.set(self.asker(turn))  # in this task's own context
         try:
             await reply.run()
         except Exception as error:  # our bug: it ends this answer, not the call

@@ -132,7 +132,9 @@ def test_the_timeline_sums_up_and_tells_the_lead() -> None:
 def test_what_is_searched_for_ahead_is_of_the_turn_that_is_answered() -> None:
     class Asked(ScriptedRetriever):
         async def search(self, query: str, *, limit_s: float) -> tuple[Passage, ...]:
-            turns.append((query, CALL.get({}).get("turn")))
+            asker = CALL.get({})
+            calls.add(asker["session"])
+            turns.append((query, asker["turn"]))
             return await super().search(query, limit_s=limit_s)
 
     async def scenario(call: Call) -> None:
@@ -141,8 +143,10 @@ def test_what_is_searched_for_ahead_is_of_the_turn_that_is_answered() -> None:
             await call.hush(7.0)
 
     turns: list[tuple[str, int | None]] = []
+    calls: set[str] = set()
     stt = EchoSTT(turns=["when do you open on monday", "and where is the tower of yours"])
-    converse(scenario, llm=EchoLLM([ANSWER] * 4), stt=stt, retriever=Asked(), config=AHEAD)
+    call = converse(scenario, llm=EchoLLM([ANSWER] * 4), stt=stt, retriever=Asked(), config=AHEAD)
+    assert calls == {call.session.id}, "or one question would be counted as often as it is searched"
     first = [turn for query, turn in turns if query.startswith("when")]
     second = [turn for query, turn in turns if query.startswith("and")]
     assert len(first) > 1 and set(first) == {1} and len(second) > 1 and set(second) == {2}
