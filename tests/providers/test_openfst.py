@@ -47,6 +47,19 @@ def test_a_label_beyond_the_models_symbols_is_refused(tmp_path: Path) -> None:
         look_through(tmp_path / "HLG.fst", 1)
 
 
+@pytest.mark.parametrize("lost", [1, 15, 17, 1000, 2_000_000])
+def test_a_large_one_that_is_cut_off_is_refused_too(tmp_path: Path, lost: int) -> None:
+    """Its head counts no arcs, as OpenFst writes it, so that the size alone tells nothing."""
+    path = tmp_path / "HLG.fst"
+    write_graph(path, [0, 1] * (WALKED_BYTES // 16))
+    whole = bytearray(path.read_bytes())
+    at = 4 + 4 + len("vector") + 4 + len("standard") + struct.calcsize("<iiQqq")
+    whole[at : at + 8] = bytes(8)
+    looked_through(tmp_path, bytes(whole))
+    with pytest.raises(DamagedError, match="state"):
+        looked_through(tmp_path, bytes(whole[: len(whole) - lost]))
+
+
 def test_a_large_one_is_judged_by_its_counts_without_a_walk(tmp_path: Path) -> None:
     path = tmp_path / "HLG.fst"
     write_graph(path, [0, 1] * (WALKED_BYTES // 16))
