@@ -12,7 +12,7 @@ are made afterwards, by a voice in this process where there is one.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import structlog
@@ -105,7 +105,10 @@ class Recitals:
     async def _make(self) -> None:
         while self._missing():
             for text in self._missing():
-                await self._make_one(text, list(_voices(self._tts)))
+                voices = list(_voices(self._tts))
+                if self._tried.is_set():
+                    await _let_callers_go_first(voices)
+                await self._make_one(text, voices)
             self._tried.set()
             if self._missing():
                 await asyncio.sleep(TRY_AGAIN_S)
@@ -134,8 +137,7 @@ class Recitals:
                 if self._is_kept(text):
                     continue
                 voices = sorted(_voices(self._tts), key=_is_remote)
-                if voices and _is_remote(voices[0]):
-                    await asyncio.sleep(REST_S)
+                await _let_callers_go_first(voices)
                 await self._make_one(text, voices, language)
                 made_all = made_all and self._is_kept(text)
         return made_all
@@ -144,6 +146,7 @@ class Recitals:
         """Of the operator's language: made anew, where a stand-in has said it and it need not."""
         first = _first(self._tts)
         if self._sounds[text].by is not first and first in _voices(self._tts):
+            await _let_callers_go_first([first])
             await self._make_one(text, [first])
         return self._sounds[text].by is first
 
@@ -181,6 +184,11 @@ def _voices(tts: TTS) -> Iterator[TTS]:
 
 def _is_remote(tts: TTS) -> bool:
     return not tts.info.endpoint.startswith("in-process")
+
+
+async def _let_callers_go_first(voices: Sequence[TTS]) -> None:
+    if voices and _is_remote(voices[0]):
+        await asyncio.sleep(REST_S)
 
 
 def _tell(task: asyncio.Task[None]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import pytest
@@ -27,6 +27,12 @@ from voice.templates import prompt_of
 
 DOWN = ScriptedFault(kind="fail", request=0, fault=Fault.UNREACHABLE, message="refused")
 SORRY = apology("en")
+
+
+class Remote(ToneTTS):
+    @property
+    def info(self) -> ProviderInfo:
+        return msgspec.structs.replace(super().info, endpoint="http://gpu")
 
 
 def recitals(tts: Any, language: str = "en") -> Recitals:
@@ -68,22 +74,11 @@ def test_who_speaks_another_language_than_the_operator_has_spares_too() -> None:
 
 
 def test_other_languages_are_left_to_the_voice_in_this_process() -> None:
-    class Remote(ToneTTS):
-        said: ClassVar[list[str]] = []
-
-        @property
-        def info(self) -> ProviderInfo:
-            return msgspec.structs.replace(super().info, endpoint="http://gpu")
-
-        def stream(self, text: str, **options: Any) -> AsyncGenerator[SpeechEvent, None]:
-            self.said.append(text)
-            return super().stream(text, **options)
-
     async def scenario() -> None:
         remote = Remote()
         kept = await made(recitals(chained(remote, ToneTTS()), "en"))
         await asyncio.sleep(5)
-        assert kept.spare(apology("ja")) and set(remote.said) == set(all_phrases("en"))
+        assert kept.spare(apology("ja")) and set(remote.texts) == set(all_phrases("en"))
         await kept.aclose()
         alone = await made(recitals(Remote(), "en"))
         await asyncio.sleep(REST_S - 1)
@@ -185,6 +180,23 @@ def test_after_a_change_of_the_voice_all_is_said_anew_in_it_and_is_spare_until_t
         kept.follow(voice="alloy", language="en")
         await asyncio.sleep(5)
         assert len(tts.texts) == said, "the same once more is no change"
+        await kept.aclose()
+
+    run_virtual(scenario())
+
+
+def test_a_server_that_callers_wait_for_says_them_anew_one_by_one() -> None:
+    async def scenario() -> None:
+        remote = Remote()
+        kept = await made(recitals(remote))
+        said = len(remote.texts)
+        kept.follow(voice="alloy", language="en")
+        await asyncio.sleep(REST_S - 1)
+        assert len(remote.texts) == said
+        await asyncio.sleep(REST_S)
+        assert len(remote.texts) == said + 1
+        await asyncio.sleep(len(all_phrases("en")) * (REST_S + 2))
+        assert all(kept.sound(text, "alloy") for text in all_phrases("en"))
         await kept.aclose()
 
     run_virtual(scenario())
