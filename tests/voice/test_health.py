@@ -1,6 +1,8 @@
 """The watch over the providers: what fails is told within seconds, what recovers too."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -10,7 +12,16 @@ from mocks.clock import VirtualLoop, run_virtual
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM
 from mocks.tts import ToneTTS
-from providers.base import Fault, LLMRequest, NoNews, Provider, ProviderError, Slot
+from providers.base import (
+    Fault,
+    LLMEvent,
+    LLMRequest,
+    NoNews,
+    Provider,
+    ProviderError,
+    Slot,
+    TextDelta,
+)
 from voice.chain_llm import ChainLLM
 from voice.health import CHECK_AGAIN_S, CHECK_EVERY_S, Watch, without_addresses
 from voice.patience import Patience
@@ -163,6 +174,56 @@ def test_one_that_comes_to_hang_in_the_middle_of_a_check_is_named_before_the_che
         llm.alive.set()
         await asyncio.sleep(0.1)
         assert watched.statuses()["llm"].healthy, "the check had its answer"
+        await watched.aclose()
+
+    run_virtual(scenario())
+
+
+def test_while_one_that_hangs_is_asked_again_no_caller_waits_to_find_out_too() -> None:
+    """Every small request has its own limit, which is longer than one failure is held against it.
+
+    hangs    ping fails, 1.9 s                  …          answers
+    |------------|--- 2 s ---|== check 2 s ==|--- 2 s ---|==== … |
+                 ^ ^ ^ ^ ^ ^ ^ ^ ^ ^ ^ ^ ^ ^  questions: the other one answers, at once
+    """
+
+    class Server(Hanging):
+        async def stream(self, request: LLMRequest) -> AsyncGenerator[LLMEvent, None]:
+            await self.alive.wait()
+            async with contextlib.aclosing(super().stream(request)) as events:
+                async for event in events:
+                    yield event
+
+        async def check(self) -> None:
+            try:
+                async with asyncio.timeout(2):
+                    await self.alive.wait()
+            except TimeoutError:
+                raise ProviderError(Slot.LLM, "echo", Fault.TIMEOUT, "no list") from None
+
+    async def answered_by(chain: ChainLLM) -> str:
+        events = chain.stream(LLMRequest(messages=(), question="hello"))
+        async with contextlib.aclosing(events):
+            texts = [event.text async for event in events if isinstance(event, TextDelta)]
+        return "".join(texts)
+
+    async def scenario() -> None:
+        first, second = Server(), EchoLLM(["The other."] * 40)
+        chain = chained(first, second)
+        watched = watch(chain)
+        watched.start()
+        await asyncio.sleep(5)
+        first.alive.clear()
+        await asyncio.sleep(2)
+        loop = asyncio.get_running_loop()
+        for _ in range(30):
+            began = loop.time()
+            assert await answered_by(chain) == "The other."
+            assert loop.time() - began < 1.0, f"a caller waited {loop.time() - began:.1f} s"
+            await asyncio.sleep(0.3)
+        first.alive.set()
+        await asyncio.sleep(CHECK_AGAIN_S + 0.1)
+        assert watched.statuses()["llm"].healthy and "hello" in await answered_by(chain)
         await watched.aclose()
 
     run_virtual(scenario())
