@@ -30,6 +30,9 @@ NEVER_S = 86_400.0
 CHANCE_S = 0.4
 """An answer that begins late gets so long before a word breaks the silence instead of it; and the
 voice for that word, before it comes as it is kept."""
+MOST_QUIET_S = 2.8
+"""But no silence lasts longer for the sake of a chance: a recogniser that stood in for another may
+have needed most of it."""
 
 
 class Spoken(Enum):
@@ -86,7 +89,8 @@ class Speaker:
             quiet_since: Loop time from which on the caller has heard nothing.
         """
         now = asyncio.get_running_loop().time()
-        self._quiet_since = max(quiet_since, now + CHANCE_S - self._quiet_s)
+        chance_by = _chance_by(now, quiet_since)
+        self._quiet_since = max(quiet_since, chance_by - self._quiet_s)
         self._plays_until = now + self._sound_ms / 1000
         if self._heard_ms:
             self._quiet_since = now + self._heard_ms / 1000
@@ -269,6 +273,10 @@ class Speaker:
             self._sound_ms += sound_ms
             self._plays_until = begins + sound_ms / 1000
             self._post(Sounded(self._turn, pcm))
+
+
+def _chance_by(now: float, quiet_since: float) -> float:
+    return max(now, min(now + CHANCE_S, quiet_since + MOST_QUIET_S))
 
 
 def _pieces(pcm: bytes) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from mocks.clock import now
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM
+from mocks.stt import EchoSTT
 from mocks.tts import ToneTTS
 from providers.base import SpeechAudio, SpeechEvent
 from tests.driving import Call, converse
-from voice.config import Config, SpeculationConfig
+from voice.config import Config, SpeculationConfig, TurnConfig
 from voice.phrases import HOLD
 from voice.recitals import Recitals
 
@@ -64,7 +66,14 @@ class Slow(ToneTTS):
                 yield event
 
 
-def ask(tts: Any, *, token_ms: float = 10.0, **model: Any) -> Call:
+def ask(
+    tts: Any,
+    *,
+    token_ms: float = 10.0,
+    config: Config = CONFIG,
+    stt: EchoSTT | None = None,
+    **model: Any,
+) -> Call:
     kept = Recitals(ToneTTS(first_audio_ms=0, rtf=0), voice="default", language="en")
 
     async def scenario(call: Call) -> None:
@@ -76,7 +85,7 @@ def ask(tts: Any, *, token_ms: float = 10.0, **model: Any) -> Call:
         await kept.aclose()
 
     llm = EchoLLM(["".join(CLAUSES)], token_ms=token_ms, **model)
-    return converse(scenario, llm=llm, tts=tts, recitals=kept, config=CONFIG)
+    return converse(scenario, llm=llm, tts=tts, stt=stt, recitals=kept, config=config)
 
 
 def silences_s(call: Call) -> list[float]:
@@ -94,6 +103,23 @@ def silences_s(call: Call) -> list[float]:
             sounds.append((sounds.pop()[0] if joins else since, to))
     heard = [(since, to) for since, to in sounds if to - since > 0.06 or to == SPEECH_END]
     return [after[0] - before[1] for before, after in pairwise(heard)]
+
+
+@pytest.mark.parametrize("final_s", [0.4, 2.2, 2.6, 2.85])
+def test_who_was_long_in_being_heard_waits_no_longer_for_the_chance_of_an_answer(
+    final_s: float,
+) -> None:
+    """A recogniser that stands in hears all of a long question anew.
+
+    speech ends      final asked for          final      2.9
+    |------ 0.2 -----|========================|---- + ---| a word, unless the answer is there
+    """
+    config = msgspec.structs.replace(CONFIG, turn=TurnConfig(final_limit_s=2.4))
+    stt = EchoSTT(final_delay_ms=1000 * (final_s - 0.2))
+    call = ask(ToneTTS(), config=config, stt=stt, first_token_ms=1500)
+    assert call.outcomes() == ["completed"]
+    assert max(silences_s(call)) <= 2.95
+    assert (HOLD["en"][0] in call.history()[-1][1]) == (final_s > 1.0)
 
 
 def test_the_pause_between_two_clauses_is_no_sound_that_breaks_a_silence() -> None:
