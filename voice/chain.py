@@ -62,7 +62,7 @@ class Link(Generic[P]):
         self._failed_at = -PAUSE_S
         self._well_at = -PAUSE_S
         self._last_check: ProviderError | None = None
-        self._is_missed = False
+        self.is_missed = False
         """The last small request failed, and no large one has succeeded since."""
         self._doubted_until = 0.0
 
@@ -76,7 +76,7 @@ class Link(Generic[P]):
         return self._well_at > self._failed_at and not self.breaker.is_probed
 
     def is_doubted(self, now: float) -> bool:
-        return self._is_missed or now < self._doubted_until
+        return self.is_missed or now < self._doubted_until
 
     async def start(self) -> None:
         """Idempotent.
@@ -100,7 +100,7 @@ class Link(Generic[P]):
         self.breaker.succeeded(ticket)
         if self.breaker.state(now) is State.CLOSED:  # else it is of before the failures
             self.problem, self._doubted_until = "", 0.0
-            self._is_missed = False
+            self.is_missed = False
 
     def failed(self, error: ProviderError, ticket: Ticket, now: float) -> None:
         self.breaker.failed(ticket, now)
@@ -112,7 +112,7 @@ class Link(Generic[P]):
     def check_succeeded(self, now: float) -> None:
         """Closes what checks alone have opened; what callers' requests opened, the next of them
         must close. How often those failed lately stays known."""
-        self._well_at, self._is_missed = now, False
+        self._well_at, self.is_missed = now, False
         if now - self._failed_at >= PAUSE_S:
             if self.breaker.state(now) is not State.CLOSED:
                 self.breaker.close()
@@ -122,7 +122,7 @@ class Link(Generic[P]):
         """One that is told again, since it is too early to ask again, is no further failure."""
         if error is not self._last_check:
             self.breaker.count(now)
-        self._last_check, self._is_missed = error, True
+        self._last_check, self.is_missed = error, True
         self._well_at = -PAUSE_S
         self._doubt(error, now)
 

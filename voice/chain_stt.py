@@ -1,7 +1,8 @@
 """A recogniser with others that stand in for it: what it loses is heard again, from its beginning.
 
 begin feed feed end ── no final within attempt_s, or a failure ──▶ the next one: begin, all the
-                                                                  audio so far, end
+        │                                                         audio so far, end
+        └─ LONG_S of it, and the watch misses whoever hears it ──▶ likewise, while it goes on
 """
 
 import asyncio
@@ -24,6 +25,8 @@ from voice.chain import CALL, Chain, Link, of_call
 
 LAST_LIMIT_S = 15.0
 """For one that nobody can take over from: the turn has gone on by then, this only ends the wait."""
+LONG_S = 6.0
+"""To hear so much anew takes a stand-in about as long as a caller should wait."""
 MOST_BYTES = 60 * LISTEN_RATE_HZ * 2
 """Kept of one utterance, to be heard again; a turn is no longer."""
 
@@ -100,6 +103,8 @@ class ChainSttStream:
             take.whole = False
         if take.stream is not None:
             take.stream.feed(pcm)
+        if len(take.audio) > LONG_S * LISTEN_RATE_HZ * 2 and self._is_missed(take):
+            self._give_up(take, f"{take.link.problem} (in mid-speech)")
 
     def end(self) -> None:
         take, self._current = self._current, None
@@ -191,11 +196,19 @@ class ChainSttStream:
         # What came faster than it was spoken takes its time to be heard.
         wait_s = limit_s + self._backlog.left_s(self._chain.now())
         loop = asyncio.get_running_loop()
-        take.timer = loop.call_later(wait_s, self._too_late, take, take.link, limit_s)
+        take.timer = loop.call_later(wait_s, self._too_late, take, limit_s)
 
-    def _too_late(self, take: _Take, link: Link[STT], limit_s: float) -> None:
-        message = f"no final within {limit_s:g} s (stt.attempt_limit_s)"
-        error = ProviderError(Slot.STT, link.info.provider, Fault.TIMEOUT, message)
+    def _too_late(self, take: _Take, limit_s: float) -> None:
+        self._give_up(take, f"no final within {limit_s:g} s (stt.attempt_limit_s)")
+
+    def _is_missed(self, take: _Take) -> bool:
+        """Whoever hears it hangs, as the watch has found, and another does not."""
+        other = self._chain.next_after(take.tried) if take.link.is_missed and take.whole else None
+        return other is not None and not other.is_missed
+
+    def _give_up(self, take: _Take, why: str) -> None:
+        link = take.link
+        error = ProviderError(Slot.STT, link.info.provider, Fault.TIMEOUT, why)
         if take.stream is not None:
             take.stream.abandon(take.utterance)  # else it would be heard to its end for nobody
         self._receive(link, SttFailure(utterance=take.utterance, error=error))

@@ -392,6 +392,60 @@ def test_an_ended_utterance_that_is_given_up_is_nobodys() -> None:
     run_virtual(scenario())
 
 
+@pytest.mark.parametrize(("length_s", "handed_on"), [(14.0, True), (5.0, False)])
+def test_a_long_utterance_is_handed_on_as_soon_as_its_recogniser_is_missed(
+    length_s: float, handed_on: bool
+) -> None:
+    """All that hangs is its answers: until the end shows it, half of what was said is behind.
+
+    speech    ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~|
+    the first      | hangs  | a ping has no answer
+    the second              ~~~~~~~~~~~~~~~~|  hears it from its beginning
+    """
+
+    async def scenario() -> None:
+        first = EchoSTT(faults=[SILENCE])
+        second = EchoSTT(text="what the second one heard")
+        caller = Caller(first, second)
+        caller.stream.begin(1)
+        missed = ProviderError(Slot.STT, "echo", Fault.TIMEOUT, "no answer in 0.9 s")
+        for frame in range(round(length_s / 0.1)):
+            await asyncio.sleep(0.1)
+            caller.stream.feed(SECOND[: len(SECOND) // 10])
+            if frame == 40:
+                caller.chain.links[0].check_failed(missed, now())
+        assert second.open_streams == handed_on
+        caller.stream.end()
+        await asyncio.sleep(0.5)
+        assert bool(caller.finals) == handed_on
+        await asyncio.sleep(5.0)
+        assert caller.finals == {1: "what the second one heard"} and caller.lost == []
+        assert caller.chain.fallback_count == 1 and first.open_streams + second.open_streams <= 2
+        caller.stream.close()
+        assert (first.open_streams, second.open_streams) == (0, 0)
+
+    run_virtual(scenario())
+
+
+def test_a_long_utterance_stays_where_it_is_while_nobody_else_is_well() -> None:
+    async def scenario() -> None:
+        first, second = EchoSTT(text="heard after all"), EchoSTT(text="no")
+        caller = Caller(first, second)
+        missed = ProviderError(Slot.STT, "echo", Fault.TIMEOUT, "no answer in 0.9 s")
+        caller.stream.begin(1)
+        for link in caller.chain.links:
+            link.check_failed(missed, now())
+        for _ in range(140):
+            await asyncio.sleep(0.1)
+            caller.stream.feed(SECOND[: len(SECOND) // 10])
+        caller.stream.end()
+        await asyncio.sleep(1.0)
+        assert caller.finals == {1: "heard after all"} and caller.chain.fallback_count == 0
+        caller.stream.close()
+
+    run_virtual(scenario())
+
+
 def test_a_recogniser_that_cannot_be_opened_is_passed_over() -> None:
     class NotRunning(EchoSTT):
         def open(self, *args: Any, **more: Any) -> Any:
