@@ -145,13 +145,13 @@ class CallerSide:
         assert said is not None
         if not said.awaits(fact.utterance):
             return []
-        if isinstance(fact, Hypothesis) and fact.text and not (fact.is_final or said.text):
-            self._suspicion.first_words.came(milliseconds(self._clock.position - said.sample))
+        if isinstance(fact, Hypothesis) and fact.text and not fact.is_final:
+            self._suspicion.shows_words = True
         said.receive(fact)
         if doubt is not None:
             if isinstance(fact, Hypothesis):
                 around = self._suspicion.around(doubt, self.pause.sample, now)
-                doubt.hear(claims=doubt.claims(around, terms), is_final=fact.is_final)
+                doubt.hear(now, claims=doubt.claims(around, terms), is_final=fact.is_final)
             return self._tick_doubt(doubt, now)
         if self.state is Caller.PAUSING and terms.rules.adaptive:
             self._weigh()

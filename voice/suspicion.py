@@ -16,23 +16,6 @@ from voice.questions import Questions
 from voice.terms import Terms
 from voice.utterance import Utterance
 
-LATE = 1.2
-"""Times what the recogniser usually needs for the first word, and none has come: there is none."""
-
-
-class FirstWords:
-    """How long one call's recogniser takes until it shows the first word of an utterance."""
-
-    def __init__(self) -> None:
-        self._usual_ms = 0.0
-
-    def came(self, after_ms: float) -> None:
-        self._usual_ms = (self._usual_ms + after_ms) / 2 if self._usual_ms else after_ms
-
-    def late_by_ms(self, confirm_ms: int) -> float:
-        """Speech that is so long and has no word yet has none; twice `confirm_ms` at most."""
-        return min(2 * confirm_ms, max(confirm_ms, LATE * self._usual_ms))
-
 
 class Suspicion:
     """One call's."""
@@ -42,7 +25,8 @@ class Suspicion:
     ) -> None:
         self._clock, self._terms = clock, terms
         self._questions, self._voice = questions, voice
-        self.first_words = FirstWords()
+        self.shows_words = False
+        """The recogniser has shown some in this call while they were spoken: it will again."""
 
     def arises(self, sample: int) -> bool:
         """Whether speech that begins there would cut an answer, or may be the end of one."""
@@ -65,7 +49,7 @@ class Suspicion:
             now,
             holds=replying and not only_words,
             by_length=not only_words,
-            confirm_ms=self.first_words.late_by_ms(rules.confirm_ms),
+            patient=self.shows_words,
             hypotheses=rules.confirm_hypotheses if sounds else 1,
         )
 

@@ -1195,15 +1195,47 @@ def test_a_yes_behind_the_end_is_a_turn_however_near() -> None:
     assert Understood(2, "mm") in call.take()
 
 
-def test_a_recogniser_that_is_late_with_its_first_words_is_waited_for_that_long() -> None:
-    """Its first partial came 800 ms into the question."""
+def shown_before() -> Call:
+    """A call in whose first turn a partial came, and whose answer sounds."""
     call = Call().hear(500).starts().hear(800).partial(1, "hel").hear(200).pauses()
     call.hear(400).final(1, "hello").hear(400).take()
     call.taker.terms.words = Nods()
     call.taker.voice.sounding_at = call.now
-    call.starts().hear(900)
+    return call
+
+
+def test_where_words_were_shown_before_the_first_one_is_waited_for_twice_as_long() -> None:
+    call = shown_before().starts().hear(1180)
     assert kinds(call) == [Duck, BeginSegment]
-    assert kinds(call.hear(100)) == [OpenUtterance, Interrupt]
+    assert kinds(call.hear(40)) == [OpenUtterance, Interrupt]
+
+
+def test_words_that_were_shown_and_taken_back_are_waited_for_too() -> None:
+    """A recogniser that hears its first second again takes back what it had made of it."""
+    call = sounding().starts().hear(500).partial(2, "m").hear(100).partial(2, "").hear(400)
+    assert kinds(call) == [Duck, BeginSegment]
+    assert kinds(call.hear(240)) == [OpenUtterance, Interrupt]
+
+
+def test_guesses_that_begin_differently_are_not_two_in_a_row() -> None:
+    call = sounding().starts().hear(160)
+    for guess in ("for", "bro", "bra", "bra i", "bride"):
+        call.partial(2, guess).hear(80)
+        if guess == "bra":
+            assert kinds(call) == [Duck, BeginSegment]
+    assert kinds(call) == [OpenUtterance, Interrupt], "bra, bra i"
+
+
+def test_a_first_word_that_comes_late_must_stand_or_be_said_again() -> None:
+    late = shown_before().starts().hear(700).partial(2, "bro").hear(140)
+    assert kinds(late) == [Duck, BeginSegment]
+    assert kinds(late.hear(20)) == [OpenUtterance, Interrupt]
+    revised = shown_before().starts().hear(700).partial(2, "bro").hear(100).partial(2, "mm")
+    assert kinds(revised.hear(100).pauses().final(2, "mm")) == [
+        Duck, BeginSegment, EndSegment, Dismiss, Unduck,
+    ]  # fmt: skip
+    again = shown_before().starts().hear(700).partial(2, "no").partial(2, "no wait")
+    assert kinds(again) == [Duck, BeginSegment, OpenUtterance, Interrupt]
 
 
 class NodsAmongEchoes(Nods):
