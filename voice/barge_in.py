@@ -83,6 +83,7 @@ class Doubt:
     by_length: Speech that lasts is a turn; else only words make it one.
     patient: Where it has no word, one may yet come: this recogniser has shown some.
     hypotheses: So many in a row with words that take the floor make it one.
+    drones: It was found to go on without a word: no length makes it one, even behind an answer.
     """
 
     def __init__(
@@ -95,11 +96,12 @@ class Doubt:
         by_length: bool,
         patient: bool,
         hypotheses: int,
+        drones: bool = False,
     ) -> None:
         self.utterance, self.start = utterance, start
         self.holds, self._held_at = holds, now
         self._by_length, self._patient = by_length, patient
-        self._hypotheses = hypotheses
+        self._hypotheses, self.drones = hypotheses, drones
         self._run_from = utterance.sample
         self._resume_at: float | None = None
         """Loop time at which a pause without words has lasted long enough."""
@@ -146,7 +148,7 @@ class Doubt:
         said = self.utterance
         self._nodded = rules.is_nod_in_echo(said.text, ours, is_final=said.is_final)
         self._weighed = None
-        if not self._by_length:
+        if not (self._by_length or self.drones):
             self._by_length, self._run_from = True, sample
 
     def hear(self, now: float, *, claims: bool, is_final: bool) -> None:
@@ -212,7 +214,7 @@ class Doubt:
         if self._is_over(around) or settled:
             # Behind the answer's end nothing is lost by listening, unless a final says it is none.
             lost = not self._is_decided or self.utterance.failed
-            heard = claims or (silent and lost and not around.waited_for)
+            heard = claims or (silent and lost and not (around.waited_for or self.drones))
             return Verdict.TURN if heard else Verdict.NOTHING
         proves_nothing = not self.paused and around.now >= self._lets_go_at(terms.rules) - 1e-6
         lets_go = proves_nothing or late or not around.replying
@@ -240,7 +242,7 @@ class Doubt:
 
     def _lasts(self, judged: int, confirm_ms: float) -> bool:
         """Whether it has gone on long enough to be a turn, if its words do not speak against it."""
-        by_length = self._by_length or self.utterance.failed
+        by_length = self._by_length or (self.utterance.failed and not self.drones)
         lasted = judged - self._run_from >= samples(confirm_ms)
         return by_length and lasted and not self.paused
 

@@ -7,9 +7,11 @@ one is in hand that has not sounded          held back   the same
 it sounds                                    held back   words twice in a row, or length
 it sounds, and only words count              sounds on   words twice in a row
 behind its end, where it came back before    over        one hypothesis with words, or length
+a drone goes on, see drone.py                as it is    words twice in a row
 """
 
 from voice.barge_in import Around, Doubt
+from voice.drone import Drone
 from voice.endpoint import AudioClock
 from voice.own_voice import OwnVoice
 from voice.questions import Questions
@@ -21,15 +23,22 @@ class Suspicion:
     """One call's."""
 
     def __init__(
-        self, clock: AudioClock, terms: Terms, questions: Questions, voice: OwnVoice
+        self,
+        clock: AudioClock,
+        terms: Terms,
+        questions: Questions,
+        voice: OwnVoice,
+        drone: Drone,
     ) -> None:
         self._clock, self._terms = clock, terms
-        self._questions, self._voice = questions, voice
+        self._questions, self._voice, self._drone = questions, voice, drone
         self.shows_words = False
         """The recogniser has shown some in this call while they were spoken: it will again."""
 
     def arises(self, sample: int) -> bool:
         """Whether speech that begins there would cut an answer, or may be the end of one."""
+        if self._drone.is_found_at(sample):
+            return True
         if not self._terms.rules.confirm_ms:
             return False
         if self._questions.answering:
@@ -42,7 +51,8 @@ class Suspicion:
         """
         rules, sounds = self._terms.rules, self._voice.sounding_at is not None
         replying = self._questions.answering != 0
-        only_words = replying and self._only_words_count(utterance.sample)
+        drones = self._drone.is_found_at(utterance.sample)
+        only_words = drones or (replying and self._only_words_count(utterance.sample))
         return Doubt(
             utterance,
             start,
@@ -50,7 +60,8 @@ class Suspicion:
             holds=replying and not only_words,
             by_length=not only_words,
             patient=self.shows_words,
-            hypotheses=rules.confirm_hypotheses if sounds else 1,
+            hypotheses=rules.confirm_hypotheses if sounds or drones else 1,
+            drones=drones,
         )
 
     def _only_words_count(self, sample: int) -> bool:

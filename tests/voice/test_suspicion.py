@@ -3,6 +3,7 @@
 import pytest
 
 from voice.barge_in import Doubt, Verdict
+from voice.drone import Drone
 from voice.endpoint import AudioClock, samples
 from voice.events import StartReply
 from voice.own_voice import OwnVoice
@@ -22,8 +23,8 @@ class Line:
         self.clock, self.terms = AudioClock(), Terms(rules or TurnRules())
         self.clock.arrive(samples(10_000), NOW)
         self.clock.judge(samples(10_000))
-        self.questions, self.voice = Questions(), OwnVoice()
-        self.suspicion = Suspicion(self.clock, self.terms, self.questions, self.voice)
+        self.questions, self.voice, self.drone = Questions(), OwnVoice(), Drone()
+        self.suspicion = Suspicion(self.clock, self.terms, self.questions, self.voice, self.drone)
 
     def answers(self, sounding_at: float | None = 8.0) -> "Line":
         assert self.questions.speak_up("We are open.") == [StartReply(1, say="We are open.")]

@@ -1238,6 +1238,80 @@ def test_a_first_word_that_comes_late_must_stand_or_be_said_again() -> None:
     assert kinds(again) == [Duck, BeginSegment, OpenUtterance, Interrupt]
 
 
+# --- sound that goes on without a word -----------------------------------------------------------
+
+
+def droned() -> Call:
+    """A question at 0.5–1.5 whose final comes late; from 2.0 on a hoover."""
+    call = Call().hear(500).says().hear(500)
+    call.take()
+    return call.starts().hear(300).final(1, "what are your hours")
+
+
+def test_a_hoover_keeps_an_answer_that_is_due_waiting_for_five_seconds() -> None:
+    """
+    1.5 asked  2.0 hoover  2.3 the question's final  7.0 what was that?  8.1 nothing: begun
+    """
+    call = droned().hear(4600)
+    said = [BeginSegment, OpenUtterance]
+    assert [kind for kind in kinds(call) if kind in said] == [BeginSegment, OpenUtterance]
+    assert kinds(call.hear(200)) == [EndSegment, BeginSegment], "is that all?"
+    assert call.hear(1000).take() == [], "its final is waited for"
+    assert kinds(call.final(2, "").hear(20)) == [EndSegment, CommitUtterance]
+    call.take()
+    assert kinds(call.starts().final(3, "")) == [BeginSegment, Understood, SkipReply, StartReply]
+
+
+def over_a_drone() -> Call:
+    """An answer that sounds while the hoover goes on."""
+    call = droned().hear(4800).final(2, "").hear(20).starts().final(3, "")
+    assert kinds(call)[-1] is StartReply
+    call.taker.voice.sounding_at = call.now
+    return call
+
+
+def test_over_a_hoover_the_answer_is_not_held_back_and_two_words_cut_it() -> None:
+    call = over_a_drone().hear(3000)
+    assert call.take() == []
+    call.partial(4, "no")
+    assert call.take() == []
+    assert kinds(call.partial(4, "no wait")) == [OpenUtterance, Interrupt]
+
+
+def test_a_hoover_is_no_turn_behind_the_answer_either_and_is_listened_to_afresh() -> None:
+    call = over_a_drone().hear(2000)
+    call.heard()
+    assert kinds(call.hear(6100)) == [AbandonSegment, Dismiss]
+    assert kinds(call.hear(60).starts().hear(2000)) == [BeginSegment], "the same sound"
+    assert kinds(call.partial(5, "and").partial(5, "and on")) == [OpenUtterance]
+
+
+def test_once_a_hoover_has_paused_sound_holds_an_answer_back_as_ever() -> None:
+    call = over_a_drone().hear(500).pauses().final(4, "").hear(600)
+    call.take()
+    assert kinds(call.starts()) == [Duck, BeginSegment]
+
+
+def test_a_turn_whose_words_have_ended_is_over_five_seconds_later_whatever_sounds() -> None:
+    call = Call().hear(500).starts().hear(1000).partial(1, "what are your hours").hear(5060)
+    assert kinds(call) == [OpenUtterance, BeginSegment, EndSegment, BeginSegment]
+    call.final(1, "What are your hours?").hear(20)
+    assert call.take()[-1] == CommitUtterance(1, samples(1500), forced=True)
+
+
+def test_a_final_that_says_more_goes_on_with_the_turn() -> None:
+    call = Call().hear(500).starts().hear(1000).partial(1, "what are").hear(5060)
+    call.take()
+    assert call.final(1, "what are your hours on").hear(3000).take() == []
+    call.partial(2, "saturday").hear(3000)
+    assert call.take() == []
+
+
+def test_a_long_sound_into_silence_that_nobody_waits_behind_is_left_alone() -> None:
+    call = Call().hear(500).starts().hear(20_000)
+    assert kinds(call) == [OpenUtterance, BeginSegment]
+
+
 class NodsAmongEchoes(Nods):
     def is_nod_in_echo(self, text: str, spoken: str, *, is_final: bool) -> bool:
         first, *rest = sorted(text.split(), reverse=True) or [""]
