@@ -18,6 +18,8 @@ Where turns are detected (`rules.automatic`):
     UNSURE     the answer ended                 UNSURE    Unduck; "yes" takes the floor now
     SPEAKING   speech paused                    PAUSING   -
     SPEAKING   utterance longer than the limit  SPEAKING  commit, then a new utterance at once
+    SPEAKING   no further word, see drone.py    SPEAKING  EndSegment, BeginSegment
+    SPEAKING   its final says no more           SILENT    commit; UNSURE, if the sound goes on
     PAUSING    speech started                   SPEAKING  BeginSegment if the last one was ended
     PAUSING    silence, see pause.py            PAUSING   JudgePause, EndSegment: the final is
                                                           made meanwhile
@@ -29,7 +31,7 @@ Where turns are detected (`rules.automatic`):
 Duck is followed by exactly one of Unduck and Interrupt. There is none where only words count: in an
 answer's protected first part, where our own voice came back before, where it sounds far away, and
 where the caller may not interrupt. Then an UNSURE caller is listened to while the answer sounds. No
-answer begins meanwhile.
+answer begins meanwhile, except over a drone.
 """
 
 from enum import Enum
@@ -37,6 +39,7 @@ from math import inf
 
 from providers.base import Hypothesis, SttFailure
 from voice.barge_in import Doubt, Verdict
+from voice.drone import Drone
 from voice.endpoint import AudioClock, milliseconds, samples
 from voice.events import (
     Command,
@@ -81,23 +84,30 @@ class CallerSide:
         self.pause = Pause(terms.rules)
         self.segments = Segments(clock)
         self._cut_short = CutShort()
-        self._suspicion = Suspicion(clock, terms, questions, voice)
+        self.drone = Drone()
+        self._suspicion = Suspicion(clock, terms, questions, voice, self.drone)
         self._doubt: Doubt | None = None
 
     def settle(self) -> list[Command]:
-        return self._questions.settle(self._terms.rules, self.state is not Caller.SILENT)
+        return self._questions.settle(self._terms.rules, self._keeps_floor)
 
     @property
     def answer_is_due(self) -> bool:
         """Now, if it has not begun."""
-        return self._questions.is_due(self._terms.rules, self.state is not Caller.SILENT)
+        return self._questions.is_due(self._terms.rules, self._keeps_floor)
+
+    @property
+    def _keeps_floor(self) -> bool:
+        drones = self._doubt is not None and self._doubt.drones
+        return self.state is not Caller.SILENT and not drones
 
     # --- facts ------------------------------------------------------------------------------------
 
     def speech_started(self, sample: int, now: float) -> list[Command]:
         start = self.segments.start_for(sample, self._terms.rules.prefix_ms)
         if self.state is Caller.SILENT:
-            self._cut_short.speaks(sample, unheard=self._cannot_answer_yet(sample))
+            goes_on = not self.drone.is_found_at(sample)
+            self._cut_short.speaks(sample, unheard=goes_on and self._cannot_answer_yet(sample))
             if self._suspicion.arises(sample):
                 return self._begin_doubt(sample, start, now)
             return self._open(sample, start)
@@ -145,13 +155,14 @@ class CallerSide:
         assert said is not None
         if not said.awaits(fact.utterance):
             return []
-        if isinstance(fact, Hypothesis) and fact.text and not (fact.is_final or said.text):
-            self._suspicion.first_words.came(milliseconds(self._clock.position - said.sample))
+        if isinstance(fact, Hypothesis) and fact.text and not fact.is_final:
+            self._suspicion.shows_words = True
         said.receive(fact)
+        self.drone.hear(said.text, self._clock.position, self._clock.arrived_at)
         if doubt is not None:
             if isinstance(fact, Hypothesis):
                 around = self._suspicion.around(doubt, self.pause.sample, now)
-                doubt.hear(claims=doubt.claims(around, terms), is_final=fact.is_final)
+                doubt.hear(now, claims=doubt.claims(around, terms), is_final=fact.is_final)
             return self._tick_doubt(doubt, now)
         if self.state is Caller.PAUSING and terms.rules.adaptive:
             self._weigh()
@@ -203,10 +214,26 @@ class CallerSide:
         if self._stalls(now):
             return self.commit(self._clock.position, now, forced=True)
         sample, limit_s = self._clock.judged, self._terms.rules.max_utterance_s
+        wordless = self.drone.is_wordless_at(sample, self._clock.arrived_at)
+        if wordless and self._keeps_waiting(self.utterance):
+            return self._tick_drone(self.utterance, sample, now)
         if sample - self.utterance.sample < samples(limit_s * 1000):
             return []
         ended = self.commit(sample, now, forced=True)
         return ended + self._open(sample, self.segments.start_for(sample, 0))
+
+    def _keeps_waiting(self, said: Utterance) -> bool:
+        """For its own answer, for one before it, or to be asked back."""
+        return bool(said.text) or self._questions.unheard or said.cut_answer
+
+    def _tick_drone(self, said: Utterance, sample: int, now: float) -> list[Command]:
+        if not self.drone.asked:
+            self.drone.asked = True
+            return [*self.segments.end(), self.segments.begin(said, sample)]
+        if said.owes > 1:
+            return []  # the final that was asked for; the other is of what sounds now
+        self.drone.found(sample)
+        return self.commit(self.drone.news if said.text else sample, now, forced=True)
 
     def _tick_pausing(self, now: float) -> list[Command]:
         assert self.utterance is not None
@@ -228,6 +255,7 @@ class CallerSide:
 
     def begin(self, sample: int, turn: int) -> Utterance:
         self.utterance, self.speech_sample = Utterance(turn, sample), sample
+        self.drone.begin(sample, self._clock.arrived_at)
         return self.utterance
 
     def _open(self, sample: int, start: int) -> list[Command]:
@@ -330,6 +358,8 @@ class CallerSide:
         orders = [*self.segments.abandon(), Dismiss(text, echo, far), *self.let_go()]
         self.segments.forget(self._clock.judged)
         self._cut_short.forget()
+        if doubt.drones and not doubt.paused:
+            self.drone.found(self._clock.judged)
         self._doubt = self.utterance = None
         self.state = Caller.SILENT
         return orders + self.settle()

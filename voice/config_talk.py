@@ -31,10 +31,11 @@ class BargeInConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Speech over an answer holds its sound back at once; these say what becomes of it."""
 
     confirm_ms: Annotated[int, Meta(ge=0, le=10_000)] = 600
-    """Speech that is so long cuts the answer, without a word; 0: any speech does, at once."""
+    """Speech that is so long cuts the answer; without a word twice that, once the recogniser has
+    shown words while they were spoken; 0: any speech does, at once."""
     confirm_hypotheses: Annotated[int, Meta(ge=1, le=10)] = 2
-    """So many partials in a row with words that take the floor cut it sooner; a final does alone.
-    A recogniser's first guess at a cough is often a word."""
+    """So many partials in a row that begin alike, with words that take the floor, cut it sooner; a
+    final does alone. A recogniser's first guess at a cough is often a word."""
     echo_likeness: Annotated[float, Meta(ge=0.1, le=1)] = 0.5
     """Sound that is so much like what is being played, from 0 to 1, is our own voice, whatever its
     words; 1: only words tell."""

@@ -170,6 +170,7 @@ class Floor:
             in_vain = crashed or isinstance(fact.error, NobodyLeft)
             if not in_vain and (seconds := self.ear.begin_again(fact.utterance)):
                 self._backlog.arrive(seconds, at)
+                self.turns.hears_anew(self._backlog.left_s(at))
                 return
         if self.turns.caller is Caller.UNSURE:
             self.answering.tell_what_sounds(at)

@@ -7,45 +7,38 @@ one is in hand that has not sounded          held back   the same
 it sounds                                    held back   words twice in a row, or length
 it sounds, and only words count              sounds on   words twice in a row
 behind its end, where it came back before    over        one hypothesis with words, or length
+a drone goes on, see drone.py                as it is    words twice in a row
 """
 
 from voice.barge_in import Around, Doubt
+from voice.drone import Drone
 from voice.endpoint import AudioClock
 from voice.own_voice import OwnVoice
 from voice.questions import Questions
 from voice.terms import Terms
 from voice.utterance import Utterance
 
-LATE = 1.2
-"""Times what the recogniser usually needs for the first word, and none has come: there is none."""
-
-
-class FirstWords:
-    """How long one call's recogniser takes until it shows the first word of an utterance."""
-
-    def __init__(self) -> None:
-        self._usual_ms = 0.0
-
-    def came(self, after_ms: float) -> None:
-        self._usual_ms = (self._usual_ms + after_ms) / 2 if self._usual_ms else after_ms
-
-    def late_by_ms(self, confirm_ms: int) -> float:
-        """Speech that is so long and has no word yet has none; twice `confirm_ms` at most."""
-        return min(2 * confirm_ms, max(confirm_ms, LATE * self._usual_ms))
-
 
 class Suspicion:
     """One call's."""
 
     def __init__(
-        self, clock: AudioClock, terms: Terms, questions: Questions, voice: OwnVoice
+        self,
+        clock: AudioClock,
+        terms: Terms,
+        questions: Questions,
+        voice: OwnVoice,
+        drone: Drone,
     ) -> None:
         self._clock, self._terms = clock, terms
-        self._questions, self._voice = questions, voice
-        self.first_words = FirstWords()
+        self._questions, self._voice, self._drone = questions, voice, drone
+        self.shows_words = False
+        """The recogniser has shown some in this call while they were spoken: it will again."""
 
     def arises(self, sample: int) -> bool:
         """Whether speech that begins there would cut an answer, or may be the end of one."""
+        if self._drone.is_found_at(sample):
+            return True
         if not self._terms.rules.confirm_ms:
             return False
         if self._questions.answering:
@@ -58,15 +51,17 @@ class Suspicion:
         """
         rules, sounds = self._terms.rules, self._voice.sounding_at is not None
         replying = self._questions.answering != 0
-        only_words = replying and self._only_words_count(utterance.sample)
+        drones = self._drone.is_found_at(utterance.sample)
+        only_words = drones or (replying and self._only_words_count(utterance.sample))
         return Doubt(
             utterance,
             start,
             now,
             holds=replying and not only_words,
             by_length=not only_words,
-            confirm_ms=self.first_words.late_by_ms(rules.confirm_ms),
-            hypotheses=rules.confirm_hypotheses if sounds else 1,
+            patient=self.shows_words,
+            hypotheses=rules.confirm_hypotheses if sounds or drones else 1,
+            drones=drones,
         )
 
     def _only_words_count(self, sample: int) -> bool:

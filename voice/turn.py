@@ -102,6 +102,10 @@ class TurnTaker:
         utterance.receive(fact)
         return self._side.settle()
 
+    def hears_anew(self, left_s: float) -> None:
+        """The recogniser begins again with what is being spoken, and is so long at it."""
+        self._side.drone.wait(left_s)
+
     def commit(self, now: float) -> list[Command]:
         """The client ends the utterance.
 

@@ -18,9 +18,11 @@ class TurnRules(Struct, frozen=True, kw_only=True):
     max_utterance_s: float = 60.0
     stall_s: float = 1.5
     confirm_ms: int = 600
-    """Speech over an answer that is so long cuts it, without a word; 0: any does, at once."""
+    """Speech over an answer that is so long cuts it; without a word at times twice that, see
+    barge_in.py; 0: any does, at once."""
     confirm_hypotheses: int = 2
-    """So many in a row with words that take the floor cut it sooner. A final needs no second."""
+    """So many in a row that begin alike, with words that take the floor, cut it sooner. A final
+    needs no second."""
     resume_ms: int = 1000
     """So long after a pause the answer goes on, where no word came by then; a later final that has
     some still cuts it."""

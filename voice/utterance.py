@@ -64,6 +64,11 @@ class Utterance:
         return segment in self._awaited
 
     @property
+    def owes(self) -> int:
+        """How many of its segments have no final yet."""
+        return len(self._awaited)
+
+    @property
     def is_final(self) -> bool:
         return not self._awaited
 

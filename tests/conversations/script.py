@@ -27,7 +27,7 @@ turn     <1.2 WORDS   if other than those of the lines above; several ways, part
                              *WORDS: other words, the agent's own, may stand before them
 asks     1                   so often the agent asks what was said, of sound without a word
 allows   early 1, false 1, stop 2.5, gap 0.8      exceptions, each a line
-with     stt.final=60 stt.partial=120 llm.first_token=50 language=none turn.…=…
+with     stt.final=60 stt.partial=120 stt.every=0 llm.first_token=50 language=none turn.…=…
 """
 
 import re

@@ -99,6 +99,7 @@ def perform(scenario: Scenario, *, config: Config = PLAIN) -> Performance:
             tape,
             partial_ms=float(parts.get("stt.partial", 120)),
             final_ms=float(parts.get("stt.final", 60)),
+            every_ms=float(parts.get("stt.every", 0)),
         ),
         llm=ScriptedAnswers(scenario, first_token_ms=float(parts.get("llm.first_token", 50))),
         tts=ToneTTS(ms_per_char=MS_A_CHARACTER[scenario.language]),

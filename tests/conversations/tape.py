@@ -15,7 +15,7 @@ import numpy as np
 
 from mocks.faults import Outbox
 from mocks.provider import MockProvider
-from providers.base import Hypothesis, Slot, SttFailure, SttSink
+from providers.base import LISTEN_RATE_HZ, Hypothesis, Slot, SttFailure, SttSink
 from tests.conversations.script import Line, words_of
 from tests.driving import FRAME_MS, RATE_HZ
 from voice.turn import join_words
@@ -95,12 +95,23 @@ def schedule(number: int, line: Line) -> list[tuple[float, Word]]:
 
 
 class TapeSTT(MockProvider):
-    """Partials word by word, as the tape has them; finals with what is heard of each line."""
+    """Partials word by word, as the tape has them; finals with what is heard of each line.
 
-    def __init__(self, tape: Tape, *, partial_ms: float = 120.0, final_ms: float = 60.0) -> None:
+    Args:
+        every_ms: One partial after so much audio, with the words until then; 0: with each word.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        *,
+        partial_ms: float = 120.0,
+        final_ms: float = 60.0,
+        every_ms: float = 0.0,
+    ) -> None:
         super().__init__(Slot.STT, "tape")
         self.tape = tape
-        self.partial_ms, self.final_ms = partial_ms, final_ms
+        self.partial_ms, self.final_ms, self.every_ms = partial_ms, final_ms, every_ms
         self.open_streams = 0
         self.finals: list[str] = []
         """All that were given, or would have been."""
@@ -121,11 +132,14 @@ class TapeStream:
         self._heard: dict[int, list[str]] = {}
         self._run = (0, 0)
         """The last code that was read, and how many samples of it in a row."""
+        self._fed_ms = self._shown_ms = 0.0
+        self._shown = ""
         self._is_open = True
         provider.open_streams += 1
 
     def begin(self, utterance: int) -> None:
         self._utterance, self._heard, self._run = utterance, {}, (0, 0)
+        self._fed_ms, self._shown_ms, self._shown = 0.0, 0.0, ""
 
     def feed(self, pcm: bytes) -> None:
         if self._utterance is None:
@@ -135,6 +149,10 @@ class TapeStream:
             self._run = (code, before + count)
             if before < SAMPLES // 2 <= before + count:
                 self._hear(self._provider.tape.said(code))
+        self._fed_ms += len(pcm) / 2 / LISTEN_RATE_HZ * 1000
+        if self._fed_ms >= self._shown_ms + self._provider.every_ms:
+            self._shown_ms = self._fed_ms
+            self._show()
 
     def _hear(self, words: Sequence[Word]) -> None:
         assert self._utterance is not None
@@ -143,8 +161,14 @@ class TapeStream:
             if word.is_all:
                 heard.clear()
             heard.append(word.text)
-        if words:
-            text = join_words([join_words(heard) for heard in self._heard.values()])
+        if words and not self._provider.every_ms:
+            self._show()
+
+    def _show(self) -> None:
+        assert self._utterance is not None
+        text = join_words([join_words(heard) for heard in self._heard.values()])
+        if text != self._shown:
+            self._shown = text
             partial = Hypothesis(utterance=self._utterance, text=text, is_final=False)
             self._partials.put(partial, self._provider.partial_ms / 1000)
 

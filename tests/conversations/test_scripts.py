@@ -39,6 +39,27 @@ def test_it_goes_as_well_where_the_answer_is_begun_before_the_turn_is_over(
     assert not measured.wrong, report(seen, measured)
 
 
+OVER_ANSWERS = [
+    one
+    for one in HEARD
+    if one.kind in ("backchannels", "noises", "echo")
+    and not any(line.beliefs for line in one.lines)
+]
+"""But for those that say themselves when the recogniser shows what."""
+
+
+@pytest.mark.parametrize("scenario", OVER_ANSWERS, ids=lambda one: f"{one.kind}: {one.name}")
+def test_a_recogniser_that_shows_words_seldom_lets_no_more_of_it_cut_the_answer(
+    scenario: Scenario,
+) -> None:
+    """Every 450 ms; the confirmation of a barge-in may then take longer than a scene allows."""
+    parts = {"stt.every": "450", "stt.partial": "30", **scenario.parts}
+    seen = perform(msgspec.structs.replace(scenario, parts=parts))
+    measured = measure(seen)
+    wrong = [finding for finding in measured.wrong if finding.kind is not Kind.MISSED]
+    assert not wrong, report(seen, measured)
+
+
 def test_there_are_sixty_conversations_and_more_in_four_languages() -> None:
     languages = Counter(scenario.language for scenario in SCENARIOS)
     assert len(SCENARIOS) >= 60
@@ -58,14 +79,14 @@ def test_agreement_and_echo_are_never_allowed_to_interrupt() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "allowed_at_most"),
-    [(Kind.EARLY, 8), (Kind.LATE, 0), (Kind.FALSE, 5), (Kind.MISSED, 0)],
+    [(Kind.EARLY, 8), (Kind.LATE, 0), (Kind.FALSE, 3), (Kind.MISSED, 0)],
 )
 def test_of_each_kind_of_mistake_there_are_no_more_than_scenes_allow(
     kind: Kind, allowed_at_most: int, tally: Tally
 ) -> None:
     """Counted over all that were played before this; the table at the end of the run has more.
 
-    The false barge-ins are sounds without a word that last for 0.86 s and more.
+    The false barge-ins are sounds without a word that last for 1.5 s and more.
     """
     forbidden, allowed = tally.count(kind)
     assert forbidden == 0 and allowed <= allowed_at_most

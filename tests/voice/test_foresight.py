@@ -490,7 +490,8 @@ def test_not_for_a_caller_who_has_spoken_for_long(attempts: Attempts) -> None:
         await call.say(10.5)
         await call.hush(7.0)
 
-    converse(scenario, llm=EchoLLM([ANSWER]), config=AHEAD)
+    words = EchoSTT([" ".join(f"w{number}" for number in range(35))])
+    converse(scenario, stt=words, llm=EchoLLM([ANSWER]), config=AHEAD)
     assert attempts() == {}
 
 

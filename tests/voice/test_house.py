@@ -179,7 +179,7 @@ def test_who_cuts_the_goodbye_without_a_word_keeps_the_call_too() -> None:
     async def scenario(call: Call) -> None:
         await call.say(1.0)
         await call.hush(0.8)
-        await call.say(1.0)
+        await call.say(1.4)
         await call.hush(8.0)
 
     agent = AgentConfig(tools=("hang_up",), goodbye_phrase="Goodbye, and thank you for calling us.")

@@ -384,7 +384,8 @@ def test_speech_without_end_is_cut_into_turns() -> None:
         await call.say(130.0)
         await call.hush(6.0)
 
-    call = converse(scenario)
+    words = " ".join(f"w{number}" for number in range(450))
+    call = converse(scenario, stt=EchoSTT(text=words), llm=EchoLLM(["Yes."] * 3))
     assert len(call.all("input_audio_buffer.committed")) == 3
     assert call.outcomes()[-1] == "completed"
 

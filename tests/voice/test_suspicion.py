@@ -1,13 +1,14 @@
-"""The table of voice/suspicion.py, and how late a recogniser may be with its first word."""
+"""The table of voice/suspicion.py, and how long a recogniser is waited for."""
 
 import pytest
 
 from voice.barge_in import Doubt, Verdict
+from voice.drone import Drone
 from voice.endpoint import AudioClock, samples
 from voice.events import StartReply
 from voice.own_voice import OwnVoice
 from voice.questions import Questions
-from voice.suspicion import FirstWords, Suspicion
+from voice.suspicion import Suspicion
 from voice.terms import Terms
 from voice.turn_rules import TurnRules
 from voice.utterance import Utterance
@@ -22,8 +23,8 @@ class Line:
         self.clock, self.terms = AudioClock(), Terms(rules or TurnRules())
         self.clock.arrive(samples(10_000), NOW)
         self.clock.judge(samples(10_000))
-        self.questions, self.voice = Questions(), OwnVoice()
-        self.suspicion = Suspicion(self.clock, self.terms, self.questions, self.voice)
+        self.questions, self.voice, self.drone = Questions(), OwnVoice(), Drone()
+        self.suspicion = Suspicion(self.clock, self.terms, self.questions, self.voice, self.drone)
 
     def answers(self, sounding_at: float | None = 8.0) -> "Line":
         assert self.questions.speak_up("We are open.") == [StartReply(1, say="We are open.")]
@@ -38,7 +39,7 @@ class Line:
 
     def verdict(self, doubt: Doubt, *, hypotheses: int = 0, after_ms: int = 0) -> Verdict:
         for _ in range(hypotheses):
-            doubt.hear(claims=True, is_final=False)
+            doubt.hear(NOW, claims=True, is_final=False)
         self.clock.judge(self.clock.judged + samples(after_ms))
         return doubt.verdict(self.suspicion.around(doubt, 0, NOW), self.terms)
 
@@ -85,11 +86,18 @@ def test_where_only_words_count_nothing_is_held_back_and_no_length_makes_a_turn(
     assert long.holds and usual.verdict(long, after_ms=900) is Verdict.TURN
 
 
-def test_the_first_word_is_waited_for_as_long_as_it_usually_takes_up_to_a_limit() -> None:
-    first_words = FirstWords()
-    assert first_words.late_by_ms(600) == 600
-    first_words.came(700)
-    assert first_words.late_by_ms(600) == pytest.approx(840)
-    for _ in range(9):
-        first_words.came(5000)
-    assert first_words.late_by_ms(600) == 1200
+def test_sound_without_a_word_lasts_twice_as_long_where_words_were_shown_before() -> None:
+    unknown, known = Line().answers(), Line().answers()
+    known.suspicion.shows_words = True
+    assert unknown.verdict(unknown.doubt(), after_ms=600) is Verdict.TURN
+    doubt = known.doubt()
+    assert known.verdict(doubt, after_ms=1180) is Verdict.OPEN
+    assert known.verdict(doubt, after_ms=20) is Verdict.TURN
+
+
+def test_a_recogniser_that_has_failed_is_not_waited_for() -> None:
+    line = Line().answers()
+    line.suspicion.shows_words = True
+    doubt = line.doubt()
+    doubt.utterance.failed = True
+    assert line.verdict(doubt, after_ms=600) is Verdict.TURN

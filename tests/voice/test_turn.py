@@ -1195,15 +1195,121 @@ def test_a_yes_behind_the_end_is_a_turn_however_near() -> None:
     assert Understood(2, "mm") in call.take()
 
 
-def test_a_recogniser_that_is_late_with_its_first_words_is_waited_for_that_long() -> None:
-    """Its first partial came 800 ms into the question."""
+def shown_before() -> Call:
+    """A call in whose first turn a partial came, and whose answer sounds."""
     call = Call().hear(500).starts().hear(800).partial(1, "hel").hear(200).pauses()
     call.hear(400).final(1, "hello").hear(400).take()
     call.taker.terms.words = Nods()
     call.taker.voice.sounding_at = call.now
-    call.starts().hear(900)
+    return call
+
+
+def test_where_words_were_shown_before_the_first_one_is_waited_for_twice_as_long() -> None:
+    call = shown_before().starts().hear(1180)
     assert kinds(call) == [Duck, BeginSegment]
-    assert kinds(call.hear(100)) == [OpenUtterance, Interrupt]
+    assert kinds(call.hear(40)) == [OpenUtterance, Interrupt]
+
+
+def test_words_that_were_shown_and_taken_back_are_waited_for_too() -> None:
+    """A recogniser that hears its first second again takes back what it had made of it."""
+    call = sounding().starts().hear(500).partial(2, "m").hear(100).partial(2, "").hear(400)
+    assert kinds(call) == [Duck, BeginSegment]
+    assert kinds(call.hear(240)) == [OpenUtterance, Interrupt]
+
+
+def test_guesses_that_begin_differently_are_not_two_in_a_row() -> None:
+    call = sounding().starts().hear(160)
+    for guess in ("for", "bro", "bra", "bra i", "bride"):
+        call.partial(2, guess).hear(80)
+        if guess == "bra":
+            assert kinds(call) == [Duck, BeginSegment]
+    assert kinds(call) == [OpenUtterance, Interrupt], "bra, bra i"
+
+
+def test_a_first_word_that_comes_late_must_stand_or_be_said_again() -> None:
+    late = shown_before().starts().hear(700).partial(2, "bro").hear(140)
+    assert kinds(late) == [Duck, BeginSegment]
+    assert kinds(late.hear(20)) == [OpenUtterance, Interrupt]
+    revised = shown_before().starts().hear(700).partial(2, "bro").hear(100).partial(2, "mm")
+    assert kinds(revised.hear(100).pauses().final(2, "mm")) == [
+        Duck, BeginSegment, EndSegment, Dismiss, Unduck,
+    ]  # fmt: skip
+    again = shown_before().starts().hear(700).partial(2, "no").partial(2, "no wait")
+    assert kinds(again) == [Duck, BeginSegment, OpenUtterance, Interrupt]
+
+
+# --- sound that goes on without a word -----------------------------------------------------------
+
+
+def droned() -> Call:
+    """A question at 0.5–1.5 whose final comes late; from 2.0 on a hoover."""
+    call = Call().hear(500).says().hear(500)
+    call.take()
+    return call.starts().hear(300).final(1, "what are your hours")
+
+
+def test_a_hoover_keeps_an_answer_that_is_due_waiting_for_five_seconds() -> None:
+    """
+    1.5 asked  2.0 hoover  2.3 the question's final  7.0 what was that?  8.1 nothing: begun
+    """
+    call = droned().hear(4600)
+    said = [BeginSegment, OpenUtterance]
+    assert [kind for kind in kinds(call) if kind in said] == [BeginSegment, OpenUtterance]
+    assert kinds(call.hear(200)) == [EndSegment, BeginSegment], "is that all?"
+    assert call.hear(1000).take() == [], "its final is waited for"
+    assert kinds(call.final(2, "").hear(20)) == [EndSegment, CommitUtterance]
+    call.take()
+    assert kinds(call.starts().final(3, "")) == [BeginSegment, Understood, SkipReply, StartReply]
+
+
+def over_a_drone() -> Call:
+    """An answer that sounds while the hoover goes on."""
+    call = droned().hear(4800).final(2, "").hear(20).starts().final(3, "")
+    assert kinds(call)[-1] is StartReply
+    call.taker.voice.sounding_at = call.now
+    return call
+
+
+def test_over_a_hoover_the_answer_is_not_held_back_and_two_words_cut_it() -> None:
+    call = over_a_drone().hear(3000)
+    assert call.take() == []
+    call.partial(4, "no")
+    assert call.take() == []
+    assert kinds(call.partial(4, "no wait")) == [OpenUtterance, Interrupt]
+
+
+def test_a_hoover_is_no_turn_behind_the_answer_either_and_is_listened_to_afresh() -> None:
+    call = over_a_drone().hear(2000)
+    call.heard()
+    assert kinds(call.hear(6100)) == [AbandonSegment, Dismiss]
+    assert kinds(call.hear(60).starts().hear(2000)) == [BeginSegment], "the same sound"
+    assert kinds(call.partial(5, "and").partial(5, "and on")) == [OpenUtterance]
+
+
+def test_once_a_hoover_has_paused_sound_holds_an_answer_back_as_ever() -> None:
+    call = over_a_drone().hear(500).pauses().final(4, "").hear(600)
+    call.take()
+    assert kinds(call.starts()) == [Duck, BeginSegment]
+
+
+def test_a_turn_whose_words_have_ended_is_over_five_seconds_later_whatever_sounds() -> None:
+    call = Call().hear(500).starts().hear(1000).partial(1, "what are your hours").hear(5060)
+    assert kinds(call) == [OpenUtterance, BeginSegment, EndSegment, BeginSegment]
+    call.final(1, "What are your hours?").hear(20)
+    assert call.take()[-1] == CommitUtterance(1, samples(1500), forced=True)
+
+
+def test_a_final_that_says_more_goes_on_with_the_turn() -> None:
+    call = Call().hear(500).starts().hear(1000).partial(1, "what are").hear(5060)
+    call.take()
+    assert call.final(1, "what are your hours on").hear(3000).take() == []
+    call.partial(2, "saturday").hear(3000)
+    assert call.take() == []
+
+
+def test_a_long_sound_into_silence_that_nobody_waits_behind_is_left_alone() -> None:
+    call = Call().hear(500).starts().hear(20_000)
+    assert kinds(call) == [OpenUtterance, BeginSegment]
 
 
 class NodsAmongEchoes(Nods):
