@@ -1,7 +1,7 @@
 """The port for Asterisk's AudioSocket: from a connection to the end of its call.
 
     peer of another network   closed without a word
-    no UUID in time, frames that are none      0xff, closed
+    no UUID in time, frames that are none      0xff, closed; also sound ahead of its time
     another's UUID, a used one, no room        0x00, closed: Asterisk goes on in its dialplan
 
 The protocol has no key: who may connect, the operator says by networks and by UUIDs.
@@ -32,12 +32,12 @@ from voice.transports.telephony.audiosocket import (
     HEAD,
     RATES_HZ,
     AudioSocket,
-    Splitter,
     call_of,
     check_place,
     form_of,
     frame,
 )
+from voice.transports.telephony.intake import Intake
 from voice.transports.telephony.leg import Leg
 from voice.transports.telephony.paced import PacedLine
 from voice.transports.telephony.passes import Passes
@@ -48,8 +48,8 @@ LEAD_MS = 80
 FIRST_SOUND_S = 1.0
 USUAL = 0x10
 """Whoever has sent no sound by then has 8 kHz, as every Asterisk."""
-MOST_WAITING = 500
-"""Frames before the first sound, or before the call has begun."""
+MOST_WAITING = 64
+"""Frames before the first sound: keys."""
 MOST_UNNAMED = 32
 """Connections that have not said which call they are."""
 CLOSE_LIMIT_S = 2.0
@@ -138,8 +138,8 @@ class _Connection(asyncio.Protocol):
     def __init__(self, door: _Door) -> None:
         self._door, self._config = door, door.desk.config.telephony
         self._loop = asyncio.get_running_loop()
-        self._splitter = Splitter()
         self._transport: asyncio.Transport
+        self._intake: Intake
         self._timer: asyncio.TimerHandle | None = None
         self._call = ""
         self._waiting: list[bytes] = []
@@ -158,6 +158,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, door = cast(asyncio.Transport, transport), self._door
+        self._intake = Intake(self._transport, take=self._take, refused=self._refuse)
         look_for(transport.get_extra_info("socket"))
         door.open.add(self)
         host = str((transport.get_extra_info("peername") or ("?",))[0])
@@ -178,11 +179,7 @@ class _Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(limit_s, then)
 
     def data_received(self, data: bytes) -> None:
-        try:
-            for one in self._splitter.feed(data):
-                self._take(one)
-        except Garbled as error:
-            self._refuse(error)
+        self._intake.receive(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._door.open.discard(self)
@@ -256,6 +253,7 @@ class _Connection(asyncio.Protocol):
         self._timer.cancel()
         if self._transport.is_closing():
             return
+        self._intake.hold(held=True)  # until there is a leg
         self._kind = kind
         self._line = line = PacedLine(
             self._transport,
@@ -279,6 +277,7 @@ class _Connection(asyncio.Protocol):
             for one in self._waiting:
                 leg.binary(one)
             self._waiting.clear()
+            self._intake.hold(held=False)
             await self._gone.wait()
         finally:
             leg.close()
