@@ -17,8 +17,8 @@ from voice.transports.telephony.adapter import Garbled
 from voice.transports.telephony.audiosocket import HEAD, RATES_HZ, Splitter, frame
 
 STEP_S = 0.1
-"""Of sound. Measured, of the loop's time: 0.6 ms a step at 8 kHz, 0.8 ms at 192 kHz; a read that was
-dealt with in one go took 50 to 800 ms."""
+"""Of sound. Measured, of the loop's time: 0.6 ms a step at 8 kHz, 0.8 ms at 192 kHz; one read that
+was dealt with in one go took 50 to 800 ms."""
 STEP_FRAMES = 20
 """Of any kind: keys, and sound in crumbs."""
 MOST_AHEAD_S = 5.0
