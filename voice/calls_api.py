@@ -274,15 +274,27 @@ def _wrong_setting(request: AnyRequest, error: ClientError) -> Answer:
     return _refused(request, Refusal(400, error.code, error.message, param=error.param))
 
 
-def _unusual(request: AnyRequest, error: HTTPException) -> Answer:
+CODES = {
+    403: "forbidden",
+    404: "no_such_path",
+    405: "method_not_allowed",
+    413: "request_too_large",
+}
+
+
+def unusual(request: AnyRequest, error: HTTPException) -> Answer:
     """What Litestar says no to: a body too large, a form that is none, another method."""
-    codes = {413: "request_too_large", 405: "method_not_allowed", 403: "forbidden"}
-    code = codes.get(error.status_code, "invalid_request")
-    return _refused(request, Refusal(error.status_code, code, error.detail))
+    message, headers = error.detail, dict(error.headers or {})
+    if "allow" in headers:
+        message = f"{request.method} is not taken here; this path takes {headers['allow']}."
+    code = CODES.get(error.status_code, "invalid_request")
+    answer = _refused(request, Refusal(error.status_code, code, message))
+    answer.headers.update(headers)
+    return answer
 
 
 ROUTER = Router(
     path="/",
     route_handlers=[preflight, open_call, hang_up, delete_call, client_secret, ice],
-    exception_handlers={Refusal: _refused, ClientError: _wrong_setting, HTTPException: _unusual},
+    exception_handlers={Refusal: _refused, ClientError: _wrong_setting, HTTPException: unusual},
 )

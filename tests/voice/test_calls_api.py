@@ -332,6 +332,45 @@ def test_a_secret_is_asked_for_with_json_or_nothing(locked: Hosted) -> None:
     assert nested.status == 400
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", CALLS, {"POST", "OPTIONS"}),
+        ("PUT", f"{CALLS}/rtc_x", {"DELETE", "OPTIONS"}),
+        ("GET", f"{CALLS}/rtc_x/hangup", {"POST", "OPTIONS"}),
+        ("DELETE", "/v1/realtime/client_secrets", {"POST"}),
+        ("POST", "/v1/realtime/ice", {"GET", "OPTIONS"}),
+        ("POST", "/v1/realtime", {"GET"}),
+        ("DELETE", "/v1/telephony/vonage/voice", {"GET", "POST"}),
+        ("GET", "/api/telephony/calls", {"POST"}),
+    ],
+)
+def test_another_method_is_told_in_the_form_of_all_errors(
+    locked: Hosted, method: str, path: str, allowed: set[str]
+) -> None:
+    answer = ask(locked, method, path, f"Origin: {ELSEWHERE}", key=KEY)
+    assert answer.status == 405
+    assert error(answer)["code"] == "method_not_allowed"
+    assert allowed <= set(answer.headers["allow"].split(", "))
+    assert all(name in error(answer)["message"] for name in (method, *allowed))
+    assert answer.headers["access-control-allow-origin"] == ELSEWHERE
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/realtime/nothing", f"{CALLS}/a/b"])
+def test_a_path_that_is_not_there_is_told_so_too(locked: Hosted, path: str) -> None:
+    answer = ask(locked, "GET", path, key=KEY)
+    assert answer.status == 404 and error(answer)["code"] == "no_such_path"
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 404), ("DELETE", 405)])
+def test_the_operators_paths_keep_their_own_form(locked: Hosted, method: str, status: int) -> None:
+    path = "/api/nothing" if status == 404 else "/api/performance"
+    answer = ask(locked, method, path, key=KEY)
+    assert (
+        answer.status == status and answer.json["status_code"] == status and answer.json["detail"]
+    )
+
+
 # --- pages ----------------------------------------------------------------------------------------
 
 
