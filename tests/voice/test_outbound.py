@@ -187,9 +187,13 @@ def test_what_is_no_number_is_told_by_its_field(tmp_path: Path) -> None:
             "+4930123٣٣٣",
         ):
             status, _, body = await stand.call(wrong)
-            assert status == 422 and "to" in str(body)
-        status, _, _ = await stand.ask("POST", "/api/telephony/calls", {"to": TO, "from": TO})
-        assert status == 422
+            assert status == 422 and body["error"]["param"] == "to"
+            assert "international form" in body["error"]["message"]
+            assert "as in +49301234567" in body["error"]["message"]
+            assert "regex" not in str(body) and "[0-9]" not in str(body)
+        for wrong_body, named in (({"to": TO, "from": TO}, "from"), ({}, "to"), ({"to": 7}, "to")):
+            status, _, body = await stand.ask("POST", "/api/telephony/calls", wrong_body)
+            assert status == 422 and named in body["error"]["message"], body
         status, _, _ = await stand.ask("DELETE", "/api/telephony/calls/CA..%2f..%2fCalls")
         assert status in (400, 404)
         assert not stand.twilio.forms
