@@ -57,7 +57,7 @@ class Invited:
 class Screen:
     """Args:
     calls: By Call-ID.
-    check_room: Raises Refusal; told how many calls have no session yet.
+    check_room: Raises Refusal.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Screen:
         *,
         peers: Peers,
         calls: Mapping[str, SipCall],
-        check_room: Callable[[int], None],
+        check_room: Callable[[], None],
     ) -> None:
         self._config, self._peers = config, peers
         self._calls, self._check_room = calls, check_room
@@ -136,7 +136,7 @@ class Screen:
 
     def _find_room(self) -> None:
         try:
-            self._check_room(sum(call.is_coming for call in self._calls.values()))
+            self._check_room()
         except Refusal as refusal:
             status = 486 if refusal.code == "server_busy" else 503
             raise Refused(status, {"Retry-After": str(refusal.retry_s or 5)}) from None

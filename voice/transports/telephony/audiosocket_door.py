@@ -105,12 +105,14 @@ async def listening(desk: Desk) -> AsyncIterator[int | None]:
             f"telephony.audiosocket_port: {where} cannot be had: {error.strerror or error}. Choose "
             "another, or leave it out."
         ) from None
+    desk.coming.append(door.coming)
     port: int = server.sockets[0].getsockname()[1]
     log.info("audiosocket_ready", host=config.audiosocket_host, port=port)
     try:
         yield port
     finally:
         server.close()
+        desk.coming.remove(door.coming)
         await door.aclose()
 
 
@@ -123,6 +125,9 @@ class _Door:
         self.open: set[_Connection] = set()
         self.unnamed = 0
         """Connections that have not said which call they are."""
+
+    def coming(self) -> int:
+        return sum(one.is_coming for one in self.open)
 
     async def aclose(self) -> None:
         """Within 2 s."""
@@ -232,7 +237,7 @@ class _Connection(asyncio.Protocol):
             raise Garbled("the first frame is no UUID")
         call = call_of(one[HEAD.size :])
         try:
-            self._door.desk.check_room(sum(one.is_coming for one in self._door.open))
+            self._door.desk.check_room()
             self._door.keeper.check(call)
         except Refusal as refusal:
             self._refuse(refusal)
