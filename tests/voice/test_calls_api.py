@@ -220,6 +220,31 @@ def test_a_real_peer_connects_and_its_settings_hold_before_it_says_anything(
     assert left is None, "the call is gone when that is said"
 
 
+@pytest.mark.parametrize("more", [1, 4096, 190_000])
+def test_a_long_session_in_an_offers_form_is_told_by_its_name(
+    open_house: Hosted, more: int
+) -> None:
+    """It is decoded on the event loop: what is long is not looked at."""
+    empty = json.dumps({"instructions": ""})
+    head, body = form(
+        sdp=OFFER.decode(),
+        session=json.dumps({"instructions": "x" * (MOST_SETTINGS_BYTES - len(empty) + more)}),
+    )
+    answer = call(open_house, head, body=body)
+    assert answer.status == 413
+    assert error(answer)["param"] == "session"
+    assert "64 KiB" in error(answer)["message"]
+
+
+def test_a_session_of_that_length_is_taken(open_house: Hosted) -> None:
+    empty = json.dumps({"instructions": ""})
+    session = {"instructions": "x" * (MOST_SETTINGS_BYTES - len(empty))}
+    head, body = form(sdp=OFFER.decode(), session=json.dumps(session))
+    with settings_of(open_house) as seen:
+        ask(open_house, "DELETE", call(open_house, head, body=body).headers["location"])
+    assert seen == [session]
+
+
 def test_calls_on_their_way_in_count_for_the_room_there_is(hosting: Host) -> None:
     server = hosting(server={"max_sessions": 2})
     places = [call(server).headers["location"] for _ in range(2)]
