@@ -34,7 +34,15 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from voice import calls_api, metrics, models_api, outbound_api, system_api, telephony_api
+from voice import (
+    api_errors,
+    calls_api,
+    metrics,
+    models_api,
+    outbound_api,
+    system_api,
+    telephony_api,
+)
 from voice.desk import Desk
 from voice.health import without_addresses
 from voice.transports.websocket import Refusal
@@ -180,7 +188,7 @@ def _unreadable(_: Request[Any, Any, Any], error: Exception) -> Response[dict[st
 def _unusual(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """What no route said: there is no such path, or not with this method."""
     if request.scope["path"].startswith(CALLERS):
-        return calls_api.unusual(request, error)
+        return api_errors.unusual(request, error)
     return create_exception_response(request, error)
 
 

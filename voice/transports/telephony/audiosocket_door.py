@@ -9,17 +9,13 @@ The protocol has no key: who may connect, the operator says by networks and by U
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
-from ipaddress import ip_address, ip_network
 from typing import cast
-from uuid import UUID
 
 import structlog
 
 from voice import metrics
 from voice.carrier import Carrier
-from voice.config_calls import TelephonyConfig
 from voice.desk import Desk
 from voice.errors import ConfigError
 from voice.transports.keepalive import look_for
@@ -37,10 +33,10 @@ from voice.transports.telephony.audiosocket import (
     form_of,
     frame,
 )
+from voice.transports.telephony.doorkeeper import Doorkeeper
 from voice.transports.telephony.intake import Intake
 from voice.transports.telephony.leg import Leg
 from voice.transports.telephony.paced import PacedLine
-from voice.transports.telephony.passes import Passes
 from voice.transports.websocket import Refusal
 
 LEAD_MS = 80
@@ -55,32 +51,6 @@ MOST_UNNAMED = 32
 CLOSE_LIMIT_S = 2.0
 
 log = structlog.get_logger()
-
-
-class _Doorkeeper:
-    """Who may come in."""
-
-    def __init__(self, config: TelephonyConfig, passes: Passes) -> None:
-        self._networks = [ip_network(peer) for peer in config.audiosocket_peers]
-        self._known = {str(UUID(one)) for one in config.audiosocket_uuids}
-        self._one_time, self._passes = config.audiosocket_one_time, passes
-
-    def knows(self, host: str) -> bool:
-        try:
-            address = ip_address(host)
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        return any(mapped in network for network in self._networks)
-
-    def check(self, call: str) -> None:
-        """Raises:
-        Refusal: 403.
-        """
-        if self._one_time and not self._passes.redeem(call, time.monotonic()):
-            raise Refusal(403, "not_given_out", "This UUID was not given out, or is used.")
-        if self._known and call not in self._known:
-            raise Refusal(403, "unknown_uuid", "This UUID is not in telephony.audiosocket_uuids.")
 
 
 @contextlib.asynccontextmanager
@@ -119,7 +89,7 @@ async def listening(desk: Desk) -> AsyncIterator[int | None]:
 class _Door:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.keeper = _Doorkeeper(desk.config.telephony, desk.switchboard.passes)
+        self.keeper = Doorkeeper(desk.config.telephony, desk.switchboard.passes)
         self.tasks: set[asyncio.Task[None]] = set()
         """One for each call."""
         self.open: set[_Connection] = set()
