@@ -70,7 +70,7 @@ LAYERS = {
         providers.* providers.tiny_en.* mocks.*
         voice.transports.sip.*
         voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
-        voice.body_fields voice.calls_api voice.entrance
+        voice.body_fields voice.api_errors voice.calls_api voice.entrance
         voice.logs voice.model_folders voice.model_store voice.models_api voice.outbound_api
         voice.recorder voice.retention voice.system_api voice.telephony_api voice.transports.*
         voice.transports.telephony.* voice.unpack

@@ -118,6 +118,8 @@ class Desk:
             library.question = _question
         self._recorder = recorder_of(config.record)
         self._open: dict[str, Session] = {}
+        self.coming: list[Callable[[], int]] = [lambda: self.calls.waiting]
+        """Of each door that answers a call before it has a session: how many of those there are."""
         self.stopping = False
         self._stops_by = 0.0
         self.closed = 0
@@ -167,11 +169,9 @@ class Desk:
         """
         entrance.check_place(self.door, scope)
 
-    def check_room(self, coming: int = 0) -> None:
-        """Whether there is room for one more, whoever it is.
+    def check_room(self) -> None:
+        """Whether there is room for one more, whoever it is and by whatever door.
 
-        Args:
-            coming: Calls that will have a session, and have none yet.
         Raises:
             Refusal: 503.
         """
@@ -179,6 +179,7 @@ class Desk:
         if self.stopping:
             message = "The server is stopping; please call again shortly."
             raise Refusal(503, "stopping", message, retry_s(self._stops_by - now))
+        coming = sum(count() for count in self.coming)
         if refused := self.load.refuses(len(self._open) + coming, now):
             full = refused.why == "full"
             code = "server_busy" if full else "server_overloaded"

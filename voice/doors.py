@@ -63,9 +63,11 @@ def listeners(desk: Desk) -> list[Listener]:
 
 
 def _sip(desk: Desk) -> Listener:
-    return SipDoor(
+    door = SipDoor(
         desk.config,
         check_room=desk.check_room,
         new_session=desk.new_session,
         press=lambda session, key: session.post(KeyPressed(key)),
     )
+    desk.coming.append(lambda: door.coming)
+    return door

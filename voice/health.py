@@ -283,11 +283,12 @@ def _watched(slot: str, provider: Provider) -> list[_Watched]:
 
 
 def without_addresses(body: dict[str, Any]) -> dict[str, Any]:
-    """For those who brought no key: what is wrong, not where it stands."""
+    """For those who brought no key: what is wrong, not where it stands, nor how busy it is."""
     for status in body["providers"].values():
         for one in (status, *status.get("fallbacks", ())):
             if not one["endpoint"].startswith("in-process"):
                 one["endpoint"] = "remote"
             one["problem"] = "unhealthy" if one["problem"] else ""
-    body["warnings"] = [warning.split(":")[0] + ": see the log" for warning in body["warnings"]]
+    about = [warning.split(":")[0] for warning in body["warnings"]]
+    body["warnings"] = [f"{one}: see the log" for one in about if one != "load"]
     return body

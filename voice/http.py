@@ -19,11 +19,13 @@ from litestar import Litestar, MediaType, Request, Response, Router, get
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.exceptions import (
+    HTTPException,
     InternalServerException,
     NotAuthorizedException,
     NotFoundException,
     PermissionDeniedException,
 )
+from litestar.exceptions.responses import create_exception_response
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -32,12 +34,22 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from voice import calls_api, metrics, models_api, outbound_api, system_api, telephony_api
+from voice import (
+    api_errors,
+    calls_api,
+    metrics,
+    models_api,
+    outbound_api,
+    system_api,
+    telephony_api,
+)
 from voice.desk import Desk
 from voice.health import without_addresses
 from voice.transports.websocket import Refusal
 
 WEB = Path(__file__).parent.parent / "web"
+CALLERS = ("/v1/", "/api/telephony/")
+"""Whose errors are `{"error": {…}}`; the operator's have `status_code` and `detail`."""
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
@@ -173,6 +185,13 @@ def _unreadable(_: Request[Any, Any, Any], error: Exception) -> Response[dict[st
     return Response({"status_code": status, "detail": "No such file."}, status_code=status)
 
 
+def _unusual(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """What no route said: there is no such path, or not with this method."""
+    if request.scope["path"].startswith(CALLERS):
+        return api_errors.unusual(request, error)
+    return create_exception_response(request, error)
+
+
 def application(desk: Desk) -> Litestar:
     """The HTTP side, as an ASGI application."""
     page = create_static_files_router(
@@ -211,6 +230,7 @@ def application(desk: Desk) -> Litestar:
             title="Kaiwa", version=desk.version, path="/docs", render_plugins=[JsonRenderPlugin()]
         ),
         guards=[right_name],
+        exception_handlers={HTTPException: _unusual},
         before_send=[_secure],
         logging_config=None,
     )

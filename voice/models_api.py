@@ -167,11 +167,11 @@ def _refused(_: Request[Any, Any, Any], error: KaiwaError) -> Response[dict[str,
 def _invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[dict[str, Any]]:
     """Which field, and what would be right."""
     told = [one for one in error.extra or () if isinstance(one, dict)]
-    found = (f"{one.get('key', 'body')}: {_worded(one.get('message', ''))}" for one in told)
+    found = (f"{one.get('key', 'body')}: {worded(one.get('message', ''))}" for one in told)
     return _response(ClientException("; ".join(found) or error.detail, status_code=422))
 
 
-def _worded(message: str) -> str:
+def worded(message: str) -> str:
     if message == "'data'":
         return "must be a JSON object"
     return message.replace("Expected", "must be", 1).replace("`", "")

@@ -9,10 +9,12 @@ import time
 from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, delete, post
+from litestar.exceptions import ValidationException
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from voice.desk import Desk
+from voice.models_api import worded
 from voice.transports.telephony.outbound import Outbound
 from voice.transports.telephony.passes import LIFE_S
 from voice.transports.websocket import Refusal
@@ -47,7 +49,26 @@ def _outbound(request: Request[Any, Any, Any]) -> tuple[Desk, Outbound]:
     return desk, outbound
 
 
-@post("/api/telephony/calls", status_code=201, summary="Calls a number, and talks to who answers")
+NUMBER = (
+    "must be a telephone number in international form: +, the country, the number, 7 to 15 digits "
+    "and no spaces, as in +49301234567"
+)
+
+
+def _invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[dict[str, Any]]:
+    told = next((one for one in error.extra or () if isinstance(one, dict)), {})
+    field, message = str(told.get("key", "")), worded(str(told.get("message", error.detail)))
+    what = f"{field or 'The body'} {NUMBER if field == 'to' else message}."
+    body = {"error": {"code": "invalid_value", "message": what, "param": field or None}}
+    return Response(body, status_code=422)
+
+
+@post(
+    "/api/telephony/calls",
+    status_code=201,
+    summary="Calls a number, and talks to who answers",
+    exception_handlers={ValidationException: _invalid},
+)
 async def make_call(request: Request[Any, Any, Any], data: JSONBody[NewCall]) -> Made:
     desk, outbound = _outbound(request)
     desk.check_room()

@@ -218,7 +218,7 @@ class _Replica(Session):
             else:
                 self._inbox.append((told.at, fact))
             self._recorder.told(told.at, fact)
-        if self.closed or self._broken:
+        if self.closed or self._ending:
             return
         if not wake.due or wake.due != self.wakes_at:
             if wake.told:  # else nobody asked for it

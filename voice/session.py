@@ -136,7 +136,7 @@ class Session:
         self._turns, self._answers = self._floor.turns, self._floor.answers
         self.conversation = self._floor.conversation
         self._inbox: deque[tuple[float, Any]] = deque()
-        self._pumping = self._broken = self._ending = self._told_end = False
+        self._pumping = self._ending = self._told_end = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self.closed = False
@@ -159,8 +159,10 @@ class Session:
         self.post(AudioIn(data))
 
     def post(self, fact: Any) -> None:
-        """A fact happened. Dealt with before this returns, or right after the one in hand."""
-        if self.closed or self._broken:
+        """A fact happened. Dealt with before this returns, or right after the one in hand. Behind
+        the end nothing counts: a carrier may take its time to hang up, and who speaks on meanwhile
+        is not answered."""
+        if self.closed or self._ending:
             return
         if isinstance(fact, KeyPressed) and not fact.received_at:
             fact = KeyPressed(fact.key, int(time.time()))
@@ -180,19 +182,17 @@ class Session:
             now = self._now()
             begun = due if now < due < now + EARLY_S else now
             self._tick(begun)
-            while self._inbox and not self.closed:
+            while self._inbox and not self.closed and not self._ending:
                 at, fact = self._inbox.popleft()
                 self._receive(fact, at)
                 self._tick(at)
-            self._answers.sound(max(begun, self._now()))
-            unasked.take_initiative(self._floor, begun)
-            if self._floor.over and not self._ending:
-                self._ending = True
-                self._end(1000, self._floor.over)
+            if not self._ending:
+                self._answers.sound(max(begun, self._now()))
+                unasked.take_initiative(self._floor, begun)
+                if self._floor.over:
+                    self._end(1000, self._floor.over)
             self._set_timer()
         except Exception:  # our bug: it ends the call, never the process
-            self._broken = True
-            self._inbox.clear()
             self._log.exception("session_broke")
             self._end(1011, "internal error")
         finally:
@@ -297,13 +297,13 @@ class Session:
                 return  # it comes early and is set anew then: most deadlines move on and on
             self._timer.cancel()
             self._timer = None
-        if due is not None and not self.closed:
+        if due is not None and not self.closed and not self._ending:
             delay, self._timer_at = max(0.0, due - self._now()), due
             self._timer = asyncio.get_running_loop().call_later(delay, self._timer_due, due)
 
     def _timer_due(self, due: float) -> None:
         self._timer = None
-        if not self.closed and not self._broken:
+        if not self.closed and not self._ending:
             self._pump(due)
 
     # --- the end ----------------------------------------------------------------------------------
@@ -311,6 +311,8 @@ class Session:
     @property
     def busy(self) -> bool:
         """Whether somebody is in the middle of a sentence, or waits for the answer to one."""
+        if self._ending:
+            return False
         speaking = self._turns.caller is not Caller.SILENT
         return speaking or self._turns.reply_pending or self._answers.current is not None
 
@@ -319,6 +321,8 @@ class Session:
         self.post(HangUp(code, reason))
 
     def _end(self, code: int, reason: str) -> None:
+        self._ending = True
+        self._inbox.clear()
         try:
             if self._floor.settings.wants("kaiwa.call.ended"):
                 self._send(wire.CallEnded(code=code, reason=reason))

@@ -80,8 +80,9 @@ async def _answer(
     if door is None:
         desk.switchboard.tell_shut(provider)
         raise Refusal(404, "no_such_path", "This server takes no calls of this provider.")
-    answer = door.answer(await _asked(request))
-    return Response(answer if _has_room(desk) else door.busy(), media_type=kind)
+    asked = await _asked(request)
+    answer = door.answer(asked)
+    return Response(answer if _has_room(desk) else door.busy(asked), media_type=kind)
 
 
 async def _asked(request: Request[Any, Any, Any]) -> Asked:

@@ -155,20 +155,9 @@ function showPerformance() {
 
 function showStatus() {
   showProviders($("providers"), providers(status.ready));
-  showWarnings((status.ready?.warnings ?? []).join(" · "));
   if (status.isReachable) notices.hide("server-unreachable");
   else if (connection.state !== "waiting") notices.show("server-unreachable");
   showPerformance();
-}
-
-let lastWarnings = "";
-
-/** Once: dismissed, the same warnings do not come back every five seconds. */
-function showWarnings(text) {
-  if (text === lastWarnings) return;
-  lastWarnings = text;
-  if (text) notices.show("warning", { text }, { tone: "warning" });
-  else notices.hide("warning");
 }
 
 status.addEventListener("change", showStatus);

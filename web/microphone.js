@@ -1,8 +1,10 @@
 // The microphone: permission, device, level, and what can be wrong with it.
 
-// Nothing at all, not even noise, for so long means a muted or broken device, not a quiet room.
+// Nothing at all, not even noise, for so long means a muted or broken device, not a quiet room. One
+// that was heard may give nothing between two sentences: noise suppression takes all there is.
 const SILENCE_S = 5;
 const SILENCE_PEAK = 1e-5;
+const DEAD_S = 60;
 const FRAME_S = 0.02;
 
 /** What the browser does with the sound before anybody gets it. */
@@ -39,6 +41,8 @@ export class Microphone extends EventTarget {
     this.isMuted = false;
     this.problem = null;
     this.silentS = 0;
+    this.device = null; // whose sound was heard, once `wasHeard`
+    this.wasHeard = false;
     this.processing = Object.fromEntries(PROCESSING.map((name) => [name, true]));
   }
 
@@ -58,6 +62,7 @@ export class Microphone extends EventTarget {
     this.stream = stream;
     [this.track] = stream.getAudioTracks();
     this.track.enabled = !this.isMuted;
+    this.heardFrom(this.deviceId);
     this.watch(this.track);
     this.source = this.context.createMediaStreamSource(stream);
     this.node ??= this.createNode();
@@ -149,10 +154,17 @@ export class Microphone extends EventTarget {
     return node;
   }
 
+  heardFrom(device) {
+    if (device !== this.device) this.wasHeard = false;
+    this.device = device;
+  }
+
   receive({ pcm, peak, rms }) {
-    const isSilent = peak < SILENCE_PEAK && !this.isMuted;
+    if (peak >= SILENCE_PEAK) this.wasHeard = true;
+    const isSilent = (this.wasHeard ? peak === 0 : peak < SILENCE_PEAK) && !this.isMuted;
     this.silentS = isSilent ? this.silentS + FRAME_S : 0;
-    if (this.silentS >= SILENCE_S && !this.problem) this.report("mic-silent");
+    const limitS = this.wasHeard ? DEAD_S : SILENCE_S;
+    if (this.silentS >= limitS && !this.problem) this.report("mic-silent");
     else if (!isSilent && this.problem === "mic-silent") this.report(null);
     this.dispatchEvent(new CustomEvent("frame", { detail: { pcm, rms } }));
   }

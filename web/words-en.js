@@ -106,7 +106,6 @@ export const en = {
   fallback: "fallback ×{n}",
   down: "down",
   providers: "Providers",
-  warning: "Server warning: {text}",
   "server-unreachable": "The server does not answer. Is it running?",
   "mic-refused":
     "The microphone was refused. Allow it for this page in the browser’s address bar (and in the system’s privacy settings), then press Talk. You can also type.",

@@ -2,17 +2,22 @@
 
 import contextlib
 import json
+import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from mocks.audiosocket import CALL, HANG_UP, SLIN, frame
+from tests.phones import PUBLIC, SETTINGS, TWILIO, form, post, ringing, twilio
 from tests.served import (
     Answer,
     Caller,
     Hosted,
     Served,
+    address,
     append,
     eventually,
     get,
@@ -20,6 +25,7 @@ from tests.served import (
     request,
     upgrade,
 )
+from tests.softphone_calls import at, nobody, sip
 from voice import metrics
 from voice.load import FEW, Level
 
@@ -27,6 +33,8 @@ Serve = Callable[..., Served]
 Host = Callable[..., Hosted]
 
 SESSIONS = 20
+OFFER = (Path(__file__).parent / "offers" / "chromium-microphone.sdp").read_bytes()
+VOICE_URL = f"{PUBLIC}{TWILIO}/voice"
 
 
 def refusal(answer: Answer) -> tuple[int, str]:
@@ -121,3 +129,112 @@ def test_a_server_that_is_late_all_the_time_notices_by_itself(serving: Serve) ->
         caller.answers()
         levels = [line for line in server.lines if '"event": "load"' in line]
         assert [json.loads(line)["load_level"] for line in levels] == [1, 2, 3, 4]
+
+
+# --- one count for all doors ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(hosting: Host) -> Hosted:
+    """Room for one, by whatever door."""
+    telephony = {**SETTINGS, "audiosocket_port": 0}
+    return hosting(server={"max_sessions": 1}, sip=sip(), telephony=telephony)
+
+
+def offer(server: Hosted) -> Answer:
+    host, port = address(server.url)
+    data = (
+        f"POST /v1/realtime/calls HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
+        f"Content-Type: application/sdp\r\nContent-Length: {len(OFFER)}\r\n\r\n"
+    )
+    return request(server.url, data.encode() + OFFER)
+
+
+def end(server: Hosted, place: str) -> None:
+    assert get(server.url, place, method="DELETE").status == 200
+
+
+@contextlib.contextmanager
+def one_session(server: Hosted) -> Iterator[Callable[[bool], None]]:
+    """Waits for the end of what came in."""
+    closed, coming = server.desk.closed, list[bool]()
+    yield coming.append
+    if coming[-1]:
+        eventually(lambda: server.desk.closed > closed, "it came in, and is gone")
+
+
+def by_websocket(server: Hosted) -> bool:
+    with one_session(server) as comes_in:
+        answer = request(server.url, upgrade(server.url))
+        assert answer.status in (101, 503)
+        comes_in(answer.status == 101)
+    return answer.status == 101
+
+
+def by_twilio(server: Hosted) -> bool:
+    fields = ringing("CA" + "d" * 32)
+    answer = post(server.url, f"{TWILIO}/voice", form(fields), twilio(VOICE_URL, fields))
+    assert answer.status == 200
+    return b"<Reject" not in answer.body
+
+
+def by_sip(server: Hosted) -> bool:
+    with at(server) as phone:
+        answer = phone.invite()
+        assert answer.status in (200, 486)
+        if answer.status == 200:
+            phone.to = answer.header("To")
+            phone.ack()
+            phone.bye()
+            nobody(server)
+        return answer.status == 200
+
+
+def by_audiosocket(server: Hosted) -> bool:
+    port = next(port for port in server.ports if isinstance(port, int))
+    with one_session(server) as comes_in:
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            line.settimeout(1.0)
+            line.sendall(frame(CALL, bytes(15) + b"\x07") + frame(SLIN, bytes(320)))
+            told = b""
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                told = line.recv(3)
+            is_in = told != frame(HANG_UP)
+        comes_in(is_in)
+    return is_in
+
+
+def by_webrtc(server: Hosted) -> bool:
+    answer = offer(server)
+    assert answer.status in (201, 503)
+    if answer.status == 201:
+        end(server, answer.headers["location"])
+    return answer.status == 201
+
+
+DOORS = [by_websocket, by_twilio, by_sip, by_audiosocket, by_webrtc]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_webrtc_call_on_its_way_takes_the_room_at_every_door(
+    small: Hosted, door: Callable[[Hosted], bool]
+) -> None:
+    place = offer(small).headers["location"]
+    assert small.desk.sessions == 0, "it has not connected"
+    assert not door(small)
+    end(small, place)
+    assert door(small)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_sip_call_that_has_not_begun_takes_it_too(
+    small: Hosted, door: Callable[[Hosted], bool]
+) -> None:
+    with at(small) as phone:
+        described = phone.invite("")  # the sound is agreed on with the ACK
+        assert described.status == 200 and small.desk.sessions == 0
+        assert not door(small)
+        phone.to = described.header("To")
+        phone.bye()
+    nobody(small)
+    assert door(small)

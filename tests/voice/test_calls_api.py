@@ -220,6 +220,31 @@ def test_a_real_peer_connects_and_its_settings_hold_before_it_says_anything(
     assert left is None, "the call is gone when that is said"
 
 
+@pytest.mark.parametrize("more", [1, 4096, 190_000])
+def test_a_long_session_in_an_offers_form_is_told_by_its_name(
+    open_house: Hosted, more: int
+) -> None:
+    """It is decoded on the event loop: what is long is not looked at."""
+    empty = json.dumps({"instructions": ""})
+    head, body = form(
+        sdp=OFFER.decode(),
+        session=json.dumps({"instructions": "x" * (MOST_SETTINGS_BYTES - len(empty) + more)}),
+    )
+    answer = call(open_house, head, body=body)
+    assert answer.status == 413
+    assert error(answer)["param"] == "session"
+    assert "64 KiB" in error(answer)["message"]
+
+
+def test_a_session_of_that_length_is_taken(open_house: Hosted) -> None:
+    empty = json.dumps({"instructions": ""})
+    session = {"instructions": "x" * (MOST_SETTINGS_BYTES - len(empty))}
+    head, body = form(sdp=OFFER.decode(), session=json.dumps(session))
+    with settings_of(open_house) as seen:
+        ask(open_house, "DELETE", call(open_house, head, body=body).headers["location"])
+    assert seen == [session]
+
+
 def test_calls_on_their_way_in_count_for_the_room_there_is(hosting: Host) -> None:
     server = hosting(server={"max_sessions": 2})
     places = [call(server).headers["location"] for _ in range(2)]
@@ -330,6 +355,45 @@ def test_a_secret_is_asked_for_with_json_or_nothing(locked: Hosted) -> None:
     assert wrong.status == 400 and error(wrong)["code"] == "invalid_json"
     nested = ask(locked, "POST", "/v1/realtime/client_secrets", body=b"[" * 60_000, key=KEY)
     assert nested.status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", CALLS, {"POST", "OPTIONS"}),
+        ("PUT", f"{CALLS}/rtc_x", {"DELETE", "OPTIONS"}),
+        ("GET", f"{CALLS}/rtc_x/hangup", {"POST", "OPTIONS"}),
+        ("DELETE", "/v1/realtime/client_secrets", {"POST"}),
+        ("POST", "/v1/realtime/ice", {"GET", "OPTIONS"}),
+        ("POST", "/v1/realtime", {"GET"}),
+        ("DELETE", "/v1/telephony/vonage/voice", {"GET", "POST"}),
+        ("GET", "/api/telephony/calls", {"POST"}),
+    ],
+)
+def test_another_method_is_told_in_the_form_of_all_errors(
+    locked: Hosted, method: str, path: str, allowed: set[str]
+) -> None:
+    answer = ask(locked, method, path, f"Origin: {ELSEWHERE}", key=KEY)
+    assert answer.status == 405
+    assert error(answer)["code"] == "method_not_allowed"
+    assert allowed <= set(answer.headers["allow"].split(", "))
+    assert all(name in error(answer)["message"] for name in (method, *allowed))
+    assert answer.headers["access-control-allow-origin"] == ELSEWHERE
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/realtime/nothing", f"{CALLS}/a/b"])
+def test_a_path_that_is_not_there_is_told_so_too(locked: Hosted, path: str) -> None:
+    answer = ask(locked, "GET", path, key=KEY)
+    assert answer.status == 404 and error(answer)["code"] == "no_such_path"
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 404), ("DELETE", 405)])
+def test_the_operators_paths_keep_their_own_form(locked: Hosted, method: str, status: int) -> None:
+    path = "/api/nothing" if status == 404 else "/api/performance"
+    answer = ask(locked, method, path, key=KEY)
+    assert (
+        answer.status == status and answer.json["status_code"] == status and answer.json["detail"]
+    )
 
 
 # --- pages ----------------------------------------------------------------------------------------

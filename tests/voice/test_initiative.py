@@ -167,6 +167,16 @@ def test_the_end_waits_for_a_pause_but_not_for_ever() -> None:
     assert code == 1000 and at == pytest.approx(10.0 + GRACE_S, abs=0.05)
 
 
+def test_who_still_speaks_when_the_call_is_over_is_not_answered_any_more() -> None:
+    async def scenario(call: Call) -> None:
+        await call.say(10.0 + GRACE_S + 1.0)
+        await call.hush(4.0)
+
+    call = converse(scenario, config=agent(max_call_s=10.0))
+    assert len(call.client.ended) == 1
+    assert call.all("response.created") == [] and not call.llm.requests
+
+
 def test_who_says_goodbye_is_answered_with_one_and_the_call_ends() -> None:
     async def scenario(call: Call) -> None:
         await call.say(1.0)

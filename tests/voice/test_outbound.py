@@ -24,6 +24,7 @@ from voice.desk import Desk
 from voice.errors import KaiwaError
 from voice.server import server_for
 from voice.transports.telephony.outbound import masked
+from voice.transports.telephony.twilio_door import TRANSFERS, count_of
 
 KEY = "k" * 32
 PUBLIC = "https://voice.example.com"
@@ -131,7 +132,7 @@ def test_the_model_transfers_a_caller_and_twilio_dials(tmp_path: Path) -> None:
             assert phone.close_code == 1000
         form = stand.twilio.forms[-1]
         assert f"<Number>{SALES}</Number>" in form["Twiml"]
-        assert f'action="{PUBLIC}{WEBHOOK}"' in form["Twiml"]
+        assert f'action="{PUBLIC}{WEBHOOK}?{TRANSFERS}=1"' in form["Twiml"]
 
     with_server(tmp_path, talk, llm=llm, agent={"tools": ["transfer_call"]})
 
@@ -187,9 +188,13 @@ def test_what_is_no_number_is_told_by_its_field(tmp_path: Path) -> None:
             "+4930123٣٣٣",
         ):
             status, _, body = await stand.call(wrong)
-            assert status == 422 and "to" in str(body)
-        status, _, _ = await stand.ask("POST", "/api/telephony/calls", {"to": TO, "from": TO})
-        assert status == 422
+            assert status == 422 and body["error"]["param"] == "to"
+            assert "international form" in body["error"]["message"]
+            assert "as in +49301234567" in body["error"]["message"]
+            assert "regex" not in str(body) and "[0-9]" not in str(body)
+        for wrong_body, named in (({"to": TO, "from": TO}, "from"), ({}, "to"), ({"to": 7}, "to")):
+            status, _, body = await stand.ask("POST", "/api/telephony/calls", wrong_body)
+            assert status == 422 and named in body["error"]["message"], body
         status, _, _ = await stand.ask("DELETE", "/api/telephony/calls/CA..%2f..%2fCalls")
         assert status in (400, 404)
         assert not stand.twilio.forms
@@ -289,20 +294,25 @@ def test_a_caller_whom_nobody_takes_is_not_transferred_for_ever(tmp_path: Path) 
     llm = EchoLLM([again, again, again, "They are not there."], first_token_ms=5)
 
     async def back(stand: Stand, call: str) -> dict[str, str]:
-        """The way of a caller for whom the other end was busy."""
+        """The way of a caller for whom the other end was busy, by the address that Twilio has."""
+        given = [form["Twiml"] for form in stand.twilio.forms if "Twiml" in form][-1]
+        action = re.findall(r'action="(.*?)"', given)[0].removeprefix(PUBLIC)
         fields = {"CallSid": call, "AccountSid": ACCOUNT, "DialCallStatus": "busy"}
         fields["DialCallSid"] = f"CA{len(stand.twilio.forms):032x}"
-        headers = TWILIO.signature(WEBHOOK, fields)
-        async with stand._http.post(stand.url + WEBHOOK, data=fields, headers=headers) as answer:
+        headers = TWILIO.signature(action, fields)
+        async with stand._http.post(stand.url + action, data=fields, headers=headers) as answer:
             return dict(re.findall(r'<Parameter name="(.*?)" value="(.*?)"', await answer.text()))
 
     async def talk(stand: Stand) -> None:
         _, _, made = await stand.call()
         stand.twilio.answer(made["call"])
-        way = None
-        for _ in range(3):
-            async with TwilioCall.dial(stand.url, TWILIO, made["call"], parameters=way) as phone:
-                if way is None:
+        way: dict[str, str] = {}
+        for count in range(3):
+            assert count_of(way.get(TRANSFERS, "")) == count
+            async with TwilioCall.dial(
+                stand.url, TWILIO, made["call"], parameters=way or None
+            ) as phone:
+                if not way:
                     await phone.say(hum(0.8))
                 await phone.until(lambda: phone.ended)  # noqa: B023  # at once
             way = await back(stand, made["call"])
@@ -314,6 +324,63 @@ def test_a_caller_whom_nobody_takes_is_not_transferred_for_ever(tmp_path: Path) 
         assert len([form for form in stand.twilio.forms if "Twiml" in form]) == 3
 
     with_server(tmp_path, talk, llm=llm, agent={"tools": ["transfer_call"]})
+
+
+@pytest.mark.parametrize(
+    ("query", "offered"),
+    [("", True), ("?kaiwa_transfers=2", True), ("?kaiwa_transfers=3", False)],
+)
+def test_how_often_a_call_was_transferred_is_known_to_every_process(
+    query: str, offered: bool, tmp_path: Path
+) -> None:
+    """This one has never heard of the call."""
+    llm = EchoLLM(["They are busy."], first_token_ms=5)
+
+    async def talk(stand: Stand) -> None:
+        call = "CA" + "8" * 32
+        fields = {"CallSid": call, "AccountSid": ACCOUNT, "DialCallStatus": "busy"}
+        headers = TWILIO.signature(WEBHOOK + query, fields)
+        url = stand.url + WEBHOOK + query
+        async with stand._http.post(url, data=fields, headers=headers) as answer:
+            way = dict(re.findall(r'<Parameter name="(.*?)" value="(.*?)"', await answer.text()))
+        async with TwilioCall.dial(stand.url, TWILIO, call, parameters=way) as phone:
+            await phone.until(lambda: phone.ear.heard)
+            await phone.hang_up()
+        (request,) = llm.requests
+        assert [tool.name for tool in request.tools] == ["transfer_call"] * offered
+
+    with_server(tmp_path, talk, llm=llm, agent={"tools": ["transfer_call"]})
+
+
+@pytest.mark.parametrize("text", ["", "-1", "x", "3.5", "²", "9" * 400, "00012"])
+def test_a_count_that_is_none_is_none(text: str) -> None:
+    assert count_of(text) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"CallStatus": "ringing"}, "<Reject"),
+        ({}, "<Reject"),
+        ({"CallStatus": "in-progress"}, "<Say>All lines are busy"),
+        ({"CallStatus": "in-progress", "DialCallStatus": "busy"}, "<Say>All lines are busy"),
+    ],
+)
+def test_a_call_that_was_answered_already_is_told_that_there_is_no_room(
+    more: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    """Twilio rejects a call that rings; whom we have called, or who comes back, is on the line."""
+
+    async def talk(stand: Stand) -> None:
+        stand.desk.stopping = True
+        fields = {"CallSid": "CA" + "9" * 32, "AccountSid": ACCOUNT, **more}
+        headers = TWILIO.signature(WEBHOOK, fields)
+        async with stand._http.post(stand.url + WEBHOOK, data=fields, headers=headers) as answer:
+            twiml = await answer.text()
+        assert said in twiml and ("<Hangup" in twiml) is ("<Say" in twiml)
+        stand.desk.stopping = False
+
+    with_server(tmp_path, talk)
 
 
 def test_the_command_has_a_running_server_call(tmp_path: Path) -> None:

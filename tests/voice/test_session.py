@@ -538,6 +538,42 @@ def test_behind_the_event_that_the_call_has_ended_there_is_none() -> None:
     assert call.sent[-1].type == "kaiwa.call.ended"
 
 
+def test_who_speaks_on_behind_the_end_is_not_answered() -> None:
+    """
+    caller    ~~~~~~~~~~|              |~~~~~~|
+    session       hang up               nothing: no model is asked, nothing is said
+    """
+
+    async def scenario(call: Call) -> None:
+        await call.say(0.5)
+        call.session.hang_up(1000, "its time is up")
+        told = len(call.client.log)
+        await call.say(0.5)
+        await call.hush(3.0)
+        call.write(QUESTION)
+        call.tell("response.create")
+        call.press("1", "#")
+        await call.hush(3.0)
+        assert len(call.client.log) == told
+        assert not call.session.busy
+
+    call = converse(scenario)
+    assert call.all("response.created") == [] and not call.llm.requests
+
+
+def test_an_answer_sounds_no_further_than_the_end() -> None:
+    async def scenario(call: Call) -> None:
+        await call.say(1.0)
+        await call.hush(1.5)
+        call.session.hang_up(1001, "the server is stopping")
+        frames = len(call.frames)
+        await call.hush(0.3)
+        assert len(call.frames) == frames > 0
+
+    call = converse(scenario)
+    assert call.outcomes() == ["cancelled"]
+
+
 @pytest.mark.parametrize("coarse", [False, True], ids=["exact", "rounded_to_ms_as_in_uvloop"])
 def test_timers_do_not_spin(coarse: bool) -> None:
     """Wake-ups of the session's own timer, over silence and over one whole turn."""

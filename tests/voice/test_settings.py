@@ -373,6 +373,22 @@ def nested(depth: int) -> dict[str, Any]:
     return tree
 
 
+@pytest.mark.parametrize("inner", [1, {}, []])
+@pytest.mark.parametrize("is_list", [False, True])
+def test_so_many_levels_and_no_more(inner: Any, is_list: bool) -> None:
+    """The innermost counts as one, whatever it is; the session is another."""
+
+    def nested(levels: int) -> Any:
+        value = inner
+        for _ in range(levels):
+            value = [value] if is_list else {"x": value}
+        return value
+
+    merge(session(), {"x": nested(MAX_DEPTH - 2)})
+    with pytest.raises(ClientError, match="nested"):
+        merge(session(), {"x": nested(MAX_DEPTH - 1)})
+
+
 def test_a_session_cannot_be_nested_without_end() -> None:
     deep = merge(session(), {"x": nested(MAX_DEPTH - 2)})
     merge(deep, {"x": nested(MAX_DEPTH - 2)})

@@ -35,6 +35,51 @@ def test_what_cannot_be_is_refused(
         assert sessions(hosted) == 0
 
 
+@pytest.mark.parametrize(
+    ("headers", "strange"),
+    [
+        (("Require: 100rel",), "100rel"),
+        (("Require: timer, 100rel", "Require: Teleport"), "100rel, teleport"),
+    ],
+)
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "BYE"])
+def test_who_requires_what_we_have_not_is_told_what_that_is(
+    hosted: Hosted, method: str, headers: tuple[str, ...], strange: str
+) -> None:
+    with at(hosted) as phone:
+        answer = (
+            phone.invite(None, headers) if method == "INVITE" else phone.ask(method, "", headers)
+        )
+        assert answer.status == 420 and answer.header("Unsupported") == strange
+        assert sessions(hosted) == 0
+
+
+def test_who_requires_what_we_have_is_let_in(phone: Softphone) -> None:
+    phone.call(headers=("Require: timer", "Supported: timer"))
+    assert phone.ask("OPTIONS").header("Supported") == "timer"
+
+
+@pytest.mark.parametrize("length", ["-5", "many", "", "9999", "1e2", "0x10", "²", "+5", "9" * 400])
+@pytest.mark.parametrize("name", ["Content-Length", "l"])
+def test_a_length_that_cannot_be_is_400_and_no_call(hosted: Hosted, length: str, name: str) -> None:
+    with at(hosted) as phone:
+        whole = phone.request("INVITE", phone.sdp())
+        head, _, body = whole.partition("\r\n\r\n")
+        kept = [line for line in head.split("\r\n") if not line.startswith("Content-Length")]
+        phone.send("\r\n".join([*kept, f"{name}: {length}", "", body]))
+        assert phone.final().status == 400
+        assert sessions(hosted) == 0 and not door(hosted).calls
+
+
+@pytest.mark.parametrize("more", ["", "x" * 100])
+def test_bytes_behind_the_body_are_none_of_it(phone: Softphone, more: str) -> None:
+    phone.send(phone.request("INVITE", phone.sdp()) + more)
+    answer = phone.final()
+    assert answer.status == 200
+    phone.invite_branch, phone.to, phone.media = phone.branch, answer.header("To"), answer.media
+    phone.ack()
+
+
 def test_a_refusal_is_repeated_until_it_is_acknowledged(hosted: Hosted) -> None:
     with at(hosted) as phone:
         phone.send(phone.request("INVITE", phone.sdp(codecs="18")))
@@ -68,7 +113,7 @@ def test_a_server_that_stops_takes_no_more_calls(hosted: Hosted) -> None:
 
 def test_other_methods_are_told_which_ones_there_are(hosted: Hosted) -> None:
     with at(hosted) as phone:
-        for method in ("SUBSCRIBE", "MESSAGE", "REGISTER", "NONSENSE"):
+        for method in ("SUBSCRIBE", "MESSAGE", "REGISTER", "PRACK", "NONSENSE"):
             refused = phone.ask(method)
             assert refused.status == 405 and "INVITE" in refused.header("Allow")
         assert phone.ask("BYE").status == 481

@@ -46,7 +46,7 @@ async def calls(
     opened = Calls(
         config=lambda: config,
         new_session=nobody_connects,
-        check_room=lambda coming: None,
+        check_room=lambda: None,
         now=now,
     )
     async with opened:

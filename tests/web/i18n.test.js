@@ -28,3 +28,11 @@ test("what comes from outside cannot turn a message round", () => {
   const detail = "\u202eevil\u2069\u2067 \u05d0";
   assert.equal(t("server-error", { detail }), "The server reports: evil \u05d0");
 });
+
+test("the server's warnings are for its operator: the page has no words to show them with", () => {
+  for (const name of ["status.js", "main.js", "notices.js"]) {
+    const code = readFileSync(new URL(`../../web/${name}`, import.meta.url), "utf8");
+    assert.doesNotMatch(code, /\.warnings/, name);
+  }
+  assert.ok(!("warning" in texts.en));
+});

@@ -80,7 +80,7 @@ class _Call:
 class Calls:
     """Args:
     config: As it is now.
-    check_room: Told how many calls are on their way in; raises Refusal.
+    check_room: Raises Refusal; it asks how many are `waiting`.
     now: A monotonic clock.
     """
 
@@ -89,7 +89,7 @@ class Calls:
         *,
         config: Callable[[], Config],
         new_session: Callable[[Outbox, Carrier], Session],
-        check_room: Callable[[int], None],
+        check_room: Callable[[], None],
         now: Callable[[], float],
     ) -> None:
         self._config, self._new_session = config, new_session
@@ -133,7 +133,7 @@ class Calls:
         if len(waiting) >= webrtc.most_setups or of_this >= MOST_SETUPS_OF_ONE:
             message = "Too many calls are being set up; please call again shortly."
             raise Refusal(503, "server_busy", message, RETRY_S)
-        self._check_room(len(waiting))
+        self._check_room()
 
     def _check_rates(self, caller: Caller, webrtc: WebrtcConfig) -> None:
         now, wait_s = self._now(), 0.0

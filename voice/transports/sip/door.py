@@ -45,7 +45,7 @@ class SipDoor:
     """A port for SIP, as long as it is entered.
 
     Args:
-        check_room: Raises Refusal; told how many calls have no session yet.
+        check_room: Raises Refusal.
         press: Told of keys.
     """
 
@@ -53,7 +53,7 @@ class SipDoor:
         self,
         config: Config,
         *,
-        check_room: Callable[[int], None],
+        check_room: Callable[[], None],
         new_session: NewSession,
         press: Callable[[Session, str], None] = lambda session, key: None,
     ) -> None:
@@ -71,6 +71,11 @@ class SipDoor:
         self.address: Source = (sip.host, sip.port)
         self.extension: Extension | None = None
         self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def coming(self) -> int:
+        """Calls that were let in, and have no session yet."""
+        return sum(call.is_coming for call in self.calls.values())
 
     # --- open and closed --------------------------------------------------------------------------
 

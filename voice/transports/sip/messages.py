@@ -18,9 +18,11 @@ from aiosipua import (
 
 Source = tuple[str, int]
 
-ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK"
-SUPPORTED = frozenset({"timer", "100rel"})
-"""Of 100rel, the part that asks nothing of us: we send no provisional answer but 100 (RFC 3262)."""
+METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE")
+ALLOW = ", ".join(METHODS)
+SUPPORTED = ("timer",)
+MOST_DIGITS = 6
+"""Of a Content-Length."""
 REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -70,6 +72,30 @@ def to_tag(request: SipRequest) -> str:
 
 def tokens(request: SipRequest, header: str) -> list[str]:
     return [value.strip().lower() for value in request.headers.get(header) if value.strip()]
+
+
+def check_require(request: SipRequest) -> None:
+    """RFC 3261 §8.2.2.3.
+
+    Raises:
+        Refused: 420, it asks for what we have not.
+    """
+    if request.method in ("ACK", "CANCEL"):
+        return  # what asks for nothing new cannot be refused for it
+    if strange := [one for one in tokens(request, "require") if one not in SUPPORTED]:
+        raise Refused(420, {"Unsupported": ", ".join(strange)})
+
+
+def check_length(message: SipMessage) -> None:
+    """RFC 3261 §18.3: a datagram holds the whole body.
+
+    Raises:
+        ValueError: It cannot be so long.
+    """
+    for told in message.headers.get("content-length"):
+        is_number = told.isascii() and told.isdigit() and len(told) <= MOST_DIGITS
+        if not is_number or int(told) > len(message.body):
+            raise ValueError(f"Content-Length {told[:20]!r} with {len(message.body)} bytes")
 
 
 def stamp(request: SipRequest, source: Source) -> None:

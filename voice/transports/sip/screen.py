@@ -1,9 +1,10 @@
 """Requests, before they reach a dialog: most are answered here, and what goes on can be had.
 
-INVITE     401 unknown · 415, 488 no sound for us · 482 twice · 420 asks what we have not
+any        405 no such method · 420 asks for what we have not
+INVITE     401 unknown · 415, 488 no sound for us · 482 twice
            486 all lines busy · 503 overloaded, or stopping
 re-INVITE  488 where it cannot be had; the call goes on as it was
-OPTIONS    200     INFO   keys of old telephones     CANCEL   200, too late     others   405
+OPTIONS    200     INFO   keys of old telephones     CANCEL   200, too late
 """
 
 import re
@@ -20,11 +21,13 @@ from voice.transports.sip.call import SipCall
 from voice.transports.sip.digest import Digest
 from voice.transports.sip.messages import (
     ALLOW,
+    METHODS,
     SUPPORTED,
     Peers,
     Refused,
     Source,
     answer,
+    check_require,
     to_tag,
     tokens,
 )
@@ -34,6 +37,8 @@ from voice.transports.websocket import Refusal
 
 _SIGNAL = re.compile(r"^\s*(?:Signal\s*=\s*)?([0-9*#A-D])\s*$", re.MULTILINE | re.IGNORECASE)
 """application/dtmf-relay and application/dtmf."""
+
+ABILITIES = {"Allow": ALLOW, "Accept": "application/sdp", "Supported": ", ".join(SUPPORTED)}
 
 log = structlog.get_logger()
 
@@ -52,7 +57,7 @@ class Invited:
 class Screen:
     """Args:
     calls: By Call-ID.
-    check_room: Raises Refusal; told how many calls have no session yet.
+    check_room: Raises Refusal.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class Screen:
         *,
         peers: Peers,
         calls: Mapping[str, SipCall],
-        check_room: Callable[[int], None],
+        check_room: Callable[[], None],
     ) -> None:
         self._config, self._peers = config, peers
         self._calls, self._check_room = calls, check_room
@@ -82,6 +87,9 @@ class Screen:
         if any(not request.headers.get_first(name) for name in ("From", "To", "Call-ID", "CSeq")):
             return answer(request, 400)
         try:
+            if request.method not in METHODS:
+                raise Refused(405, {"Allow": ALLOW})
+            check_require(request)
             match request.method:
                 case "INVITE":
                     self._let_in(request, source)
@@ -90,15 +98,11 @@ class Screen:
                 case "CANCEL" if wire.has_answered(request, "INVITE"):
                     return answer(request, 200)  # too late: RFC 3261 §9.2
                 case "OPTIONS":
-                    return answer(request, 200, {"Allow": ALLOW, "Accept": "application/sdp"})
+                    return answer(request, 200, ABILITIES)
                 case "INFO":
                     return self._take_info(request)
                 case "UPDATE":
                     self._consider(request, source)
-                case "BYE" | "CANCEL" | "PRACK":
-                    pass
-                case _:
-                    raise Refused(405, {"Allow": ALLOW})
         except Refused as refused:
             return self._refuse(request, refused)
         return None
@@ -116,8 +120,6 @@ class Screen:
             return
         if call_id in self._calls:
             raise Refused(482)
-        if strange := [one for one in tokens(request, "require") if one not in SUPPORTED]:
-            raise Refused(420, {"Unsupported": ", ".join(strange)})
         self._authenticate(request, source)
         offer = sdp.offer_of(request)
         agreed = None if offer is None else self._agree(offer, source)
@@ -134,7 +136,7 @@ class Screen:
 
     def _find_room(self) -> None:
         try:
-            self._check_room(sum(call.is_coming for call in self._calls.values()))
+            self._check_room()
         except Refusal as refusal:
             status = 486 if refusal.code == "server_busy" else 503
             raise Refused(status, {"Retry-After": str(refusal.retry_s or 5)}) from None

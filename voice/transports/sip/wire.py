@@ -21,7 +21,15 @@ from aiosipua import SipMessage, SipRequest, SipResponse, SipTransport
 from aiosipua.utils import format_addr
 
 from voice import metrics
-from voice.transports.sip.messages import Peers, Source, answer, own_address, stamp, transaction
+from voice.transports.sip.messages import (
+    Peers,
+    Source,
+    answer,
+    check_length,
+    own_address,
+    stamp,
+    transaction,
+)
 
 T1, T2, GIVE_UP_S = 0.5, 4.0, 32.0
 MOST_BYTES = 65_536
@@ -141,6 +149,7 @@ class Wire(SipTransport):
                 return
             self._remember(key, Served(source, self._loop.time() + GIVE_UP_S))
         try:
+            check_length(request)
             answered = self._screen(self, request, source)
         except ValueError as error:
             self._drop("malformed", source, error)
@@ -152,6 +161,7 @@ class Wire(SipTransport):
             self.on_message(request, source)
 
     def _take_answer(self, response: SipResponse, source: Source) -> None:
+        check_length(response)
         cseq = response.cseq
         if cseq is None:
             return

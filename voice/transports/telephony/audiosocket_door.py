@@ -1,7 +1,7 @@
 """The port for Asterisk's AudioSocket: from a connection to the end of its call.
 
     peer of another network   closed without a word
-    no UUID in time, frames that are none      0xff, closed
+    no UUID in time, frames that are none      0xff, closed; also sound ahead of its time
     another's UUID, a used one, no room        0x00, closed: Asterisk goes on in its dialplan
 
 The protocol has no key: who may connect, the operator says by networks and by UUIDs.
@@ -9,17 +9,13 @@ The protocol has no key: who may connect, the operator says by networks and by U
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
-from ipaddress import ip_address, ip_network
 from typing import cast
-from uuid import UUID
 
 import structlog
 
 from voice import metrics
 from voice.carrier import Carrier
-from voice.config_calls import TelephonyConfig
 from voice.desk import Desk
 from voice.errors import ConfigError
 from voice.transports.keepalive import look_for
@@ -32,15 +28,15 @@ from voice.transports.telephony.audiosocket import (
     HEAD,
     RATES_HZ,
     AudioSocket,
-    Splitter,
     call_of,
     check_place,
     form_of,
     frame,
 )
+from voice.transports.telephony.doorkeeper import Doorkeeper
+from voice.transports.telephony.intake import Intake
 from voice.transports.telephony.leg import Leg
 from voice.transports.telephony.paced import PacedLine
-from voice.transports.telephony.passes import Passes
 from voice.transports.websocket import Refusal
 
 LEAD_MS = 80
@@ -48,39 +44,13 @@ LEAD_MS = 80
 FIRST_SOUND_S = 1.0
 USUAL = 0x10
 """Whoever has sent no sound by then has 8 kHz, as every Asterisk."""
-MOST_WAITING = 500
-"""Frames before the first sound, or before the call has begun."""
+MOST_WAITING = 64
+"""Frames before the first sound: keys."""
 MOST_UNNAMED = 32
 """Connections that have not said which call they are."""
 CLOSE_LIMIT_S = 2.0
 
 log = structlog.get_logger()
-
-
-class _Doorkeeper:
-    """Who may come in."""
-
-    def __init__(self, config: TelephonyConfig, passes: Passes) -> None:
-        self._networks = [ip_network(peer) for peer in config.audiosocket_peers]
-        self._known = {str(UUID(one)) for one in config.audiosocket_uuids}
-        self._one_time, self._passes = config.audiosocket_one_time, passes
-
-    def knows(self, host: str) -> bool:
-        try:
-            address = ip_address(host)
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        return any(mapped in network for network in self._networks)
-
-    def check(self, call: str) -> None:
-        """Raises:
-        Refusal: 403.
-        """
-        if self._one_time and not self._passes.redeem(call, time.monotonic()):
-            raise Refusal(403, "not_given_out", "This UUID was not given out, or is used.")
-        if self._known and call not in self._known:
-            raise Refusal(403, "unknown_uuid", "This UUID is not in telephony.audiosocket_uuids.")
 
 
 @contextlib.asynccontextmanager
@@ -105,24 +75,29 @@ async def listening(desk: Desk) -> AsyncIterator[int | None]:
             f"telephony.audiosocket_port: {where} cannot be had: {error.strerror or error}. Choose "
             "another, or leave it out."
         ) from None
+    desk.coming.append(door.coming)
     port: int = server.sockets[0].getsockname()[1]
     log.info("audiosocket_ready", host=config.audiosocket_host, port=port)
     try:
         yield port
     finally:
         server.close()
+        desk.coming.remove(door.coming)
         await door.aclose()
 
 
 class _Door:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.keeper = _Doorkeeper(desk.config.telephony, desk.switchboard.passes)
+        self.keeper = Doorkeeper(desk.config.telephony, desk.switchboard.passes)
         self.tasks: set[asyncio.Task[None]] = set()
         """One for each call."""
         self.open: set[_Connection] = set()
         self.unnamed = 0
         """Connections that have not said which call they are."""
+
+    def coming(self) -> int:
+        return sum(one.is_coming for one in self.open)
 
     async def aclose(self) -> None:
         """Within 2 s."""
@@ -138,8 +113,8 @@ class _Connection(asyncio.Protocol):
     def __init__(self, door: _Door) -> None:
         self._door, self._config = door, door.desk.config.telephony
         self._loop = asyncio.get_running_loop()
-        self._splitter = Splitter()
         self._transport: asyncio.Transport
+        self._intake: Intake
         self._timer: asyncio.TimerHandle | None = None
         self._call = ""
         self._waiting: list[bytes] = []
@@ -158,6 +133,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, door = cast(asyncio.Transport, transport), self._door
+        self._intake = Intake(self._transport, take=self._take, refused=self._refuse)
         look_for(transport.get_extra_info("socket"))
         door.open.add(self)
         host = str((transport.get_extra_info("peername") or ("?",))[0])
@@ -178,11 +154,7 @@ class _Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(limit_s, then)
 
     def data_received(self, data: bytes) -> None:
-        try:
-            for one in self._splitter.feed(data):
-                self._take(one)
-        except Garbled as error:
-            self._refuse(error)
+        self._intake.receive(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._door.open.discard(self)
@@ -235,7 +207,7 @@ class _Connection(asyncio.Protocol):
             raise Garbled("the first frame is no UUID")
         call = call_of(one[HEAD.size :])
         try:
-            self._door.desk.check_room(sum(one.is_coming for one in self._door.open))
+            self._door.desk.check_room()
             self._door.keeper.check(call)
         except Refusal as refusal:
             self._refuse(refusal)
@@ -256,6 +228,7 @@ class _Connection(asyncio.Protocol):
         self._timer.cancel()
         if self._transport.is_closing():
             return
+        self._intake.hold(held=True)  # until there is a leg
         self._kind = kind
         self._line = line = PacedLine(
             self._transport,
@@ -279,6 +252,7 @@ class _Connection(asyncio.Protocol):
             for one in self._waiting:
                 leg.binary(one)
             self._waiting.clear()
+            self._intake.hold(held=False)
             await self._gone.wait()
         finally:
             leg.close()

@@ -42,7 +42,7 @@ class Answered(Protocol):
             Refusal: 403.
         """
 
-    def busy(self) -> str:
+    def busy(self, request: "Asked") -> str:
         """What it is told when there is no room."""
 
 
@@ -83,5 +83,7 @@ def forged(what: str) -> Refusal:
     return Refusal(403, "not_signed", f"{what} See docs/telephony.md.")
 
 
+BUSY = "All lines are busy. Please call again."
+"""Said where a call cannot be refused without a word."""
 REPLAYED = "This request has been answered before."
 WRONG_TICKET = "This stream's ticket is not for this call, too old, or used."

@@ -19,7 +19,7 @@ from voice.config_calls import TelephonyConfig
 from voice.facts import TransferEnded
 from voice.rate import Rate
 from voice.session import Session
-from voice.transports.telephony.twilio_door import WEBHOOK
+from voice.transports.telephony.twilio_door import TRANSFERS, WEBHOOK
 from voice.transports.telephony.twilio_rest import Call, TwilioError, TwilioRest, Why, fields_of
 from voice.transports.websocket import Refusal
 
@@ -98,17 +98,22 @@ class Outbound:
         except TwilioError as error:
             raise _refusal(error) from None
 
-    def transfer(self, session: Session, call: str, target: Target) -> None:
-        """Begins it; the session is told what became of it."""
-        task = asyncio.create_task(self._transfer(session, call, target), name=f"transfer-{call}")
+    def transfer(self, session: Session, call: str, target: Target, count: int) -> None:
+        """Begins it; the session is told what became of it.
+
+        Args:
+            count: How often the call will have been transferred, should it come back.
+        """
+        doing = self._transfer(session, call, target, f"{self._webhook}?{TRANSFERS}={count}")
+        task = asyncio.create_task(doing, name=f"transfer-{call}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _transfer(self, session: Session, call: str, target: Target) -> None:
+    async def _transfer(self, session: Session, call: str, target: Target, back: str) -> None:
         problem = "it could not be done"
         try:
             await self._rest.transfer(
-                call, target.address, caller=self._config.transfer_from, back=self._webhook
+                call, target.address, caller=self._config.transfer_from, back=back
             )
             problem = ""
             log.info("transferred", session=session.id, target=target.name)

@@ -94,10 +94,10 @@ async def _hold(line: Line, adapter: Adapter, started: Started, desk: Desk) -> N
     leg = Leg(adapter, line, started)
     carrier = msgspec.structs.replace(
         carrier_of(adapter, started, board.config.lead_ms),
-        transfers=board.transfers(adapter.name, started.call),
+        transfers=board.transfers(adapter.name, started),
     )
     session = desk.new_session(
-        leg, carrier, lambda target: board.transfer(session, started.call, target)
+        leg, carrier, lambda target: board.transfer(session, started, target)
     )
     leg.attach(session)
     leave = board.enter(leg)

@@ -15,6 +15,7 @@ from voice.carrier import Target
 from voice.config import TelephonyConfig
 from voice.house import MOST_TRANSFERS
 from voice.session import Session
+from voice.transports.telephony.adapter import Started
 from voice.transports.telephony.asterisk_door import AsteriskDoor
 from voice.transports.telephony.entrance import Entrance
 from voice.transports.telephony.leg import Leg
@@ -22,7 +23,7 @@ from voice.transports.telephony.outbound import Outbound
 from voice.transports.telephony.passes import Passes
 from voice.transports.telephony.telnyx_door import TelnyxDoor
 from voice.transports.telephony.tickets import Tickets
-from voice.transports.telephony.twilio_door import TwilioDoor
+from voice.transports.telephony.twilio_door import TRANSFERS, TwilioDoor, count_of
 from voice.transports.telephony.vonage_door import VonageDoor
 
 TAKEN_OVER = (1000, "the call came in again")
@@ -33,8 +34,6 @@ WANTED = {
     "asterisk": "telephony.asterisk_password",
 }
 """What opens each door."""
-MOST_REMEMBERED = 10_000
-"""Calls that were transferred: far more than come back."""
 
 log = structlog.get_logger()
 
@@ -58,8 +57,6 @@ class Switchboard:
         makes_calls = public and config.twilio_account_sid and config.twilio_auth_token
         self.outbound = Outbound(config) if makes_calls else None
         self._legs: dict[tuple[str, str], Leg] = {}
-        self._transferred: dict[str, int] = {}
-        """How often, by call: a caller who comes back does so in another session."""
 
     def entrance(self, provider: str) -> Entrance | None:
         """The provider's door, or None, with the reason in the log."""
@@ -82,18 +79,15 @@ class Switchboard:
         """The call that is on the line."""
         return self._legs.get((provider, call))
 
-    def transfers(self, provider: str, call: str) -> bool:
+    def transfers(self, provider: str, started: Started) -> bool:
         """Whether this call can be given to somebody else: not for ever, where nobody takes it."""
         can = provider == "twilio" and self.outbound is not None
-        return can and self._transferred.get(call, 0) < MOST_TRANSFERS
+        return can and _transferred(started) < MOST_TRANSFERS
 
-    def transfer(self, session: Session, call: str, target: Target) -> None:
-        """Only where `transfers`. The session is told what becomes of it."""
+    def transfer(self, session: Session, started: Started, target: Target) -> None:
+        """Only where it `transfers`. The session is told what becomes of it."""
         assert self.outbound is not None
-        self._transferred[call] = self._transferred.pop(call, 0) + 1
-        if len(self._transferred) > MOST_REMEMBERED:
-            del self._transferred[next(iter(self._transferred))]
-        self.outbound.transfer(session, call, target)
+        self.outbound.transfer(session, started.call, target, _transferred(started) + 1)
 
     async def aclose(self) -> None:
         if self.outbound is not None:
@@ -114,6 +108,11 @@ class Switchboard:
                 del self._legs[name]
 
         return leave
+
+
+def _transferred(started: Started) -> int:
+    """How often: a caller who comes back does so in another session, perhaps of another process."""
+    return count_of(started.parameters.get(TRANSFERS, ""))
 
 
 def _secret(config: TelephonyConfig) -> bytes:

@@ -92,7 +92,7 @@ class TelnyxDoor:
         )
         return _texml(stream)
 
-    def busy(self) -> str:
+    def busy(self, request: Asked) -> str:
         return _texml('<Reject reason="busy"/>')
 
 

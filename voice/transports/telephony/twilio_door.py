@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from twilio.request_validator import (
     HMAC_SHA1,
@@ -23,6 +24,7 @@ from twilio.twiml.voice_response import Connect, Reject, Stream, VoiceResponse
 from voice.config import TelephonyConfig
 from voice.transports.telephony.adapter import Adapter, Started
 from voice.transports.telephony.entrance import (
+    BUSY,
     REPLAYED,
     WRONG_TICKET,
     Asked,
@@ -38,6 +40,9 @@ WEBHOOK = f"{SOCKET}/voice"
 TICKET = "kaiwa_ticket"
 RETURNED = "kaiwa_returned"
 """Why nobody took a call that we transferred."""
+TRANSFERS = "kaiwa_transfers"
+"""How often it has been; it comes back in the query of the webhook, to whichever process."""
+MOST_DIGITS = 3
 
 
 class TwilioDoor:
@@ -113,6 +118,7 @@ class TwilioDoor:
         stream.parameter(name=TICKET, value=ticket)
         if dialled:
             stream.parameter(name=RETURNED, value=dialled[:20])
+            stream.parameter(name=TRANSFERS, value=str(_transfers(request.query)))
         connect = Connect()
         connect.append(stream)
         response = VoiceResponse()
@@ -126,10 +132,26 @@ class TwilioDoor:
         response.hangup()
         return str(response)
 
-    def busy(self) -> str:
-        response = VoiceResponse()
-        response.append(Reject(reason="busy"))
+    def busy(self, request: Asked) -> str:
+        """Only a call that nobody has answered can be rejected: who was called by us, or comes back
+        from a transfer, is told so."""
+        fields, response = request.fields, VoiceResponse()
+        if fields.get("CallStatus") == "in-progress" or "DialCallStatus" in fields:
+            response.say(BUSY)
+            response.hangup()
+        else:
+            response.append(Reject(reason="busy"))
         return str(response)
+
+
+def _transfers(query: str) -> int:
+    return count_of(dict(parse_qsl(query)).get(TRANSFERS, ""))
+
+
+def count_of(text: str) -> int:
+    """0, where it is no number of ours."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+    return int(text) if is_number else 0
 
 
 def _key_of(settings: str) -> str:

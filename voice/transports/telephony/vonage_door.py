@@ -20,6 +20,7 @@ import jwt
 from voice.config import TelephonyConfig
 from voice.transports.telephony.adapter import Adapter, Started
 from voice.transports.telephony.entrance import (
+    BUSY,
     REPLAYED,
     WRONG_TICKET,
     Asked,
@@ -100,8 +101,8 @@ class VonageDoor:
         }
         return json.dumps([{"action": "connect", "endpoint": [endpoint]}])
 
-    def busy(self) -> str:
-        return json.dumps([{"action": "talk", "text": "All lines are busy. Please call again."}])
+    def busy(self, request: Asked) -> str:
+        return json.dumps([{"action": "talk", "text": BUSY}])
 
 
 def _signed_part(headers: Mapping[str, str]) -> str:
