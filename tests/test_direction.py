@@ -42,7 +42,7 @@ LAYERS = {
         voice.spoken_words voice.suspicion voice.terms voice.timeline voice.turn voice.turn_rules
         voice.transports.telephony.adapter voice.transports.telephony.arrival
         voice.transports.telephony.asterisk voice.transports.telephony.audiosocket
-        voice.transports.telephony.heard
+        voice.transports.telephony.heard voice.transports.telephony.media_stream
         voice.transports.telephony.telnyx voice.transports.telephony.tickets
         voice.transports.telephony.twilio voice.transports.telephony.vonage
         voice.utterance voice.words
