@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -22,7 +23,7 @@ from voice.bench.check import measure_rounds
 from voice.bench.compare import Baseline, ratios
 from voice.bench.config import BenchConfig, BenchError, KnownDelays
 from voice.bench.generator import Servers
-from voice.bench.report import BenchReport, read_report
+from voice.bench.report import BenchReport
 from voice.bench.run import Progress, measure
 from voice.bench.server import http_url, known_delays, split_cores, websocket_url
 from voice.bench.step import server_use
@@ -221,7 +222,8 @@ def test_a_run_measures_what_a_scripted_server_does(tmp_path: Path) -> None:
     assert server.close_codes == [1000, 1000, 1000]  # The first one weighs nothing.
     assert "s3cret" not in (tmp_path / "bench.json").read_text()
     assert "s3cret" not in (tmp_path / "bench.html").read_text()
-    assert read_report(str(tmp_path / "bench.json")) == report
+    written = (tmp_path / "bench.json").read_bytes()
+    assert msgspec.json.decode(written, type=BenchReport) == report
 
 
 def _values(report: BenchReport, name: str) -> list[float]:
