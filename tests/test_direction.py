@@ -68,7 +68,7 @@ LAYERS = {
     "edge": """
         providers.* providers.tiny_en.* mocks.*
         voice.transports.sip.*
-        voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
+        voice.bench.* voice.desk voice.documents voice.download voice.drain voice.health voice.http
         voice.body_fields voice.calls_api voice.entrance
         voice.logs voice.model_folders voice.model_store voice.models_api voice.outbound_api
         voice.recorder voice.retention voice.system_api voice.telephony_api voice.transports.*
