@@ -63,7 +63,7 @@ LAYERS = {
         voice.recording voice.reload voice.replay voice.replies voice.reply voice.reply_facts
         voice.rules voice.session voice.silent voice.speaker voice.stillness voice.tape
         voice.templates voice.thinker voice.unasked voice.utterances
-        voice.suspension
+        voice.suspension voice.wav
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import sys
-import wave
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from tests import wav_files
 from voice.bench.check import measure_rounds
 from voice.bench.compare import Baseline, ratios
 from voice.bench.config import BenchConfig, BenchError, KnownDelays
@@ -161,11 +161,8 @@ async def serving(server: ScriptedServer) -> AsyncGenerator[str, None]:
 
 def said(folder: Path) -> Path:
     """0.8 s of tone."""
-    wav = folder / "said.wav"
-    with wave.open(str(wav), "wb") as file:
-        file.setparams((1, 2, 24_000, 0, "NONE", ""))
-        file.writeframes((8_000 * np.sin(np.arange(19_200) / 5)).astype("<i2").tobytes())
-    return wav
+    tone = (8_000 * np.sin(np.arange(19_200) / 5)).astype("<i2")
+    return wav_files.write(folder / "said.wav", tone.tobytes(), 24_000)
 
 
 def test_a_run_measures_what_a_scripted_server_does(tmp_path: Path) -> None:
