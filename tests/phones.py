@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -83,6 +83,19 @@ def touched(hosted: Hosted) -> tuple[int, ...]:
     desk, stt, llm = hosted.desk, hosted.built.by_slot["stt"], hosted.built.by_slot["llm"]
     assert isinstance(stt, EchoSTT) and isinstance(llm, EchoLLM)
     return desk.sessions + desk.closed, stt.opened, len(llm.requests)
+
+
+@pytest.fixture(scope="module")
+def server(hosting: Callable[..., Hosted]) -> Hosted:
+    return hosting(telephony=SETTINGS)
+
+
+@pytest.fixture
+def untouched(server: Hosted) -> Iterator[Hosted]:
+    """Fails if a session was made or a provider was asked for anything."""
+    before = touched(server)
+    yield server
+    assert touched(server) == before
 
 
 # --- calls ----------------------------------------------------------------------------------------

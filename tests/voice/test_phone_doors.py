@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -28,29 +28,20 @@ from tests.phones import (
     knock,
     post,
     ringing,
+    server,
     stays,
     telnyx,
     touched,
+    untouched,
     vonage,
 )
 from tests.served import LIMIT_S, Answer, Hosted, eventually
 
+__all__ = ["server", "untouched"]
+
 CALL = "v2:7V3r4VFCGLTzKLOveE0"
 UUID = "63f61863-4a51-4f6b-86e1-46edebcf9356"
 Headers = dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def server(hosting: Callable[..., Hosted]) -> Hosted:
-    return hosting(telephony=SETTINGS)
-
-
-@pytest.fixture
-def untouched(server: Hosted) -> Iterator[Hosted]:
-    """Fails if a session was made or a provider was asked for anything."""
-    before = touched(server)
-    yield server
-    assert touched(server) == before
 
 
 # --- Telnyx ---------------------------------------------------------------------------------------

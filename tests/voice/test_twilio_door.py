@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,33 +26,24 @@ from tests.phones import (
     knock,
     post,
     ringing,
+    server,
     stays,
     touched,
     twilio,
     twilio_256,
+    untouched,
 )
 from tests.served import Hosted, eventually, request
 from voice.transports.telephony.tickets import LIFE_S, Tickets
 from voice.transports.telephony.twilio_door import TICKET
+
+__all__ = ["server", "untouched"]
 
 VOICE = f"{TWILIO}/voice"
 URL, SOCKET = PUBLIC + VOICE, WSS + TWILIO
 CALL, OTHER_CALL = "CA" + "3" * 32, "CA" + "4" * 32
 FIELDS = ringing(CALL)
 Headers = dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def server(hosting: Callable[..., Hosted]) -> Hosted:
-    return hosting(telephony=SETTINGS)
-
-
-@pytest.fixture
-def untouched(server: Hosted) -> Iterator[Hosted]:
-    """Fails if a session was made or a provider was asked for anything."""
-    before = touched(server)
-    yield server
-    assert touched(server) == before
 
 
 def ask(server: Hosted, fields: dict[str, str], headers: Headers, path: str = VOICE) -> int:
