@@ -59,7 +59,7 @@ class Terminal:
     def hide(self) -> None:
         self._status.stop()
 
-    # --- voice.session.Outbox ---------------------------------------------------------------------
+    # --- the session's Outbox ---------------------------------------------------------------------
 
     def send(self, event: wire.ServerEvent) -> None:
         match event:
