@@ -34,7 +34,8 @@ LAYERS = {
         voice.completeness voice.completeness_en voice.completeness_ja voice.completeness_ko
         voice.completeness_scale
         voice.completeness_zh voice.conversation voice.dictation voice.echo voice.echo_energy
-        voice.endpoint voice.endpointing voice.garbage voice.hang_up voice.house voice.hypothesis
+        voice.endpoint voice.endpointing voice.finals voice.garbage voice.hang_up voice.house
+        voice.hypothesis
         voice.initiative voice.keypad voice.load voice.nearness voice.nods voice.own_voice
         voice.pause voice.plaintext voice.playout voice.prompt voice.questions voice.requests
         voice.resample
