@@ -60,7 +60,7 @@ LAYERS = {
         voice.chain_search voice.chain_stt
         voice.chain_tts voice.ear voice.floor voice.foresight voice.handlers voice.keys
         voice.metrics voice.models voice.patience voice.prefetch voice.recitals voice.record
-        voice.recorded
+        voice.recorded voice.recorded_facts
         voice.recording voice.reload voice.replay voice.replies voice.reply voice.reply_facts
         voice.rules voice.session voice.silent voice.speaker voice.stillness voice.tape
         voice.templates voice.thinker voice.unasked voice.utterances

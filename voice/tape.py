@@ -21,6 +21,7 @@ from voice.carrier import Carrier, Target
 from voice.config import Config
 from voice.playout import Frame
 from voice.recorded import event_without_keys, fact_without_keys, recorded
+from voice.recorded_facts import packed
 from voice.recording import (
     MAGIC,
     Cleared,
@@ -37,7 +38,6 @@ from voice.recording import (
     Told,
     Wake,
     encoded,
-    packed,
 )
 
 log = structlog.get_logger()
