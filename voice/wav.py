@@ -1,4 +1,4 @@
-"""WAV files: a question that was recorded, and the answer's sound."""
+"""WAV files: what somebody said, and the answer's sound."""
 
 import math
 import wave
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from voice import settings
 from voice.errors import KaiwaError
@@ -14,7 +15,7 @@ from voice.resample import Resampler
 
 COMMON_HZ = 75
 """What all rates in use share with 24 kHz; where it is less, the filter grows too large."""
-REMEDY = "ffmpeg -i FILE -ar 16000 -ac 1 -c:a pcm_s16le question.wav makes a fitting one."
+REMEDY = "ffmpeg -i FILE -ar 16000 -ac 1 -c:a pcm_s16le spoken.wav makes a fitting one."
 
 
 class Recording(Struct, frozen=True):
@@ -26,6 +27,21 @@ class Recording(Struct, frozen=True):
 
 def read_wav(path: Path) -> Recording:
     """Any usual rate and any number of channels.
+
+    Raises:
+        KaiwaError: No such file, no WAV, not 16-bit, empty, or of an odd rate.
+    """
+    mono, rate_hz = read_mono(path)
+    if rate_hz in settings.INPUT_RATES_HZ:
+        return Recording(mono.tobytes(), rate_hz)
+    target_hz = settings.OUTPUT_RATE_HZ
+    if math.gcd(rate_hz, target_hz) < COMMON_HZ:
+        raise KaiwaError(f"{path}: {rate_hz} Hz is no usual sample rate. {REMEDY}")
+    return Recording(Resampler(rate_hz, target_hz).whole(mono).tobytes(), target_hz)
+
+
+def read_mono(path: Path) -> tuple[NDArray[np.int16], int]:
+    """The mean of the channels, [n] samples, and their rate in Hz.
 
     Raises:
         KaiwaError: No such file, no WAV, not 16-bit, or empty.
@@ -44,13 +60,7 @@ def read_wav(path: Path) -> Recording:
     samples = np.frombuffer(data[: len(data) // (2 * channels) * 2 * channels], "<i2")
     if not len(samples) or rate_hz <= 0:
         raise KaiwaError(f"{path}: holds no sound. {REMEDY}")
-    mono = samples.reshape(-1, channels).mean(axis=1).astype(np.int16)
-    if rate_hz in settings.INPUT_RATES_HZ:
-        return Recording(mono.tobytes(), rate_hz)
-    target_hz = settings.OUTPUT_RATE_HZ
-    if math.gcd(rate_hz, target_hz) < COMMON_HZ:
-        raise KaiwaError(f"{path}: {rate_hz} Hz is no usual sample rate. {REMEDY}")
-    return Recording(Resampler(rate_hz, target_hz).whole(mono).tobytes(), target_hz)
+    return samples.reshape(-1, channels).mean(axis=1).astype(np.int16), rate_hz
 
 
 def write_wav(path: Path, pcm: bytes) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.wav_files import write
 from voice.errors import KaiwaError
-from voice.wav import read_wav
+from voice.wav import read_mono, read_wav
 
 
 def test_files_that_are_no_question_are_refused_with_the_remedy(tmp_path: Path) -> None:
@@ -40,3 +40,12 @@ def test_channels_are_mixed_and_other_rates_converted(tmp_path: Path) -> None:
     samples = np.frombuffer(recording.pcm, "<i2")
     assert recording.rate_hz == 24_000 and len(samples) == pytest.approx(24_000, abs=2)
     assert np.abs(samples[2000:-2000] - 2000).max() < 20
+
+
+def test_a_file_that_breaks_off_within_a_sample_is_read_up_to_the_last_whole_one(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "a.wav", bytes(4 * 100), 16_000, channels=2)
+    path.write_bytes(path.read_bytes()[:-3])
+    samples, rate_hz = read_mono(path)
+    assert (len(samples), rate_hz) == (99, 16_000)
