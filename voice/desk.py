@@ -17,7 +17,7 @@ from voice.answers import Outbox
 from voice.carrier import WEBSOCKET, Carrier, Target
 from voice.chain import CALL, Chain, Link
 from voice.client_secrets import ClientSecrets
-from voice.config import LOOPBACK, Config
+from voice.config import Config
 from voice.documents import Documents, Library
 from voice.drain import drain
 from voice.errors import ConfigError
@@ -28,7 +28,7 @@ from voice.providers import Providers
 from voice.recorder import recorder_of
 from voice.reload import Fresh, Outcome, change, merged
 from voice.rules import session_defaults
-from voice.security import Door, Guest
+from voice.security import Guest
 from voice.session import Session
 from voice.settings import DEFAULT_VOICE, initial, merge
 from voice.templates import prompt_of
@@ -77,7 +77,7 @@ class Desk:
                 provider.on_failed = self._link_failed
                 provider.on_fell_back = _count_fallback
         self.switchboard = Switchboard(config.telephony)
-        self.door, self.client_secrets = _door(config), ClientSecrets()
+        self.door, self.client_secrets = entrance.door_of(config), ClientSecrets()
         self.calls = Calls(
             config=lambda: self.config,
             new_session=self.new_session,
@@ -245,7 +245,8 @@ class Desk:
             changed[path] = change(path, was, now, "next answer")
         if "llm.model" in changed:
             self.watch.look_again("llm")
-        self.config, self._warnings, self.door = new.config, fresh.warnings, _door(new.config)
+        self.config, self._warnings = new.config, fresh.warnings
+        self.door = entrance.door_of(new.config)
         self._recite_as(new.config)
         self.load.limits = _limits(new.config)
         logs.set_level(new.config.log.level)
@@ -294,12 +295,3 @@ def _count_fallback(first: Link[Any], other: Link[Any]) -> None:
 
 def _limits(config: Config) -> Limits:
     return Limits(config.load.lag_ms, config.server.max_sessions)
-
-
-def _door(config: Config) -> Door:
-    server = config.server
-    return Door(
-        api_keys=server.api_keys,
-        allowed_origins=server.allowed_origins,
-        loopback=server.host in LOOPBACK,
-    )

@@ -14,17 +14,14 @@ class Finals:
     """One caller's.
 
     Args:
-        limit_s: For a final behind which nothing else waits.
+        limit_s: For a final whose audio was heard as it was spoken.
+        backlog: Told of all that the recogniser is given.
     """
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, backlog: Backlog) -> None:
         self._limit_s = self._waits_s = limit_s
-        self._backlog = Backlog()
+        self._backlog = backlog
         self._awaited = 0
-
-    def arrive(self, seconds: float, now: float) -> None:
-        """Audio for the recogniser."""
-        self._backlog.arrive(seconds, now)
 
     def expect(self, now: float) -> float:
         """One more is waited for. The limit for all of them, which it makes no shorter."""

@@ -19,6 +19,7 @@ from providers.base import (
 from voice import events, metrics, rules, settings, wire
 from voice.answering import Answering
 from voice.answers import Answers, Outbox
+from voice.backlog import Backlog
 from voice.carrier import Carrier, Target
 from voice.chain import NobodyLeft
 from voice.config import Config
@@ -126,7 +127,8 @@ class Floor:
             language=self.language,
             send=send,
         )
-        self._finals = Finals(config.turn.final_limit_s)
+        self._backlog = Backlog()
+        self._finals = Finals(config.turn.final_limit_s, self._backlog)
         self._load_level = providers.load_level
         self._partials = Pace(providers.load_level)
 
@@ -144,7 +146,7 @@ class Floor:
         try:
             self.ear.hear(pcm, judged=automatic)
         finally:
-            self._finals.arrive(len(pcm) / 2 / LISTEN_RATE_HZ, at)
+            self._backlog.arrive(len(pcm) / 2 / LISTEN_RATE_HZ, at)
             self.carry_out(self.turns.arrive(len(pcm) // 2, at, self.ear.delay_s), at)
         if not automatic:
             self.ear.feed(self.ear.position)
@@ -169,7 +171,7 @@ class Floor:
             crashed = fact.error.fault is Fault.CRASHED
             in_vain = crashed or isinstance(fact.error, NobodyLeft)
             if not in_vain and (seconds := self.ear.begin_again(fact.utterance)):
-                self._finals.arrive(seconds, at)
+                self._backlog.arrive(seconds, at)
                 return
         if self.turns.caller is Caller.UNSURE:
             self.answering.tell_what_sounds(at)
