@@ -34,8 +34,7 @@ LAYERS = {
         voice.completeness voice.completeness_en voice.completeness_ja voice.completeness_ko
         voice.completeness_scale
         voice.completeness_zh voice.conversation voice.dictation voice.echo voice.echo_energy
-        voice.endpoint voice.endpointing voice.finals voice.garbage voice.hang_up voice.house
-        voice.hypothesis
+        voice.endpoint voice.endpointing voice.garbage voice.hang_up voice.house voice.hypothesis
         voice.initiative voice.keypad voice.load voice.nearness voice.nods voice.own_voice
         voice.pause voice.plaintext voice.playout voice.prompt voice.questions voice.requests
         voice.resample
@@ -51,6 +50,7 @@ LAYERS = {
         voice.client_secrets voice.ice_candidates voice.rate voice.relay_credentials voice.sdp
         voice.sdp_answer voice.sdp_lines
         voice.key_events voice.rtcp
+        voice.finals
         """,
     "driver": """
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
@@ -60,20 +60,20 @@ LAYERS = {
         voice.chain_search voice.chain_stt
         voice.chain_tts voice.ear voice.floor voice.foresight voice.handlers voice.keys
         voice.metrics voice.models voice.patience voice.prefetch voice.recitals voice.record
-        voice.recorded voice.recorded_facts
+        voice.recorded
         voice.recording voice.reload voice.replay voice.replies voice.reply voice.reply_facts
         voice.rules voice.session voice.silent voice.speaker voice.stillness voice.tape
         voice.templates voice.thinker voice.unasked voice.utterances
-        voice.suspension voice.wav
+        voice.suspension voice.recorded_facts voice.wav
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*
         voice.transports.sip.*
-        voice.bench.* voice.desk voice.documents voice.download voice.drain voice.health voice.http
+        voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
         voice.body_fields voice.calls_api voice.entrance
         voice.logs voice.model_folders voice.model_store voice.models_api voice.outbound_api
         voice.recorder voice.retention voice.system_api voice.telephony_api voice.transports.*
-        voice.transports.telephony.* voice.unpack
+        voice.transports.telephony.* voice.unpack voice.documents
         """,
     "root": """
         voice.build voice.doors voice.judging voice.makers voice.server voice.cli voice.ask_command
