@@ -104,7 +104,52 @@ class Phone(ABC):
         return [self._echo(name) for name in self.earpiece.clear(now)]
 
 
-class TwilioStream(Phone):
+class MediaStream(Phone):
+    """Twilio's frames, and those of whoever took them over."""
+
+    def __init__(self, call: str, *, starts_after_s: float) -> None:
+        super().__init__(call, starts_after_s=starts_after_s)
+        self._sequence = self._chunk = self._at_ms = 0
+
+    @abstractmethod
+    def _numbered(self, sequence: str) -> dict[str, str]:
+        """What every frame but the first begins with."""
+
+    def _frame(self, event: str, **fields: Any) -> str:
+        self._sequence += 1
+        return json.dumps({"event": event, **self._numbered(str(self._sequence)), **fields})
+
+    def media(self, data: bytes) -> str:
+        self._chunk += 1
+        media = {
+            "track": "inbound",
+            "chunk": str(self._chunk),
+            "timestamp": str(self._at_ms),
+            "payload": base64.b64encode(data).decode(),
+        }
+        self._at_ms += len(data) * 1000 // RATE_HZ
+        return self._frame("media", media=media)
+
+    def lose(self, ms: int) -> None:
+        self._chunk += ms // FRAME_MS
+        self._at_ms += ms
+
+    def _echo(self, name: str) -> str:
+        return self._frame("mark", mark={"name": name})
+
+    def _take(self, frame: Frame, now: float) -> list[Frame]:
+        told = json.loads(frame)
+        match told["event"]:
+            case "media":
+                return self._put(base64.b64decode(told["media"]["payload"], validate=True), now)
+            case "mark":
+                return self._mark(str(told["mark"]["name"]), now)
+            case "clear":
+                return self._clear(now)
+        raise ValueError(f"unknown event: {told['event']!r}")
+
+
+class TwilioStream(MediaStream):
     """Args:
     call: The CallSid.
     parameters: As the TwiML's <Parameter>s had them.
@@ -122,12 +167,9 @@ class TwilioStream(Phone):
         super().__init__(call, starts_after_s=starts_after_s)
         self.account, self.stream = account, stream
         self.parameters = parameters or {}
-        self._sequence = self._chunk = self._at_ms = 0
 
-    def _frame(self, event: str, **fields: Any) -> str:
-        self._sequence += 1
-        numbered = {"sequenceNumber": str(self._sequence), "streamSid": self.stream}
-        return json.dumps({"event": event, **numbered, **fields})
+    def _numbered(self, sequence: str) -> dict[str, str]:
+        return {"sequenceNumber": sequence, "streamSid": self.stream}
 
     def begin(self) -> list[Frame]:
         connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
@@ -141,39 +183,14 @@ class TwilioStream(Phone):
         }
         return [json.dumps(connected), self._frame("start", start=start)]
 
-    def media(self, data: bytes) -> str:
-        self._chunk += 1
-        media = {
-            "track": "inbound",
-            "chunk": str(self._chunk),
-            "timestamp": str(self._at_ms),
-            "payload": base64.b64encode(data).decode(),
-        }
-        self._at_ms += len(data) * 1000 // RATE_HZ
-        return self._frame("media", media=media)
-
-    def lose(self, ms: int) -> None:  # noqa: B027  # who numbers nothing has nothing to skip
-        self._chunk += ms // FRAME_MS
-        self._at_ms += ms
-
     def press(self, digit: str) -> str:
         return self._frame("dtmf", dtmf={"track": "inbound_track", "digit": digit})
 
     def stop(self) -> list[Frame]:
         return [self._frame("stop", stop={"accountSid": self.account, "callSid": self.call})]
 
-    def _echo(self, name: str) -> str:
-        return self._frame("mark", mark={"name": name})
-
     def _take(self, frame: Frame, now: float) -> list[Frame]:
-        told = json.loads(frame)
-        if told["streamSid"] != self.stream:
-            raise ValueError(f"another stream: {told['streamSid']!r}")
-        match told["event"]:
-            case "media":
-                return self._put(base64.b64decode(told["media"]["payload"], validate=True), now)
-            case "mark":
-                return self._mark(str(told["mark"]["name"]), now)
-            case "clear":
-                return self._clear(now)
-        raise ValueError(f"unknown event: {told['event']!r}")
+        stream = json.loads(frame)["streamSid"]
+        if stream != self.stream:
+            raise ValueError(f"another stream: {stream!r}")
+        return super()._take(frame, now)

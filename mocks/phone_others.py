@@ -1,14 +1,13 @@
 """Telnyx, Vonage and Asterisk, as a server sees them: see mocks/phone.py."""
 
-import base64
 import json
 from typing import Any
 
-from mocks.phone import Frame, Phone
-from mocks.phone_sound import FRAME_MS, RATE_HZ
+from mocks.phone import Frame, MediaStream, Phone
+from mocks.phone_sound import FRAME_MS
 
 
-class TelnyxStream(Phone):
+class TelnyxStream(MediaStream):
     """Args:
     call: The call_control_id.
     """
@@ -22,12 +21,9 @@ class TelnyxStream(Phone):
     ) -> None:
         super().__init__(call, starts_after_s=starts_after_s)
         self._encoding = encoding
-        self._sequence = self._chunk = self._at_ms = 0
 
-    def _frame(self, event: str, **fields: Any) -> str:
-        self._sequence += 1
-        numbered = {"sequence_number": str(self._sequence), "stream_id": "32DE0DEA-53CB"}
-        return json.dumps({"event": event, **numbered, **fields})
+    def _numbered(self, sequence: str) -> dict[str, str]:
+        return {"sequence_number": sequence, "stream_id": "32DE0DEA-53CB"}
 
     def begin(self) -> list[Frame]:
         start = {
@@ -43,43 +39,16 @@ class TelnyxStream(Phone):
             self._frame("start", start=start),
         ]
 
-    def media(self, data: bytes) -> str:
-        self._chunk += 1
-        media = {
-            "track": "inbound",
-            "chunk": str(self._chunk),
-            "timestamp": str(self._at_ms),
-            "payload": base64.b64encode(data).decode(),
-        }
-        self._at_ms += len(data) * 1000 // RATE_HZ
-        return self._frame("media", media=media)
-
-    def lose(self, ms: int) -> None:
-        self._chunk += ms // FRAME_MS
-        self._at_ms += ms
-
     def press(self, digit: str) -> str:
         return self._frame("dtmf", dtmf={"digit": digit}, occurred_at="2026-01-01T00:00:00Z")
 
     def stop(self) -> list[Frame]:
         return [self._frame("stop", stop={"call_control_id": self.call})]
 
-    def _echo(self, name: str) -> str:
-        return self._frame("mark", mark={"name": name})
-
-    def _take(self, frame: Frame, now: float) -> list[Frame]:
-        told = json.loads(frame)
-        match told["event"]:
-            case "media":
-                data = base64.b64decode(told["media"]["payload"], validate=True)
-                if not 20 <= len(data) * 1000 / self.bytes_per_s <= 30_000:
-                    raise ValueError(f"{len(data)} bytes; 20 ms to 30 s can be")
-                return self._put(data, now)
-            case "mark":
-                return self._mark(str(told["mark"]["name"]), now)
-            case "clear":
-                return self._clear(now)
-        raise ValueError(f"unknown event: {told['event']!r}")
+    def _put(self, data: bytes, now: float) -> list[Frame]:
+        if not 20 <= len(data) * 1000 / self.bytes_per_s <= 30_000:
+            raise ValueError(f"{len(data)} bytes; 20 ms to 30 s can be")
+        return super()._put(data, now)
 
 
 class VonageSocket(Phone):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests import wav_files
 from tests.needed import needed
 from tests.speech import RATE_HZ, Samples, read_wav, resample, room_noise
 
@@ -104,11 +105,8 @@ def spoken(*parts: Samples | float) -> Samples:
 
 def write_wav(path: Path, samples: Samples, rate_hz: int, channels: int) -> None:
     data = resample(samples, RATE_HZ, rate_hz)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(np.repeat(data[:, None], channels, axis=1).tobytes())
+    pcm = np.repeat(data[:, None], channels, axis=1).tobytes()
+    wav_files.write(path, pcm, rate_hz, channels=channels)
 
 
 def mono(path: Path) -> Path:
@@ -118,10 +116,4 @@ def mono(path: Path) -> Path:
         data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     if channels == 1:
         return path
-    other = path.with_suffix(".mono")
-    with wave.open(str(other), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(data[::channels].tobytes())
-    return other
+    return wav_files.write(path.with_suffix(".mono"), data[::channels].tobytes(), rate_hz)

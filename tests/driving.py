@@ -29,8 +29,9 @@ from voice.config import Config, SpeculationConfig, TtsConfig
 from voice.facts import KeyPressed
 from voice.playout import Frame
 from voice.providers import Providers, Recited
-from voice.session import Session, Tape
+from voice.session import Session
 from voice.settings import AudioFormat
+from voice.tape import Tape
 
 RATE_HZ = 16_000
 FRAME_MS = 20

@@ -5,16 +5,22 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import jwt
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from mocks.llm import EchoLLM
+from mocks.phone import Frame, Phone
 from mocks.stt import EchoSTT
-from tests.served import Answer, Hosted, address, request, upgrade
+from tests.served import LIMIT_S, Answer, Hosted, address, eventually, request, upgrade
 
 PUBLIC = "https://voice.example.com"
 WSS = "wss://voice.example.com"
@@ -77,6 +83,59 @@ def touched(hosted: Hosted) -> tuple[int, ...]:
     desk, stt, llm = hosted.desk, hosted.built.by_slot["stt"], hosted.built.by_slot["llm"]
     assert isinstance(stt, EchoSTT) and isinstance(llm, EchoLLM)
     return desk.sessions + desk.closed, stt.opened, len(llm.requests)
+
+
+@pytest.fixture(scope="module")
+def server(hosting: Callable[..., Hosted]) -> Hosted:
+    return hosting(telephony=SETTINGS)
+
+
+@pytest.fixture
+def untouched(server: Hosted) -> Iterator[Hosted]:
+    """Fails if a session was made or a provider was asked for anything."""
+    before = touched(server)
+    yield server
+    assert touched(server) == before
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def calling(
+    hosted: Hosted, path: str, headers: dict[str, str], frames: Iterable[Frame]
+) -> Iterator[ClientConnection]:
+    """The provider's connection, behind these frames."""
+    url = hosted.url.replace("http", "ws") + path
+    with connect(url, additional_headers=headers, compression=None) as socket:
+        for frame in frames:
+            socket.send(frame)
+        yield socket
+
+
+def closed_with(socket: ClientConnection) -> tuple[int, str]:
+    """The code and the reason, however much comes before them."""
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            socket.recv(timeout=LIMIT_S)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code, closed.value.rcvd.reason
+
+
+def closes(
+    hosted: Hosted, path: str, headers: dict[str, str], frames: Iterable[Frame]
+) -> tuple[int, str]:
+    """What the server closes with behind these frames."""
+    with calling(hosted, path, headers, frames) as socket:
+        return closed_with(socket)
+
+
+def stays(hosted: Hosted, path: str, headers: dict[str, str], phone: Phone) -> None:
+    """The call is on the line, and leaves it."""
+    provider, board = urlsplit(path).path.rpartition("/")[2], hosted.desk.switchboard
+    with calling(hosted, path, headers, phone.begin()):
+        eventually(lambda: board.leg(provider, phone.call), "the call comes in")
+    eventually(lambda: not board.leg(provider, phone.call), "the call leaves")
 
 
 # --- Twilio ---------------------------------------------------------------------------------------

@@ -68,9 +68,7 @@ def read_wav(path: Path, rate_hz: int = RATE_HZ) -> Samples:
 def resample(samples: Samples, source_hz: int, rate_hz: int = RATE_HZ) -> Samples:
     if source_hz == rate_hz:
         return samples
-    resampler = Resampler(source_hz, rate_hz)
-    resampled: Samples = np.concatenate([resampler.convert(samples), resampler.flush()])
-    return resampled
+    return Resampler(source_hz, rate_hz).whole(samples)
 
 
 def flite(text: str, voice: str, folder: Path) -> Samples:

@@ -43,7 +43,7 @@ LAYERS = {
         voice.spoken_words voice.suspicion voice.terms voice.timeline voice.turn voice.turn_rules
         voice.transports.telephony.adapter voice.transports.telephony.arrival
         voice.transports.telephony.asterisk voice.transports.telephony.audiosocket
-        voice.transports.telephony.heard
+        voice.transports.telephony.heard voice.transports.telephony.media_stream
         voice.transports.telephony.telnyx voice.transports.telephony.tickets
         voice.transports.telephony.twilio voice.transports.telephony.vonage
         voice.utterance voice.words
@@ -51,6 +51,7 @@ LAYERS = {
         voice.client_secrets voice.ice_candidates voice.rate voice.relay_credentials voice.sdp
         voice.sdp_answer voice.sdp_lines
         voice.key_events voice.rtcp
+        voice.finals
         """,
     "driver": """
         rag.dispensable rag.durable rag.find rag.gather rag.ingest rag.parts rag.publish rag.read
@@ -64,7 +65,7 @@ LAYERS = {
         voice.recording voice.reload voice.replay voice.replies voice.reply voice.reply_facts
         voice.rules voice.session voice.silent voice.speaker voice.stillness voice.tape
         voice.templates voice.thinker voice.unasked voice.utterances
-        voice.suspension
+        voice.suspension voice.recorded_facts voice.wav
         """,
     "edge": """
         providers.* providers.tiny_en.* mocks.*
@@ -73,7 +74,7 @@ LAYERS = {
         voice.body_fields voice.api_errors voice.calls_api voice.entrance
         voice.logs voice.model_folders voice.model_store voice.models_api voice.outbound_api
         voice.recorder voice.retention voice.system_api voice.telephony_api voice.transports.*
-        voice.transports.telephony.* voice.unpack
+        voice.transports.telephony.* voice.unpack voice.documents
         """,
     "root": """
         voice.build voice.doors voice.judging voice.makers voice.server voice.cli voice.ask_command

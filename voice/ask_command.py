@@ -8,16 +8,12 @@ The answer's sound is taken as fast as it is made, and reported as heard at once
 """
 
 import asyncio
-import math
 import secrets
 import time
-import wave
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-from msgspec import Struct
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -30,8 +26,8 @@ from voice.logs import configure
 from voice.metrics import Figures
 from voice.playout import BYTES_PER_SAMPLE, Frame
 from voice.providers import Providers
-from voice.resample import Resampler
 from voice.session import Session
+from voice.wav import Recording, read_wav, write_wav
 
 PIECE_S = 0.02
 NOTHING_HEARD_S = 1.5
@@ -40,64 +36,6 @@ TURN_LIMIT_S = 120.0
 BAR_CELLS = 40
 ALL_AT_ONCE_MS = 3_600_000
 """Lead of the sound: a file is written, not listened to."""
-COMMON_HZ = 75
-"""What all rates in use share with 24 kHz; where it is less, the filter grows too large."""
-REMEDY = "ffmpeg -i FILE -ar 16000 -ac 1 -c:a pcm_s16le question.wav makes a fitting one."
-
-
-class Recording(Struct, frozen=True):
-    pcm: bytes
-    """s16le mono."""
-    rate_hz: int
-    """One that a session takes."""
-
-
-def read_wav(path: Path) -> Recording:
-    """Any usual rate and any number of channels.
-
-    Raises:
-        KaiwaError: No such file, no WAV, not 16-bit, or empty.
-    """
-    try:
-        with wave.open(str(path), "rb") as file:
-            channels, width, rate_hz = file.getnchannels(), file.getsampwidth(), file.getframerate()
-            data = file.readframes(file.getnframes())
-    except OSError as error:
-        raise KaiwaError(f"{path}: cannot be read: {error.strerror}.") from None
-    except (wave.Error, EOFError) as error:
-        why = str(error) or "it ends too early"
-        raise KaiwaError(f"{path}: is not a WAV file of PCM samples: {why}. {REMEDY}") from None
-    if width != 2:
-        raise KaiwaError(f"{path}: must hold 16-bit samples, got {width * 8}-bit. {REMEDY}")
-    samples = np.frombuffer(data[: len(data) // (2 * channels) * 2 * channels], "<i2")
-    if not len(samples) or rate_hz <= 0:
-        raise KaiwaError(f"{path}: holds no sound. {REMEDY}")
-    mono = samples.reshape(-1, channels).mean(axis=1).astype(np.int16)
-    if rate_hz in settings.INPUT_RATES_HZ:
-        return Recording(mono.tobytes(), rate_hz)
-    target_hz = settings.OUTPUT_RATE_HZ
-    if math.gcd(rate_hz, target_hz) < COMMON_HZ:
-        raise KaiwaError(f"{path}: {rate_hz} Hz is no usual sample rate. {REMEDY}")
-    resampler = Resampler(rate_hz, target_hz)
-    converted = np.concatenate((resampler.convert(mono), resampler.flush()))
-    return Recording(converted.tobytes(), target_hz)
-
-
-def write_wav(path: Path, pcm: bytes) -> None:
-    """Raises:
-    KaiwaError: The file cannot be written.
-    """
-    try:
-        # Opened here: where wave.open cannot open a file, it says so twice.
-        with path.open("wb") as sink, wave.open(sink, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(BYTES_PER_SAMPLE)
-            file.setframerate(settings.OUTPUT_RATE_HZ)
-            file.writeframes(pcm)
-    except OSError as error:
-        raise KaiwaError(
-            f"--speak-to: {path}: cannot be written: {error.strerror}; name another file."
-        ) from None
 
 
 class Terminal:
@@ -121,7 +59,7 @@ class Terminal:
     def hide(self) -> None:
         self._status.stop()
 
-    # --- voice.session.Outbox ---------------------------------------------------------------------
+    # --- the session's Outbox ---------------------------------------------------------------------
 
     def send(self, event: wire.ServerEvent) -> None:
         match event:

@@ -6,28 +6,29 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import date
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
 
-from providers.base import Provider, ProviderError, Retriever, Slot
+from providers.base import Provider, ProviderError
 from voice import entrance, logs, metrics
 from voice.answers import Outbox
 from voice.carrier import WEBSOCKET, Carrier, Target
 from voice.chain import CALL, Chain, Link
 from voice.client_secrets import ClientSecrets
-from voice.config import LOOPBACK, Config
+from voice.config import Config
+from voice.documents import Documents, Library
 from voice.drain import drain
 from voice.errors import ConfigError
-from voice.health import Health, ProviderStatus, Watch
+from voice.health import Health, Watch
 from voice.load import Limits, Load, retry_s
 from voice.models import Models
 from voice.providers import Providers
 from voice.recorder import recorder_of
 from voice.reload import Fresh, Outcome, change, merged
 from voice.rules import session_defaults
-from voice.security import Door, Guest
+from voice.security import Guest
 from voice.session import Session
 from voice.settings import DEFAULT_VOICE, initial, merge
 from voice.templates import prompt_of
@@ -36,34 +37,6 @@ from voice.transports.webrtc_calls import Calls
 from voice.transports.websocket import Refusal
 
 log = structlog.get_logger()
-
-
-class Library(Retriever, Protocol):
-    """What the desk tells of the documents, beside searching them."""
-
-    most_passages: int
-    on_failed: Callable[[ProviderError], None]
-    """Told of what a search met, and went on without."""
-
-    on_missed: Callable[[Slot], None]
-    """Told of each question that went on without a slot's provider."""
-
-    question: Callable[[], object | None]
-    """Tells which question a search is for: what is searched for ahead of it is no further one."""
-
-    @property
-    def missed(self) -> dict[Slot, int]:
-        """How many questions went on without the embedder or the reranker."""
-
-    @property
-    def documents(self) -> int: ...
-    @property
-    def chunks(self) -> int: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def warning(self) -> str: ...
-    def source_text(self, source: str) -> str | None: ...
 
 
 class Desk:
@@ -85,7 +58,7 @@ class Desk:
         warnings: Sequence[str] = (),
         reread: Callable[[], Fresh] | None = None,
     ) -> None:
-        self.config, self._library = config, library
+        self.config = config
         self.models = Models(providers.llm, config.llm)
         self.load = Load(_limits(config))
         self._providers = msgspec.structs.replace(
@@ -104,18 +77,14 @@ class Desk:
                 provider.on_failed = self._link_failed
                 provider.on_fell_back = _count_fallback
         self.switchboard = Switchboard(config.telephony)
-        self.door, self.client_secrets = _door(config), ClientSecrets()
+        self.door, self.client_secrets = entrance.door_of(config), ClientSecrets()
         self.calls = Calls(
             config=lambda: self.config,
             new_session=self.new_session,
             check_room=self.check_room,
             now=time.monotonic,
         )
-        self._told = library.warning if library else ""
-        if library is not None:
-            library.on_failed = self._search_failed
-            library.on_missed = self._search_missed
-            library.question = _question
+        self.documents = Documents(library, config=lambda: self.config, failed=self.watch.failed)
         self._recorder = recorder_of(config.record)
         self._open: dict[str, Session] = {}
         self.coming: list[Callable[[], int]] = [lambda: self.calls.waiting]
@@ -127,16 +96,8 @@ class Desk:
 
     def _link_failed(self, link: Link[Any], error: ProviderError) -> None:
         """Somebody else took over, and the caller may have noticed nothing."""
-        _count(error)
+        metrics.count_failure(error)
         self.watch.link_failed(link)
-
-    def _search_failed(self, error: ProviderError) -> None:
-        """The search went on without it: by words, or in the order found."""
-        if not error.was_told:  # else by its chain
-            _count(error)
-            fault = error.fault.value
-            log.warning("provider_failed", error=str(error), fault=fault, **CALL.get({}))
-        self.watch.failed(error.slot.value, error)
 
     @property
     def sessions(self) -> int:
@@ -285,12 +246,12 @@ class Desk:
             changed[path] = change(path, was, now, "next answer")
         if "llm.model" in changed:
             self.watch.look_again("llm")
-        self.config, self._warnings, self.door = new.config, fresh.warnings, _door(new.config)
+        self.config, self._warnings = new.config, fresh.warnings
+        self.door = entrance.door_of(new.config)
         self._recite_as(new.config)
         self.load.limits = _limits(new.config)
         logs.set_level(new.config.log.level)
-        if self._library is not None:
-            self._library.most_passages = new.config.rag.passages
+        self.documents.adopt(new.config)
         return Outcome(
             changed=list(changed.values()),
             needs_restart=new.waiting,
@@ -311,69 +272,21 @@ class Desk:
 
     def health(self) -> Health:
         warnings = [*self._warnings, *self.watch.warnings()]
-        if about_documents := self._about_documents():
+        if about_documents := self.documents.warning():
             warnings.append(f"rag: {about_documents}")
         if self.load.warning:
             warnings.append(f"load: {self.load.warning}")
         status = "stopping" if self.stopping else "degraded" if warnings else "ok"
         return Health(
             status=status,  # type: ignore[arg-type]  # mypy widens the conditional to str
-            providers=self._statuses(),
+            providers=self.documents.counted(self.watch.statuses()),
             warnings=warnings,
             version=self.version,
             sessions=len(self._open),
         )
 
-    def _search_missed(self, slot: Slot) -> None:
-        provider = getattr(self.config, slot.value).provider
-        metrics.FALLBACKS.labels(slot.value, provider, "none").inc()
-
-    def _statuses(self) -> dict[str, ProviderStatus]:
-        """What searches did without counts as fallbacks, too: by words, or in the order found."""
-        statuses = self.watch.statuses()
-        missed = self._library.missed if self._library is not None else {}
-        for slot in statuses.keys() & {slot.value for slot in missed}:
-            count = statuses[slot].fallback_count + missed[Slot(slot)]
-            statuses[slot] = msgspec.structs.replace(statuses[slot], fallback_count=count)
-        return statuses
-
-    def _about_documents(self) -> str:
-        """Logged, too, when it changes: those without a key are sent to the log for it."""
-        warning = "" if self._library is None else self._library.warning
-        if warning != self._told:
-            self._told = warning
-            if warning:
-                log.warning("documents_unhealthy", problem=warning)
-            else:
-                log.info("documents_recovered")
-        return warning
-
     def takes_calls(self) -> bool:
         return not self.stopping
-
-    def rag_state(self) -> dict[str, Any]:
-        library = self._library
-        if library is None:
-            return {"enabled": False}
-        return {
-            "enabled": True,
-            "documents": library.documents,
-            "chunks": library.chunks,
-            "version": library.version,
-        }
-
-    def source_text(self, source: str) -> str | None:
-        return None if self._library is None else self._library.source_text(source)
-
-
-def _count(error: ProviderError) -> None:
-    labels = (error.slot.value, error.provider, error.fault.value)
-    metrics.PROVIDER_ERRORS.labels(*labels).inc()
-
-
-def _question() -> tuple[Any, Any] | None:
-    call = CALL.get({})
-    return (call["session"], call["turn"]) if {"session", "turn"} <= call.keys() else None
 
 
 def _count_fallback(first: Link[Any], other: Link[Any]) -> None:
@@ -383,12 +296,3 @@ def _count_fallback(first: Link[Any], other: Link[Any]) -> None:
 
 def _limits(config: Config) -> Limits:
     return Limits(config.load.lag_ms, config.server.max_sessions)
-
-
-def _door(config: Config) -> Door:
-    server = config.server
-    return Door(
-        api_keys=server.api_keys,
-        allowed_origins=server.allowed_origins,
-        loopback=server.host in LOOPBACK,
-    )

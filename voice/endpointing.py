@@ -38,17 +38,11 @@ Where the client sets a fixed silence, minimum and maximum are equal and nothing
 """
 
 from math import exp, log
-from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from voice.completeness import completeness, is_short_answer
 from voice.completeness_scale import DANGLING, DICTATED, UNSURE
-
-CompleteProbability = Annotated[float, Meta(ge=0, le=1)]
-"""What an audio turn model gives: the probability that the turn is complete, from the sound of its
-last seconds (Smart Turn v3: 8 s of 16 kHz mono up to the pause; its sigmoid output). 0.5 says
-nothing. One score holds for one pause: speech that goes on makes it void."""
 
 
 class Delays(Struct, frozen=True):
@@ -154,7 +148,8 @@ class Endpointing:
         Args:
             text: The utterance so far; language: its BCP 47 tag.
             is_final: Whether the recogniser is done with it.
-            audio_score: `CompleteProbability` of this pause, where there is a model.
+            audio_score: What a turn model makes of the sound up to this pause, 0 to 1: the
+                probability that the turn is complete; 0.5 says nothing. None: there is no model.
         """
         if is_final and is_short_answer(text, language):
             return self._within(SHORT_ANSWER_MS, self.delays.min_ms)

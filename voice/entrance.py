@@ -3,8 +3,18 @@
 from typing import Any
 
 from voice.client_secrets import ClientSecrets
+from voice.config import LOOPBACK, Config
 from voice.security import Door, Guest, brought, digest
 from voice.transports.websocket import Refusal
+
+
+def door_of(config: Config) -> Door:
+    server = config.server
+    return Door(
+        api_keys=server.api_keys,
+        allowed_origins=server.allowed_origins,
+        loopback=server.host in LOOPBACK,
+    )
 
 
 def headers_of(scope: Any) -> dict[str, str]:

@@ -27,6 +27,7 @@ from voice.conversation import Conversation
 from voice.ear import Ear
 from voice.echo_energy import EchoEnergy
 from voice.facts import PauseJudged
+from voice.finals import Finals
 from voice.house import House
 from voice.ids import Ids
 from voice.initiative import Initiative
@@ -126,7 +127,8 @@ class Floor:
             language=self.language,
             send=send,
         )
-        self._backlog, self._unsettled = Backlog(), 0
+        self._backlog = Backlog()
+        self._finals = Finals(config.turn.final_limit_s, self._backlog)
         self._load_level = providers.load_level
         self._partials = Pace(providers.load_level)
 
@@ -223,12 +225,12 @@ class Floor:
                 case events.CommitUtterance():
                     self._commit(command, at)
                 case events.Understood():
-                    self._unsettled -= 1
+                    self._finals.settled()
                     self.record.timeline(command.turn).stamp(Stamp.FINAL, at)
                     self.utterances.understood(command.turn, command.text)
                     self._heard(command.text)
                 case events.Misheard():
-                    self._unsettled -= 1
+                    self._finals.settled()
                     self.utterances.misheard(command.turn)
                 case events.Typed():
                     self.record.timeline(command.turn).stamp(Stamp.REQUEST, at)
@@ -287,20 +289,13 @@ class Floor:
         timeline = self.record.timeline(command.turn)
         timeline.stamp(Stamp.SPEECH_END, min(at, self.turns.clock.spoken_at(command.sample)))
         timeline.stamp(Stamp.ENDPOINT, at)
-        self._wait_for_final(at)
+        limit_s = self._finals.expect(at)
+        self.turns.rules = msgspec.structs.replace(self.turns.rules, final_limit_s=limit_s)
         automatic = self.turns.rules.automatic
         position = self.turns.clock.position
         self.utterances.commit(command.turn, position, detected=automatic)
         if automatic:
             self._listen_afresh()
-
-    def _wait_for_final(self, at: float) -> None:
-        """A recogniser that has a backlog to hear first is waited for, as long as anything is."""
-        limit_s = self.config.turn.final_limit_s + self._backlog.left_s(at)
-        if self._unsettled:
-            limit_s = max(limit_s, self.turns.rules.final_limit_s)
-        self._unsettled += 1
-        self.turns.rules = msgspec.structs.replace(self.turns.rules, final_limit_s=limit_s)
 
     def _listen_afresh(self) -> None:
         """What was heard is over before its sound is: what follows is something new."""

@@ -116,7 +116,7 @@ async def health(request: Request[Any, Any, Any]) -> dict[str, Any]:
 async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     body = _health_body(request)
     desk = _desk(request)
-    body["rag"] = desk.rag_state()
+    body["rag"] = desk.documents.state()
     return Response(body, status_code=200 if desk.takes_calls() else 503)
 
 
@@ -139,7 +139,7 @@ async def performance(
 @get("/api/sources/{source:path}", guards=[needs_key], media_type=MediaType.TEXT)
 async def source_text(request: Request[Any, Any, Any], source: FromPath[str]) -> str:
     name = source.lstrip("/")
-    text = _desk(request).source_text(name)
+    text = _desk(request).documents.source_text(name)
     if text is None:
         raise NotFoundException(f"No document {name!r} is in the index.")
     return text

@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from providers.base import ProviderError
 from voice.speculation import HitRate
 from voice.timeline import Percentiles, Summary, TurnRecord
 
@@ -155,6 +156,11 @@ WASTED_TOKENS = Counter(
     ["kind", "how"],
     registry=REGISTRY,
 )
+
+
+def count_failure(error: ProviderError) -> None:
+    labels = (error.slot.value, error.provider, error.fault.value)
+    PROVIDER_ERRORS.labels(*labels).inc()
 
 
 class Figures:

@@ -8,7 +8,8 @@ So a Wake is all of that together, one after another the whole call. Each record
     length, CRC-32 of the rest (both 4 bytes, little-endian), MessagePack
 
 and a file that breaks off is whole up to its last whole record. Times are the session's own clock,
-as floats to the last bit. What does not stand in it: voice/recorded.py.
+as floats to the last bit. What does not stand in it: voice/recorded.py; how a fact does:
+voice/recorded_facts.py.
 """
 
 import gzip
@@ -16,28 +17,14 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from providers.base import Fault, Hypothesis, Message, ProviderError, Slot, SttFailure, VadFrame
-from voice import reply_facts
+from providers.base import Message
 from voice.carrier import WEBSOCKET, Carrier
-from voice.client_events import CLIENT_EVENT_TYPES
 from voice.errors import KaiwaError
-from voice.facts import (
-    AudioIn,
-    Complaint,
-    HangUp,
-    KeyPressed,
-    Opened,
-    PauseJudged,
-    Resumed,
-    Returned,
-    Suspended,
-    TransferEnded,
-)
 
 SUFFIX = ".kaiwa"
 MAGIC = b"kaiwa call 1\n"
@@ -147,71 +134,7 @@ class Cut(Struct, frozen=True, array_like=True, tag="cut"):
 
 Record = Start | Wake | Closed | Cut
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
-
-
-class _Failure(Struct, frozen=True):
-    """A ProviderError."""
-
-    slot: Slot
-    provider: str
-    fault: Fault
-    message: str
-    was_told: bool
-
-
-def _without_class(value: Any) -> Any:
-    if isinstance(value, ProviderError):
-        return _Failure(value.slot, value.provider, value.fault, value.message, value.was_told)
-    raise NotImplementedError(f"{type(value).__name__} cannot be recorded")
-
-
-def _with_class(kind: type, value: Any) -> Any:
-    if kind is not ProviderError:
-        raise NotImplementedError(kind.__name__)
-    failure = msgspec.convert(value, _Failure)
-    error = ProviderError(failure.slot, failure.provider, failure.fault, failure.message)
-    error.was_told = failure.was_told
-    return error
-
-
-_encoder = msgspec.msgpack.Encoder(enc_hook=_without_class)
-
-FACTS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        *(Opened, AudioIn, Complaint, HangUp, VadFrame, Hypothesis, SttFailure, PauseJudged),
-        *(Suspended, Resumed, KeyPressed, Returned, TransferEnded),
-        *CLIENT_EVENT_TYPES.values(),
-        *get_args(reply_facts.Fact),
-        reply_facts.Foreseen,
-    )
-}
-_fact_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
-    name: msgspec.msgpack.Decoder(kind, dec_hook=_with_class) for name, kind in FACTS.items()
-}
-
-
-def packed(fact: Any) -> tuple[str, msgspec.Raw]:
-    """Raises:
-    NotImplementedError: It is none of a session's facts.
-    """
-    name = type(fact).__name__
-    if name not in FACTS:
-        raise NotImplementedError(f"{name} cannot be recorded")
-    return name, msgspec.Raw(_encoder.encode(fact))
-
-
-def unpacked(told: Told) -> Any:
-    """Raises:
-    RecordingError: Another version's.
-    """
-    decoder = _fact_decoders.get(told.kind)
-    if decoder is None:
-        raise RecordingError(f"holds {told.kind}, which this version does not know")
-    try:
-        return decoder.decode(told.fact)
-    except msgspec.DecodeError as error:
-        raise RecordingError(f"holds another version's {told.kind}: {error}") from None
+_encoder = msgspec.msgpack.Encoder()
 
 
 def encoded(record: Record) -> bytes:

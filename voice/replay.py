@@ -25,7 +25,8 @@ from voice.config import Config
 from voice.config_problems import UNKNOWN, converted
 from voice.errors import KaiwaError
 from voice.playout import Frame
-from voice.recording import Out, Recording, SentEvent, Wake, parsed, unpacked
+from voice.recorded_facts import unpacked
+from voice.recording import Out, Recording, SentEvent, Wake, parsed
 from voice.reply_facts import Foreseen, LeftOut
 from voice.session import Session
 from voice.silent import silent

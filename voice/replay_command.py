@@ -17,6 +17,7 @@ from voice.config import LogConfig
 from voice.errors import KaiwaError
 from voice.facts import AudioIn
 from voice.logs import configure
+from voice.recorded_facts import unpacked
 from voice.recording import (
     SUFFIX,
     Cleared,
@@ -28,7 +29,6 @@ from voice.recording import (
     SentEvent,
     SentFrame,
     read,
-    unpacked,
 )
 from voice.replay import Difference, Replayed, Sent, replay, sent
 

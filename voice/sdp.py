@@ -54,8 +54,6 @@ class Offer(Struct, frozen=True):
     """Composed anew."""
     sections: tuple[Section, ...]
     """Of the offer as it came, in its order."""
-    has_channel: bool
-    """Whether events can go both ways."""
 
 
 _MID = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,32}", re.ASCII)
@@ -108,7 +106,7 @@ def read(data: bytes, reach: Reach) -> Offer:
         )
         for head, part in zip(heads, parts, strict=True)
     )
-    return Offer("\r\n".join(lines) + "\r\n", sections, len(taken) > 1)
+    return Offer("\r\n".join(lines) + "\r\n", sections)
 
 
 # --- which sections -------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from providers.base import Hypothesis, Message, ProviderError, SttFailure, VadFrame
+from providers.base import Hypothesis, ProviderError, SttFailure, VadFrame
 from voice import keys, metrics, reply_facts, unasked, wire
 from voice.answers import Outbox
 from voice.carrier import WEBSOCKET, Carrier, Target
@@ -39,48 +39,14 @@ from voice.floor import Floor
 from voice.handlers import CLIENT_HANDLERS, set_up
 from voice.ids import Ids
 from voice.providers import Providers
-from voice.settings import Defaults
 from voice.suspension import suspend
+from voice.tape import Tape
 from voice.timeline import Outcome
 from voice.turn import Caller
 
 EARLY_S = 0.002
 """uvloop's timers tick in milliseconds and come up to two too early. Such a one is believed: to
 wait for the rest would take timers of 0 ms, one after another."""
-
-
-class Tape(Protocol):
-    """Keeps all that goes into a session and all that comes out: voice/tape.py. Nothing waits."""
-
-    def begin(
-        self, session_id: str, config: Config, defaults: Defaults, carrier: Carrier
-    ) -> None: ...
-
-    def watch(self, now: Callable[[], float]) -> Callable[[], float]:
-        """The same clock; what is read from it is kept."""
-
-    def between(self, outbox: Outbox) -> Outbox:
-        """The same outbox; what is sent is kept."""
-
-    def handing_over(self, transfer: Callable[[Target], None]) -> Callable[[Target], None]:
-        """The same; whom the caller is given to is kept."""
-
-    def told(self, at: float, fact: Any) -> None:
-        """A fact has come in, and waits for its turn."""
-
-    def woke(self, due: float, wakes_at: float | None, level: int) -> None:
-        """All that waited is dealt with.
-
-        Args:
-            due: What the timer was set for that began it, 0 if a fact did.
-            wakes_at: What the timer is set for now.
-            level: The load's, which does not change meanwhile.
-        """
-
-    def closed(self, code: int, reason: str, history: list[Message]) -> None:
-        """Args:
-        history: What a model would be shown next.
-        """
 
 
 class Session:
@@ -266,8 +232,7 @@ class Session:
     def _provider_failed(self, error: ProviderError) -> None:
         self._on_failed(error.slot.value, error)
         if not error.was_told:
-            labels = (error.slot.value, error.provider, error.fault.value)
-            metrics.PROVIDER_ERRORS.labels(*labels).inc()
+            metrics.count_failure(error)
             self._log.warning("provider_failed", error=str(error), fault=error.fault.value)
 
     def _send(self, event: wire.ServerEvent) -> None:
@@ -287,11 +252,10 @@ class Session:
             keys.tick(self._floor, at)
 
     def _set_timer(self) -> None:
-        due = _sooner(self._turns.deadline(), self._answers.next_due())
-        due = _sooner(due, self._floor.keypad.deadline())
+        dues = [self._turns.deadline(), self._answers.next_due(), self._floor.keypad.deadline()]
         if not self._ending:
-            due = _sooner(due, self._floor.initiative.deadline())
-            due = _sooner(due, self._floor.house.deadline())
+            dues += [self._floor.initiative.deadline(), self._floor.house.deadline()]
+        due = min((due for due in dues if due is not None), default=None)
         if self._timer is not None:
             if due is not None and self._timer_at <= due:
                 return  # it comes early and is set anew then: most deadlines move on and on
@@ -352,9 +316,3 @@ class Session:
                 self._tape.closed(code, reason, self.conversation.messages())
             self._on_closed(self)
             self._log.info("session_closed", code=code, why=reason)
-
-
-def _sooner(at: float | None, other: float | None) -> float | None:
-    if at is None or other is None:
-        return other if at is None else at
-    return min(at, other)

@@ -56,7 +56,7 @@ async def system_status(request: Request[Any, Any, Any]) -> SystemStatus:
         prompt=desk.prompt.reference,
         memory_usage_mb=memory_mb,
         disk_usage_mb=disk_mb,
-        rag=desk.rag_state(),
+        rag=desk.documents.state(),
     )
 
 

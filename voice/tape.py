@@ -21,6 +21,7 @@ from voice.carrier import Carrier, Target
 from voice.config import Config
 from voice.playout import Frame
 from voice.recorded import event_without_keys, fact_without_keys, recorded
+from voice.recorded_facts import packed
 from voice.recording import (
     MAGIC,
     Cleared,
@@ -37,7 +38,6 @@ from voice.recording import (
     Told,
     Wake,
     encoded,
-    packed,
 )
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ CUT_BYTES = 4096
 
 
 class Tape:
-    """A session's `Tape`.
+    """Keeps all that goes into a session and all that comes out. Nothing waits.
 
     Args:
         put: Takes the next bytes of the recording; waits for nothing. What is wrong with writing
@@ -89,6 +89,8 @@ class Tape:
     # --- what a session does ----------------------------------------------------------------------
 
     def watch(self, now: Callable[[], float]) -> Callable[[], float]:
+        """The same clock; what is read from it is kept."""
+
         def read() -> float:
             at = now()
             self._clock.append(at)
@@ -97,9 +99,12 @@ class Tape:
         return read
 
     def between(self, outbox: Outbox) -> Outbox:
+        """The same outbox; what is sent is kept."""
         return _Kept(outbox, self)
 
     def handing_over(self, transfer: Callable[[Target], None]) -> Callable[[Target], None]:
+        """The same; whom the caller is given to is kept."""
+
         def hand_over(target: Target) -> None:
             self.keep(HandedOver(target.name))
             transfer(target)
@@ -111,6 +116,7 @@ class Tape:
             self._out.append(out)
 
     def told(self, at: float, fact: Any) -> None:
+        """A fact has come in, and waits for its turn."""
         if self.stopped:
             return
         try:
@@ -119,12 +125,22 @@ class Tape:
             self._stop(f"{type(error).__name__}: {error}")
 
     def woke(self, due: float, wakes_at: float | None, level: int) -> None:
+        """All that waited is dealt with.
+
+        Args:
+            due: What the timer was set for that began it, 0 if a fact did.
+            wakes_at: What the timer is set for now.
+            level: The load's, which does not change meanwhile.
+        """
         if not self.stopped:
             clock, told, out = tuple(self._clock), tuple(self._told), tuple(self._out)
             self._write(Wake(due, wakes_at, clock, told, out, level))
         self._forget()
 
     def closed(self, code: int, reason: str, history: list[Message]) -> None:
+        """Args:
+        history: What a model would be shown next.
+        """
         if not self.stopped:
             self._out.append(Remembered(tuple(history)))
             self._write(Closed(code, reason, tuple(self._clock), tuple(self._out)))

@@ -28,12 +28,6 @@ def ulaw(pcm: NDArray[np.int16]) -> bytes:
     return bytes((~(sign | segment << 4 | mantissa) & 0xFF).astype(np.uint8))
 
 
-def from_ulaw(data: bytes) -> NDArray[np.int16]:
-    code = ~np.frombuffer(data, np.uint8).astype(np.int32)
-    level = (((code & 0x0F) << 3) + 132 << ((code >> 4) & 7)) - 132
-    return np.where(code & 0x80, -level, level).astype(np.int16)
-
-
 def alaw(pcm: NDArray[np.int16]) -> bytes:
     """Source: ITU-T G.711, table 1a, by its segments."""
     sign = np.where(pcm >= 0, 0x80, 0)
@@ -41,14 +35,6 @@ def alaw(pcm: NDArray[np.int16]) -> bytes:
     segment = np.maximum(np.floor(np.log2(np.maximum(level, 1))).astype(np.int32) - 4, 0)
     mantissa = (level >> np.maximum(segment, 1)) & 0x0F
     return bytes(((sign | segment << 4 | mantissa) ^ 0x55).astype(np.uint8))
-
-
-def from_alaw(data: bytes) -> NDArray[np.int16]:
-    code = np.frombuffer(data, np.uint8).astype(np.int32) ^ 0x55
-    segment, mantissa = (code >> 4) & 7, code & 0x0F
-    base = (mantissa << 4) + 8
-    level = np.where(segment > 0, (base + 256) << np.maximum(segment - 1, 0), base)
-    return np.where(code & 0x80, level, -level).astype(np.int16)
 
 
 def write_speech_files(folder: Path) -> None:

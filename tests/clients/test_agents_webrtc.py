@@ -6,7 +6,6 @@ The page has an origin of its own, as an application's has: the server must allo
 import json
 import subprocess
 import threading
-import wave
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests import wav_files
 from tests.clients.conftest import AGENTS_SDK
 from tests.clients.kaiwa_server import KaiwaServer, running_server
 from tests.clients.scenario_host import node_scenarios
@@ -38,13 +38,7 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("microphone")
     said = flite("How much does membership cost?", "slt", folder)
     samples = np.concatenate([room_noise(RATE_HZ, 1), said, room_noise(3 * RATE_HZ, 2)])
-    path = folder / "microphone.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(samples.tobytes())
-    return path
+    return wav_files.write(folder / "microphone.wav", samples.tobytes(), RATE_HZ)
 
 
 class Pages(SimpleHTTPRequestHandler):

@@ -70,7 +70,6 @@ class Spoken(msgspec.Struct):
     reason: str = ""
     sent_ms: float = 0.0
     first_frame_at: float | None = None
-    last_frame_at: float | None = None
     played_ms: float = 0.0
     silent_ms: float = 0.0
     """Gaps in what was heard, from its first sound to its last."""
@@ -122,7 +121,6 @@ class Loudspeaker:
         spoken = self.by_item(sent.item_id)
         assert spoken is not None
         spoken.sent_ms += sent.ms
-        spoken.last_frame_at = sent.at
         if spoken.first_frame_at is None:
             spoken.first_frame_at = sent.at
         self._queue.append(sent)

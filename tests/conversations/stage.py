@@ -133,7 +133,6 @@ class Stage:
         self.next_line = 0
         self._echo = Echo()
         self._muted_until = 0.0
-        self._waits_since: float | None = None
         self._lively_at = 0.0
         self._seen = 0
 

@@ -23,7 +23,7 @@ class Echo:
 
 
 class Hearing:
-    """Implements `providers._worker_batch.Utterance`."""
+    """Implements `providers._batches.Utterance`."""
 
     def __init__(self) -> None:
         self._pcm = b""

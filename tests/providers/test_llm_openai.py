@@ -1,6 +1,4 @@
 import asyncio
-import os
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
@@ -27,6 +25,7 @@ from providers.base import (
     Usage,
 )
 from providers.llm_openai import OpenAICompatibleLLM
+from tests.providers.answers import answer, text_of
 
 HELLO = LLMRequest(messages=(Message(role="user", content="When do you open?"),))
 KEY = "sk-very-secret"
@@ -56,12 +55,7 @@ def with_server(
 
 
 async def ask(llm: OpenAICompatibleLLM, request: LLMRequest = HELLO) -> list[LLMEvent]:
-    async with aclosing(llm.stream(request)) as events:
-        return [event async for event in events]
-
-
-def text_of(events: list[LLMEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
+    return await answer(llm, request)
 
 
 def failure(server: LLMServer, **options: Any) -> ProviderError:
@@ -235,41 +229,6 @@ def test_closing_the_stream_stops_the_server_within_a_second() -> None:
         assert server.llm.aborted == 1
 
     server = LLMServer(EchoLLM(first_token_ms=1, token_ms=1000))
-    with_server(server, work)
-
-
-async def cancel_at_random(llm: OpenAICompatibleLLM, times: int) -> None:
-    """Cancelled or closed while connecting, waiting or streaming, four at a time."""
-    chance = random.Random(7)
-
-    async def one() -> None:
-        if chance.random() < 0.5:
-            asking = asyncio.create_task(ask(llm))
-            await asyncio.sleep(chance.uniform(0, 0.02))
-            asking.cancel()
-            with suppress(asyncio.CancelledError):
-                await asking
-            return
-        async with aclosing(llm.stream(HELLO)) as events:
-            for _ in range(chance.randrange(6)):
-                await anext(events)
-
-    for _ in range(times // 4):
-        await asyncio.gather(*(one() for _ in range(4)))
-
-
-def test_two_hundred_random_cancels_leak_nothing() -> None:
-    async def work(llm: OpenAICompatibleLLM) -> None:
-        await ask(llm)
-        files, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
-        await cancel_at_random(llm, 200)
-        await until(lambda: server.llm.running == 0)
-        await until(lambda: len(os.listdir("/proc/self/fd")) <= files + 8)
-        await until(lambda: len(asyncio.all_tasks()) <= tasks + 4)
-        assert server.connections <= 4
-        assert text_of(await ask(llm)) == "You said: When do you open."
-
-    server = LLMServer(EchoLLM(first_token_ms=5, token_ms=2, jitter_ms=3))
     with_server(server, work)
 
 

@@ -28,6 +28,7 @@ from providers.base import (
     Usage,
 )
 from providers.llm_openai import OpenAICompatibleLLM
+from tests.providers.answers import answer, text_of
 from voice.prompt import continued
 
 HELLO = LLMRequest(
@@ -68,12 +69,7 @@ def talk(
 
 
 async def ask(llm: OpenAICompatibleLLM, request: LLMRequest = HELLO) -> list[LLMEvent]:
-    async with aclosing(llm.stream(request)) as events:
-        return [event async for event in events]
-
-
-def text_of(events: list[LLMEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
+    return await answer(llm, request)
 
 
 @ALL

@@ -5,40 +5,18 @@ import csv
 import os
 import signal
 import subprocess
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from providers.base import Hypothesis, ProviderError, SttFailure
 from providers.stt_pocketsphinx import PocketsphinxSTT
 from tests.needed import needed
-from voice.resample import Resampler
+from tests.speech import read_wav, word_errors
 
 Result = Hypothesis | SttFailure
 STEP_BYTES = 640
-
-
-def load(path: Path) -> bytes:
-    with wave.open(str(path)) as file:
-        rate = file.getframerate()
-        samples: NDArray[np.int16] = np.frombuffer(file.readframes(file.getnframes()), np.int16)
-    if rate != 16_000:
-        resampler = Resampler(rate, 16_000)
-        samples = np.concatenate([resampler.convert(samples), resampler.flush()])
-    return samples.astype("<i2").tobytes()
-
-
-def word_errors(said: list[str], heard: list[str]) -> int:
-    """Levenshtein distance in words."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(said, 1):
-        before, row = row, [i]
-        for j, other in enumerate(heard, 1):
-            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (word != other)))
-    return row[-1]
 
 
 class Call:
@@ -109,7 +87,7 @@ def test_human_speech_is_understood_with_at_most_forty_percent_word_errors(
         for number, (path, text) in enumerate(speech, 1):
             if not one_call:
                 call = Call(stt)
-            pcm = load(path)
+            pcm = read_wav(path, 16_000).tobytes()
             began = asyncio.get_running_loop().time()
             final = await call.say(number, pcm)
             took = asyncio.get_running_loop().time() - began
@@ -135,7 +113,7 @@ def test_flite_speech_is_understood(tmp_path: Path, voice: str) -> None:
 
     async def run() -> str:
         stt = await started()
-        final = await Call(stt).say(1, load(wav))
+        final = await Call(stt).say(1, read_wav(wav, 16_000).tobytes())
         await stt.aclose()
         return final.text
 

@@ -42,9 +42,7 @@ it ended with status 1"""
 CUT_TRACE = TRACE.replace("Traceback (most recent call last):\n", "")
 
 
-@pytest.mark.parametrize(
-    "words", [TRACE, TRACE.replace("Traceback (most recent call last):\n", "")]
-)
+@pytest.mark.parametrize("words", [TRACE, CUT_TRACE])
 def test_of_a_traceback_only_what_was_wrong_is_told(words: str) -> None:
     told = "warned before\nMemoryError: std::bad_alloc\nit ended with status 1"
     assert without_traces(words) == told

@@ -23,8 +23,6 @@ SOUND = 1.65
 """When the first audio of ANSWER leaves."""
 AT_ONCE = msgspec.structs.replace(PLAIN, barge_in=BargeInConfig(confirm_ms=0))
 """Any speech cuts: what follows a cut is seen best without the doubt before it."""
-HEARD_BY_VAD = 0.04
-"""From speech to the frame by which VAD is sure of it."""
 
 
 def cut_at(at: float, *, answers: tuple[str | Reply, ...] = (ANSWER,), **parts: object) -> Call:

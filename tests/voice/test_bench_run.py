@@ -6,23 +6,24 @@ import json
 import os
 import socket
 import sys
-import wave
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from tests import wav_files
 from voice.bench.check import measure_rounds
 from voice.bench.compare import Baseline, ratios
 from voice.bench.config import BenchConfig, BenchError, KnownDelays
 from voice.bench.generator import Servers
-from voice.bench.report import BenchReport, read_report
+from voice.bench.report import BenchReport
 from voice.bench.run import Progress, measure
 from voice.bench.server import http_url, known_delays, split_cores, websocket_url
 from voice.bench.step import server_use
@@ -160,11 +161,8 @@ async def serving(server: ScriptedServer) -> AsyncGenerator[str, None]:
 
 def said(folder: Path) -> Path:
     """0.8 s of tone."""
-    wav = folder / "said.wav"
-    with wave.open(str(wav), "wb") as file:
-        file.setparams((1, 2, 24_000, 0, "NONE", ""))
-        file.writeframes((8_000 * np.sin(np.arange(19_200) / 5)).astype("<i2").tobytes())
-    return wav
+    tone = (8_000 * np.sin(np.arange(19_200) / 5)).astype("<i2")
+    return wav_files.write(folder / "said.wav", tone.tobytes(), 24_000)
 
 
 def test_a_run_measures_what_a_scripted_server_does(tmp_path: Path) -> None:
@@ -221,7 +219,8 @@ def test_a_run_measures_what_a_scripted_server_does(tmp_path: Path) -> None:
     assert server.close_codes == [1000, 1000, 1000]  # The first one weighs nothing.
     assert "s3cret" not in (tmp_path / "bench.json").read_text()
     assert "s3cret" not in (tmp_path / "bench.html").read_text()
-    assert read_report(str(tmp_path / "bench.json")) == report
+    written = (tmp_path / "bench.json").read_bytes()
+    assert msgspec.json.decode(written, type=BenchReport) == report
 
 
 def _values(report: BenchReport, name: str) -> list[float]:

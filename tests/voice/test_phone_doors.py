@@ -3,17 +3,14 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
-from mocks.phone import Phone
 from mocks.phone_others import AsteriskChannel, TelnyxStream, VonageSocket
 from tests.phones import (
     ASTERISK,
@@ -24,56 +21,27 @@ from tests.phones import (
     WSS,
     basic,
     called,
+    calling,
+    closed_with,
+    closes,
     form,
     knock,
     post,
     ringing,
+    server,
+    stays,
     telnyx,
     touched,
+    untouched,
     vonage,
 )
 from tests.served import LIMIT_S, Answer, Hosted, eventually
 
+__all__ = ["server", "untouched"]
+
 CALL = "v2:7V3r4VFCGLTzKLOveE0"
 UUID = "63f61863-4a51-4f6b-86e1-46edebcf9356"
 Headers = dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def server(hosting: Callable[..., Hosted]) -> Hosted:
-    return hosting(telephony=SETTINGS)
-
-
-@pytest.fixture
-def untouched(server: Hosted) -> Iterator[Hosted]:
-    """Fails if a session was made or a provider was asked for anything."""
-    before = touched(server)
-    yield server
-    assert touched(server) == before
-
-
-def closes(server: Hosted, path: str, headers: Headers, phone: Phone) -> tuple[int, str]:
-    url = server.url.replace("http", "ws") + path
-    with connect(url, additional_headers=headers, compression=None) as socket:
-        for frame in phone.begin():
-            socket.send(frame)
-        with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                socket.recv(timeout=LIMIT_S)
-        assert closed.value.rcvd is not None
-        return closed.value.rcvd.code, closed.value.rcvd.reason
-
-
-def stays(server: Hosted, path: str, headers: Headers, phone: Phone) -> None:
-    """The call is on the line, and leaves it."""
-    provider = urlsplit(path).path.rpartition("/")[2]
-    url = server.url.replace("http", "ws") + path
-    board = server.desk.switchboard
-    with connect(url, additional_headers=headers, compression=None) as socket:
-        for frame in phone.begin():
-            socket.send(frame)
-        eventually(lambda: board.leg(provider, phone.call), "the call comes in")
-    eventually(lambda: not board.leg(provider, phone.call), "the call leaves")
 
 
 # --- Telnyx ---------------------------------------------------------------------------------------
@@ -150,7 +118,7 @@ def test_a_telnyx_socket_without_its_ticket_is_refused(untouched: Hosted) -> Non
     ticket = query["ticket"][0]
     for wrong in ({}, {"call": CALL}, {"call": "v2:other", "ticket": ticket}, {"ticket": ticket}):
         assert knock(untouched.url, f"{TELNYX}?{urlencode(wrong)}", {}).status == 403
-    other = closes(untouched, way, {}, TelnyxStream("v2:other"))
+    other = closes(untouched, way, {}, TelnyxStream("v2:other").begin())
     assert other == (1008, "not_signed"), "the ticket was another call's"
 
 
@@ -218,7 +186,7 @@ def test_a_vonage_call_comes_in_once(server: Hosted) -> None:
     phone = VonageSocket(UUID, ncco(answer)["headers"])
     stays(server, VONAGE, vonage(None), phone)
     before = touched(server)
-    assert closes(server, VONAGE, vonage(None), phone) == (1008, "not_signed")
+    assert closes(server, VONAGE, vonage(None), phone.begin()) == (1008, "not_signed")
     again = post(server.url, f"{VONAGE}/voice", TOLD, headers, "application/json")
     assert again.status == 403, "a replay"
     assert touched(server) == before
@@ -244,8 +212,8 @@ def test_a_vonage_webhook_may_be_a_get(server: Hosted) -> None:
 
 def test_a_vonage_call_without_its_ticket_is_closed(untouched: Hosted) -> None:
     for headers in ({}, {"kaiwa_call": UUID}, {"kaiwa_call": UUID, "kaiwa_ticket": "1.2.3"}):
-        phone = VonageSocket(UUID, headers)
-        assert closes(untouched, VONAGE, vonage(None), phone) == (1008, "not_signed")
+        frames = VonageSocket(UUID, headers).begin()
+        assert closes(untouched, VONAGE, vonage(None), frames) == (1008, "not_signed")
 
 
 # --- Asterisk -------------------------------------------------------------------------------------
@@ -281,47 +249,35 @@ def _without_protocol(headers: Headers) -> Headers:
 
 
 def test_an_asterisk_channel_that_connects_again_takes_over(server: Hosted) -> None:
-    url = server.url.replace("http", "ws") + ASTERISK
-    phone = AsteriskChannel("pbx1-1.7")
-    with connect(url, additional_headers=_without_protocol(basic()), compression=None) as first:
-        for frame in phone.begin():
-            first.send(frame)
+    headers, phone = _without_protocol(basic()), AsteriskChannel("pbx1-1.7")
+    with calling(server, ASTERISK, headers, phone.begin()) as first:
         assert json.loads(first.recv(timeout=LIMIT_S)) == {"command": "ANSWER"}
-        stays(server, ASTERISK, _without_protocol(basic()), phone)
-        with pytest.raises(ConnectionClosed) as closed:
-            first.recv(timeout=LIMIT_S)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.reason == "the call came in again"
+        stays(server, ASTERISK, headers, phone)
+        assert closed_with(first)[1] == "the call came in again"
 
 
 def test_an_asterisk_coding_that_we_have_not_is_told_what_would_do(untouched: Hosted) -> None:
-    class Opus(AsteriskChannel):
-        def begin(self) -> list[Any]:
-            return [str(frame).replace("ulaw", "opus") for frame in super().begin()]
-
-    how = closes(untouched, ASTERISK, _without_protocol(basic()), Opus())
-    assert how == (1008, "unsupported_call")
+    frames = [str(frame).replace("ulaw", "opus") for frame in AsteriskChannel().begin()]
+    assert closes(untouched, ASTERISK, _without_protocol(basic()), frames) == (
+        1008,
+        "unsupported_call",
+    )
 
 
 def test_calls_that_start_at_once_are_no_more_than_there_is_room_for(
     hosting: Callable[..., Hosted],
 ) -> None:
     server = hosting(telephony=SETTINGS, server={"max_sessions": 1})
-    url = server.url.replace("http", "ws") + ASTERISK
     headers = _without_protocol(basic())
     with (
-        connect(url, additional_headers=headers, compression=None) as first,
-        connect(url, additional_headers=headers, compression=None) as second,
+        calling(server, ASTERISK, headers, []) as first,
+        calling(server, ASTERISK, headers, []) as second,
     ):
         for socket, name in ((first, "pbx1-1.1"), (second, "pbx1-1.2")):
             for frame in AsteriskChannel(name).begin():
                 socket.send(frame)
             eventually(lambda: server.desk.sessions, "the first call comes in")
-        with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                second.recv(timeout=LIMIT_S)
-        assert closed.value.rcvd is not None
-        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1013, "server_busy")
+        assert closed_with(second) == (1013, "server_busy")
         assert server.desk.sessions == 1
 
 

@@ -16,7 +16,8 @@ from voice import recording, reply_facts, wire
 from voice.config import Config
 from voice.config_secrets import SECRET
 from voice.facts import AudioIn
-from voice.recording import MAGIC, RecordingError, Told, packed, parsed, read, unpacked
+from voice.recorded_facts import FACTS, packed, unpacked
+from voice.recording import MAGIC, RecordingError, Told, parsed, read
 from voice.replay import replay
 
 KEY = "key-of-somebody-0123456789"
@@ -60,7 +61,7 @@ def test_a_file_may_be_compressed(tmp_path: Path) -> None:
 
 
 def test_every_fact_that_a_session_is_told_has_its_place() -> None:
-    known = set(recording.FACTS.values())
+    known = set(FACTS.values())
     assert known >= {*get_args(reply_facts.Fact), *get_args(wire.AnyClientEvent)}
 
 

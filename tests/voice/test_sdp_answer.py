@@ -29,7 +29,6 @@ MIXED = Offer(
         section("application", "2", taken=True),
         section("audio", "3", taken=False),
     ),
-    True,
 )
 
 

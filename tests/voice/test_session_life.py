@@ -20,7 +20,7 @@ from providers.base import Passage, ToolCall
 from tests.driving import LOUD, PLAIN, SILENT, Call, check_legal
 from voice import wire
 from voice.config import SpeculationConfig
-from voice.session import Tape
+from voice.tape import Tape
 
 REPLIES = [
     "Yes.",

@@ -3,12 +3,10 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from mocks.phone import TwilioStream
 from tests.phones import (
@@ -21,36 +19,31 @@ from tests.phones import (
     TOKEN,
     TWILIO,
     WSS,
+    calling,
+    closed_with,
+    closes,
     form,
     knock,
     post,
     ringing,
+    server,
+    stays,
     touched,
     twilio,
     twilio_256,
+    untouched,
 )
-from tests.served import LIMIT_S, Hosted, eventually
+from tests.served import Hosted, eventually, request
 from voice.transports.telephony.tickets import LIFE_S, Tickets
 from voice.transports.telephony.twilio_door import TICKET
+
+__all__ = ["server", "untouched"]
 
 VOICE = f"{TWILIO}/voice"
 URL, SOCKET = PUBLIC + VOICE, WSS + TWILIO
 CALL, OTHER_CALL = "CA" + "3" * 32, "CA" + "4" * 32
 FIELDS = ringing(CALL)
 Headers = dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def server(hosting: Callable[..., Hosted]) -> Hosted:
-    return hosting(telephony=SETTINGS)
-
-
-@pytest.fixture
-def untouched(server: Hosted) -> Iterator[Hosted]:
-    """Fails if a session was made or a provider was asked for anything."""
-    before = touched(server)
-    yield server
-    assert touched(server) == before
 
 
 def ask(server: Hosted, fields: dict[str, str], headers: Headers, path: str = VOICE) -> int:
@@ -141,18 +134,9 @@ def ticket_for(server: Hosted, call: str, headers: Headers | None = None) -> str
     return found[1]
 
 
-def stream_of(server: Hosted, frames: list[Any], headers: Headers | None = None) -> tuple[int, str]:
-    """The close code and reason behind a signed upgrade and these frames."""
-    url = server.url.replace("http", "ws") + TWILIO
-    signed = headers or twilio(SOCKET)
-    with connect(url, additional_headers=signed, compression=None) as socket:
-        for frame in frames:
-            socket.send(frame)
-        try:
-            while True:
-                socket.recv(timeout=LIMIT_S)
-        except ConnectionClosed as closed:
-            return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
+def closed(server: Hosted, frames: list[Any]) -> tuple[int, str]:
+    """What the server closes with behind a signed upgrade and these frames."""
+    return closes(server, TWILIO, twilio(SOCKET), frames)
 
 
 def start(call: str, ticket: str, account: str = ACCOUNT) -> list[Any]:
@@ -161,23 +145,23 @@ def start(call: str, ticket: str, account: str = ACCOUNT) -> list[Any]:
 
 @pytest.mark.parametrize("ticket", ["", "x", "1.2.3", "9999999999999.ab." + "0" * 64])
 def test_a_stream_without_a_ticket_of_ours_is_closed(untouched: Hosted, ticket: str) -> None:
-    assert stream_of(untouched, start(CALL, ticket)) == (1008, "not_signed")
+    assert closed(untouched, start(CALL, ticket)) == (1008, "not_signed")
 
 
 def test_a_stream_with_another_calls_ticket_is_closed(untouched: Hosted) -> None:
     ticket = ticket_for(untouched, OTHER_CALL)
-    assert stream_of(untouched, start(CALL, ticket)) == (1008, "not_signed")
+    assert closed(untouched, start(CALL, ticket)) == (1008, "not_signed")
 
 
 def test_a_stream_of_another_account_is_closed(untouched: Hosted) -> None:
     ticket = ticket_for(untouched, CALL)
-    assert stream_of(untouched, start(CALL, ticket, OTHER_ACCOUNT)) == (1008, "not_signed")
+    assert closed(untouched, start(CALL, ticket, OTHER_ACCOUNT)) == (1008, "not_signed")
 
 
 def test_a_ticket_that_is_too_old_is_closed(untouched: Hosted) -> None:
     tickets: Tickets = untouched.desk.switchboard.twilio._tickets  # type: ignore[union-attr]  # open
     ticket = tickets.issue(CALL, time.time() - LIFE_S, "aa", "an old request")
-    assert stream_of(untouched, start(CALL, ticket)) == (1008, "not_signed")
+    assert closed(untouched, start(CALL, ticket)) == (1008, "not_signed")
 
 
 @pytest.mark.parametrize(
@@ -193,36 +177,31 @@ def test_a_ticket_that_is_too_old_is_closed(untouched: Hosted) -> None:
     ids=["nothing", "connected", "garbage", "binary", "half a start", "media first"],
 )
 def test_a_stream_that_does_not_start_is_closed(untouched: Hosted, frames: list[Any]) -> None:
-    assert stream_of(untouched, frames) == (1008, "no_start")
+    assert closed(untouched, frames) == (1008, "no_start")
 
 
 def test_a_stream_that_says_much_before_it_starts_is_closed_at_once(untouched: Hosted) -> None:
-    assert stream_of(untouched, ["{}"] * 100) == (1008, "no_start")
+    assert closed(untouched, ["{}"] * 100) == (1008, "no_start")
 
 
 def test_a_start_of_something_else_than_mu_law_is_told_what_would_do(untouched: Hosted) -> None:
     frames = [str(frame).replace("x-mulaw", "x-l16") for frame in start(CALL, "")]
-    assert stream_of(untouched, frames) == (1008, "unsupported_call")
+    assert closed(untouched, frames) == (1008, "unsupported_call")
 
 
 # --- who may come in ------------------------------------------------------------------------------
 
 
-def stays(server: Hosted, call: str, ticket: str, headers: Headers | None = None) -> None:
-    """The call is on the line, and leaves it."""
-    url = server.url.replace("http", "ws") + TWILIO
-    with connect(url, additional_headers=headers or twilio(SOCKET), compression=None) as socket:
-        for frame in start(call, ticket):
-            socket.send(frame)
-        eventually(lambda: server.desk.switchboard.leg("twilio", call), "the call comes in")
-    eventually(lambda: not server.desk.switchboard.leg("twilio", call), "the call leaves")
+def comes_in(server: Hosted, call: str, ticket: str, headers: Headers | None = None) -> None:
+    phone = TwilioStream(call, {TICKET: ticket}, account=ACCOUNT)
+    stays(server, TWILIO, headers or twilio(SOCKET), phone)
 
 
 def test_the_right_call_comes_in_once_and_its_replay_does_not(server: Hosted) -> None:
     ticket = ticket_for(server, CALL)
-    stays(server, CALL, ticket)
+    comes_in(server, CALL, ticket)
     before = touched(server)
-    assert stream_of(server, start(CALL, ticket)) == (1008, "not_signed")
+    assert closed(server, start(CALL, ticket)) == (1008, "not_signed")
     assert touched(server) == before
 
 
@@ -234,7 +213,7 @@ def test_a_webhook_that_comes_again_is_answered_alike_and_after_its_ticket_is_us
     assert answers[0].body == answers[1].body
     found = re.search(rf'name="{TICKET}" value="([^"]*)"', answers[0].body.decode())
     assert found is not None
-    stays(server, fields["CallSid"], found[1])
+    comes_in(server, fields["CallSid"], found[1])
     before = touched(server)
     assert ask(server, fields, twilio(URL, fields)) == 403
     assert touched(server) == before
@@ -257,7 +236,7 @@ def test_shared_keys_and_sha256_open_it_too(server: Hosted) -> None:
     assert answer.status == 200
     found = re.search(rf'name="{TICKET}" value="([^"]*)"', answer.body.decode())
     assert found is not None
-    stays(server, fields["CallSid"], found[1], twilio_256(SOCKET))
+    comes_in(server, fields["CallSid"], found[1], twilio_256(SOCKET))
 
 
 def test_a_url_signed_with_its_port_is_the_same(server: Hosted) -> None:
@@ -269,19 +248,13 @@ def test_a_url_signed_with_its_port_is_the_same(server: Hosted) -> None:
 
 def test_a_second_stream_of_a_call_takes_over_and_the_first_is_let_go(server: Hosted) -> None:
     call = "CA" + "9" * 32
-    url = server.url.replace("http", "ws") + TWILIO
     board = server.desk.switchboard
-    with connect(url, additional_headers=twilio(SOCKET), compression=None) as first:
-        for frame in start(call, ticket_for(server, call)):
-            first.send(frame)
+    frames = start(call, ticket_for(server, call))
+    with calling(server, TWILIO, twilio(SOCKET), frames) as first:
         leg = eventually(lambda: board.leg("twilio", call), "the call comes in")
-        with connect(url, additional_headers=twilio(SOCKET), compression=None) as second:
-            for frame in start(call, ticket_for(server, call)):
-                second.send(frame)
-            with pytest.raises(ConnectionClosed) as closed:
-                first.recv(timeout=LIMIT_S)
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.reason == "the call came in again"
+        again = start(call, ticket_for(server, call))
+        with calling(server, TWILIO, twilio(SOCKET), again):
+            assert closed_with(first)[1] == "the call came in again"
             eventually(lambda: server.ask(lambda: server.desk.sessions) == 1, "one is left")
             assert board.leg("twilio", call) not in (None, leg)
     eventually(lambda: board.leg("twilio", call) is None, "the call leaves")
@@ -320,8 +293,6 @@ def test_behind_a_proxy_that_keeps_its_own_name_it_is_let_in(server: Hosted) -> 
         "Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(data)}",
         *(f"{n}: {v}" for n, v in twilio(URL, fields).items()),
     ]  # fmt: skip
-    from tests.served import request
-
     assert request(server.url, "\r\n".join(lines).encode() + b"\r\n\r\n" + data).status == 200
 
 
@@ -340,11 +311,7 @@ def test_where_there_is_no_room_the_caller_hears_that_the_line_is_busy(
 ) -> None:
     server = hosting(telephony=SETTINGS, server={"max_sessions": 1})
     call = "CA" + "b" * 32
-    ticket = ticket_for(server, call)
-    url = server.url.replace("http", "ws") + TWILIO
-    with connect(url, additional_headers=twilio(SOCKET), compression=None) as socket:
-        for frame in start(call, ticket):
-            socket.send(frame)
+    with calling(server, TWILIO, twilio(SOCKET), start(call, ticket_for(server, call))):
         eventually(lambda: server.desk.sessions, "the call comes in")
         fields = ringing("CA" + "c" * 32)
         answer = post(server.url, VOICE, form(fields), twilio(URL, fields))

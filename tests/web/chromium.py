@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Playwright
 
+from tests import wav_files
 from tests.needed import needed
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,12 +40,7 @@ def silence(seconds: float) -> Samples:
 
 
 def write(path: Path, *pieces: Samples) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(np.concatenate(pieces).tobytes())
-    return path
+    return wav_files.write(path, np.concatenate(pieces).tobytes(), RATE_HZ)
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
-from aiortc.rtp import RtcpRrPacket, RtcpSrPacket
 
 LIMIT_S = 30.0
 FRAME_S = 0.02
@@ -73,8 +72,6 @@ class Caller:
         self.location = self.answer = ""
         """Where the server names the call; the SDP it answered with."""
         self.sent = 0
-        self.reported_lost = 0
-        """Of what was sent, as the server's receiver reports say."""
         self._keep = keep
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._track = _Idle()
@@ -135,8 +132,6 @@ class Caller:
         # aiortc has no public way round its decoder, which would cost more than all the rest.
         receiver: Any = self._peer.getReceivers()[0]
         receiver._handle_rtp_packet = self._receive
-        sender: Any = self._peer.getSenders()[0]
-        sender._handle_rtcp_packet = self._report
         await self._peer.setRemoteDescription(RTCSessionDescription(text, "answer"))
         await self._connected.wait()
         if self._channel is not None:
@@ -198,13 +193,6 @@ class Caller:
             number = last.number + _step(number - last.number, 16)
             timestamp = last.timestamp + _step(timestamp - last.timestamp, 32)
         self.received.append(Received(number, timestamp, packet.payload, time.monotonic()))
-
-    async def _report(self, packet: Any) -> None:
-        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
-            ssrc = self._peer.getSenders()[0]._ssrc
-            for report in packet.reports:
-                if report.ssrc == ssrc:
-                    self.reported_lost = report.packets_lost
 
     def _note(self, message: str) -> None:
         event = json.loads(message)

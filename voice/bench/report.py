@@ -1,7 +1,5 @@
 """The values of a report, and its JSON."""
 
-from pathlib import Path
-
 import msgspec
 
 from voice.bench.config import BenchConfig, KnownDelays
@@ -139,8 +137,3 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def to_json(report: BenchReport) -> bytes:
     return msgspec.json.format(msgspec.json.encode(report), indent=1)
-
-
-def read_report(path: str) -> BenchReport:
-    """A report that `kaiwa bench` wrote, for instance to compare with."""
-    return msgspec.json.decode(Path(path).read_bytes(), type=BenchReport)

@@ -12,7 +12,6 @@ that was said here first, at a pitch of 120 Hz, half the repetitions lost chunks
 all of them.
 """
 
-import wave
 from pathlib import Path
 
 import msgspec
@@ -20,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voice.bench.config import BenchError
+from voice.errors import KaiwaError
 from voice.resample import Resampler
+from voice.wav import read_mono
 
 RATE_HZ = 24_000
 """The rate of `audio/pcm` on the wire."""
@@ -111,15 +112,9 @@ def read_speech(path: str) -> Speech:
         BenchError: If it is not such a file or holds no sound.
     """
     try:
-        with wave.open(path, "rb") as file:
-            width, channels, rate_hz = file.getsampwidth(), file.getnchannels(), file.getframerate()
-            raw = file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
-        why = getattr(error, "strerror", "") or str(error) or "it ends too early"
-        raise BenchError(f"wav: cannot read {path}: {why}; give a 16-bit PCM WAV file") from error
-    if width != 2:
-        raise BenchError(f"wav: {path} has {width * 8} bits a sample; give a 16-bit PCM WAV file")
-    mono = np.frombuffer(raw, dtype="<i2").reshape(-1, channels).mean(axis=1).astype(np.int16)
+        mono, rate_hz = read_mono(Path(path))
+    except KaiwaError as error:
+        raise BenchError(f"wav: {error}") from None
     first, end = speech_bounds(mono)
     spoken = mono[first:end]
     return Speech(
