@@ -63,7 +63,8 @@ class Phone(ABC):
         return []
 
     @abstractmethod
-    def _echo(self, name: str) -> Frame: ...
+    def echo(self, name: str) -> list[Frame]:
+        """Of a mark; empty: it has none."""
 
     # --- what the server sends --------------------------------------------------------------------
 
@@ -86,7 +87,7 @@ class Phone(ABC):
 
     def tick(self, now: float) -> list[Frame]:
         """Plays what is due; echoes the marks that were reached."""
-        return [self._echo(name) for name in self.earpiece.play(now)]
+        return self._echoes(self.earpiece.play(now))
 
     def next_due(self) -> float | None:
         """When `tick` will have a mark to echo; None: none waits."""
@@ -101,7 +102,10 @@ class Phone(ABC):
         return self.tick(now)
 
     def _clear(self, now: float) -> list[Frame]:
-        return [self._echo(name) for name in self.earpiece.clear(now)]
+        return self._echoes(self.earpiece.clear(now))
+
+    def _echoes(self, names: list[str]) -> list[Frame]:
+        return [frame for name in names for frame in self.echo(name)]
 
 
 class MediaStream(Phone):
@@ -134,8 +138,8 @@ class MediaStream(Phone):
         self._chunk += ms // FRAME_MS
         self._at_ms += ms
 
-    def _echo(self, name: str) -> str:
-        return self._frame("mark", mark={"name": name})
+    def echo(self, name: str) -> list[Frame]:
+        return [self._frame("mark", mark={"name": name})]
 
     def _take(self, frame: Frame, now: float) -> list[Frame]:
         told = json.loads(frame)

@@ -79,8 +79,8 @@ class VonageSocket(Phone):
     def press(self, digit: str) -> str:
         return json.dumps({"event": "websocket:dtmf", "digit": digit, "duration": 260})
 
-    def _echo(self, name: str) -> str:
-        return json.dumps({"event": "websocket:notify", "payload": {"name": name}})
+    def echo(self, name: str) -> list[Frame]:
+        return [json.dumps({"event": "websocket:notify", "payload": {"name": name}})]
 
     def _take(self, frame: Frame, now: float) -> list[Frame]:
         if isinstance(frame, bytes):
@@ -146,8 +146,8 @@ class AsteriskChannel(Phone):
     def fill(self, is_full: bool) -> str:
         return self._event("MEDIA_XOFF" if is_full else "MEDIA_XON")
 
-    def _echo(self, name: str) -> str:
-        return self._event("MEDIA_MARK_PROCESSED", name)
+    def echo(self, name: str) -> list[Frame]:
+        return [self._event("MEDIA_MARK_PROCESSED", name)]
 
     def _take(self, frame: Frame, now: float) -> list[Frame]:
         if isinstance(frame, bytes):

@@ -207,7 +207,8 @@ def test_a_mark_that_comes_twice_or_was_never_set_changes_nothing(kit: Kit) -> N
     async def scenario(call: PhoneCall) -> None:
         await ask(call)
         for name in (*call.ear.marks, *call.ear.marks, "m99999", "", "x" * 500):
-            call.give(call.phone._echo(name))
+            for frame in call.phone.echo(name):
+                call.give(frame)
         await listen(call)
 
     call = phone_call(kit, scenario)
@@ -311,7 +312,7 @@ def test_lost_sound_does_not_end_the_callers_turn(kit: Kit) -> None:
 
 def texts(kit: Kit) -> list[str]:
     phone = kit.phone()
-    frames = [*phone.begin(), phone.press("5"), phone.media(kit.silent), phone._echo("m1")]
+    frames = [*phone.begin(), phone.press("5"), phone.media(kit.silent), *phone.echo("m1")]
     return [frame for frame in (*frames, *phone.stop()) if isinstance(frame, str)]
 
 

@@ -13,6 +13,7 @@ neither BYE nor REGISTER nor refusals, and logs a traceback for every malformed 
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +79,7 @@ class Served:
         self.again: asyncio.TimerHandle | None = None
 
 
-class Wire(SipTransport):
+class Wire(SipTransport, ABC):
     """Args:
     address: Where it listens; the port is known once it does.
     told: Our address as callers are told; empty: the one that they reach.
@@ -98,8 +99,8 @@ class Wire(SipTransport):
         self.dropped = 0
         """Messages that were not read, or made no sense."""
 
-    def put(self, data: bytes, to: Source) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def put(self, data: bytes, to: Source) -> None: ...
 
     # --- in ---------------------------------------------------------------------------------------
 
