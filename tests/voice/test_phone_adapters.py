@@ -21,6 +21,8 @@ from voice.transports.telephony.audiosocket import (
     AudioSocket,
     Splitter,
     check_place,
+)
+from voice.transports.telephony.audiosocket import (
     frame as framed,
 )
 from voice.transports.telephony.telnyx import Telnyx
