@@ -150,7 +150,7 @@ class Answers:
         at: float,
     ) -> None:
         """Adopts what has been begun already, if it is what is asked for; else begins."""
-        quiet_since = timeline.origin(at)
+        quiet_since = timeline.waits_since(at)
         task = self._replies.compose(
             turn, options, language=language, say=say, quiet_since=quiet_since
         )

@@ -15,6 +15,10 @@ import msgspec
 GRID = 16
 """Times are kept in sixteenths of a millisecond: such fractions add up exactly as floats, in any
 order and in any reader, which tenths or thousandths do not."""
+MOST_OF_PAUSE_S = 2.1
+"""With more, a word would break the silence at once (2.5 s, voice/speaker.py), and the answer would
+have no chance to do it."""
+AT_ONCE_S = 0.1
 
 
 class Stage(StrEnum):
@@ -128,6 +132,13 @@ class Timeline:
             if stage in self._stamps:
                 return self._stamps[stage]
         return min((self._stamps[s] for s in SPANS if s in self._stamps), default=closed_at)
+
+    def waits_since(self, at: float) -> float:
+        """From when on the caller waits for us, where the answer begins at `at`: of the time that
+        was left to them to go on, `MOST_OF_PAUSE_S` count at most; of a recogniser's delay all."""
+        endpoint, final = (self._stamps.get(s, at) for s in (Stage.ENDPOINT, Stage.FINAL))
+        late_s = max(0.0, final - endpoint) if at - final < AT_ONCE_S else 0.0
+        return max(self.origin(at), at - late_s - MOST_OF_PAUSE_S)
 
     def _from(self, first: Stage, last: Stage) -> float | None:
         start, end = self._stamps.get(first), self._stamps.get(last)

@@ -172,7 +172,8 @@ def test_who_still_speaks_when_the_call_is_over_is_not_answered_any_more() -> No
         await call.say(10.0 + GRACE_S + 1.0)
         await call.hush(4.0)
 
-    call = converse(scenario, config=agent(max_call_s=10.0))
+    words = EchoSTT([" ".join(f"w{number}" for number in range(75))])
+    call = converse(scenario, config=agent(max_call_s=10.0), stt=words)
     assert len(call.client.ended) == 1
     assert call.all("response.created") == [] and not call.llm.requests
 

@@ -34,6 +34,27 @@ def test_a_spoken_turn_tells_where_its_time_went() -> None:
     assert record.cut_in_ms is None
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "final", "asked", "since"),
+    [
+        (10.5, 10.52, 10.52, 10.0),
+        pytest.param(13.0, 13.02, 13.02, 10.9, id="in case they went on"),
+        pytest.param(10.5, 12.9, 12.9, 10.0, id="for the recogniser"),
+        pytest.param(10.5, 11.9, 17.0, 14.9, id="for a hoover"),
+    ],
+)
+def test_what_was_waited_for_the_caller_is_no_silence_of_ours(
+    endpoint: float, final: float, asked: float, since: float
+) -> None:
+    """A word came at once where the answer was 0.1 s away: the pause that the words asked for,
+    dictated digits, had used up all the silence there may be."""
+    timeline = Timeline(1, "req")
+    timeline.stamp(Stage.SPEECH_END, 10.0)
+    timeline.stamp(Stage.ENDPOINT, endpoint)
+    timeline.stamp(Stage.FINAL, final)
+    assert timeline.waits_since(asked) == pytest.approx(since)
+
+
 def test_a_stage_nobody_waited_for_costs_nothing() -> None:
     timeline = Timeline(1, "req")
     timeline.stamp(Stage.SPEECH_END, 1.0)
