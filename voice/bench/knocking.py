@@ -22,7 +22,7 @@ import msgspec
 from voice.bench.config import BenchConfig
 from voice.bench.distribution import Distribution, distribution
 from voice.bench.figures import TurnFigures
-from voice.bench.speech import made_speech, read_speech
+from voice.bench.speech import speech_of
 from voice.bench.weight import cpu_s
 
 WINDOW_S = 2.0
@@ -159,7 +159,7 @@ def knocks_of(config: BenchConfig, door: Door, turns: Sequence[TurnFigures]) -> 
     """None where nobody was to knock."""
     if not config.knocking:
         return None
-    speech = read_speech(config.wav) if config.wav else made_speech()
+    speech = speech_of(config)
     quiet, knocking = _by_window(turns, speech.ms / 1000)
     refused = [knock for knock in door.knocks if knock.status == REFUSED]
     return Knocks(

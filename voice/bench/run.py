@@ -16,7 +16,7 @@ from voice.bench.ramp import climb, loads
 from voice.bench.report import LAG_LIMIT_MS, BenchReport, Environment, Ramp, Step, to_json
 from voice.bench.server import known_delays, started, websocket_urls
 from voice.bench.slo import Ceiling, parse
-from voice.bench.speech import Speech, made_speech, read_speech
+from voice.bench.speech import Speech, speech_of
 from voice.bench.step import Target, measure_step
 from voice.bench.weight import weigh, weigh_all
 
@@ -50,7 +50,7 @@ async def measure(config: BenchConfig, on_progress: OnProgress | None = None) ->
     """The same inside a running event loop, which has little to do meanwhile."""
     if config.spawn and config.transport == "twilio":
         config = msgspec.structs.replace(config, twilio_auth_token=secrets.token_hex(16))
-    speech = read_speech(config.wav) if config.wav else made_speech()
+    speech = speech_of(config)
     ceilings = parse(config.slo) if config.ramp else ()
     _check_paths(config)
     async with targeted(config, speech) as (target, known_source, server_cores):

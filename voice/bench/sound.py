@@ -8,7 +8,7 @@ from voice.audio import encode_g711
 from voice.bench.config import BenchConfig
 from voice.bench.messages import append_frame
 from voice.bench.phone import RATE_HZ as PHONE_HZ
-from voice.bench.speech import RATE_HZ, background, frames, made_speech, read_speech
+from voice.bench.speech import RATE_HZ, background, frames, speech_of
 from voice.bench.tongue import Sound
 from voice.resample import Resampler
 
@@ -27,7 +27,7 @@ def _coded(pcm: list[bytes]) -> tuple[bytes, ...]:
 
 def sound_of(config: BenchConfig) -> Sound:
     """What every caller says and sends between, as its tongue takes it."""
-    speech = read_speech(config.wav) if config.wav else made_speech()
+    speech = speech_of(config)
     quiet = (config.noise_dbfs, config.frame_ms, BACKGROUND_FRAMES, config.seed)
     if config.transport == "websocket":
         spoken = frames(speech.samples, config.frame_ms)
