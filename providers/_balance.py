@@ -1,4 +1,5 @@
-"""Which of several servers that take one request at a time is asked next. Pure: time is told.
+"""Which of several servers that take one request at a time is asked next, and which of them is
+late. Pure: time is told.
 
 free        nothing of ours runs there
 draining    free for us, but busy with a request that nobody waits for any more: these servers
@@ -6,23 +7,37 @@ draining    free for us, but busy with a request that nobody waits for any more:
 running     one of ours
 resting     failed lately: asked only when no other is free, a little longer after each failure
 lost        nobody answers there: asked only when all are lost
+
+Late is one of which nothing was heard, neither to a request nor to a ping, for longer than its
+requests took lately: it may hang, though no time limit has run out.
 """
 
+from collections import deque
 from collections.abc import Collection
+from math import inf
 
 REST_S = 1.0
 LONGEST_REST_S = 8.0
 LOST_S = 60.0
 """Unless it is found before; longer than the pause between two checks."""
 EXCUSE_S = 2.0
+ALONE_S = 0.1
+"""In which a server that lives answers a ping, if there is nothing else for it to do."""
+LATE = 1.4
+"""Times what is usual."""
+LEAST_LATE_S = 0.8
 _LEARNING = 0.3
 """Weight of the latest request in what we know of a server's speed."""
+_USUAL = 8
+"""So many requests tell what is usual."""
 
 
 class _Server:
     def __init__(self) -> None:
         self.is_running = False
         self.began = 0.0
+        self.speech_s = 0.0
+        """Of the request that runs, or ran last."""
         self.busy_until = 0.0
         """When what was abandoned there ends, as far as we can tell."""
         self.excused_until = 0.0
@@ -33,6 +48,20 @@ class _Server:
         self.last_begun = -1.0
         self.rtf = 1.0
         """Seconds of work for a second of speech."""
+        self.lately: deque[tuple[float, float]] = deque(maxlen=_USUAL)
+        """Seconds of speech, and of work, of those that succeeded."""
+        self.due_at = inf
+        """When something should have been heard at the latest; inf: nothing is waited for."""
+
+    def late_after_s(self, speech_s: float) -> float:
+        """Past the slowest of late; where its text is longer than any of theirs, in proportion."""
+        if not self.lately:
+            return inf
+        longest_s = max(length_s for length_s, _ in self.lately)
+        usual_s = max(took_s for _, took_s in self.lately)
+        if speech_s > longest_s > 0:
+            usual_s *= speech_s / longest_s
+        return max(LEAST_LATE_S, LATE * usual_s)
 
 
 class Balance:
@@ -78,32 +107,47 @@ class Balance:
         """Seconds until an abandoned request ends there; 0 if there is none."""
         return max(0.0, self._servers[index].busy_until - now)
 
-    def begin(self, index: int, now: float) -> None:
+    def is_late(self, index: int, now: float) -> bool:
+        return now > self._servers[index].due_at
+
+    def begin(self, index: int, now: float, speech_s: float) -> None:
+        """Args:
+        speech_s: How long a text of that kind typically takes to speak.
+        """
         server = self._servers[index]
         server.is_running = True
         server.began = max(now, server.busy_until)
-        server.last_begun = now
+        server.last_begun, server.speech_s = now, speech_s
+        waits_from = now if server.due_at == inf else max(now, server.due_at)
+        server.due_at = waits_from + server.late_after_s(speech_s)
 
-    def succeeded(self, index: int, now: float, speech_s: float) -> None:
-        """It has done its work.
-
-        Args:
-            speech_s: How long a text of that kind typically takes to speak.
-        """
+    def succeeded(self, index: int, now: float) -> None:
+        """It has done its work."""
         server = self._servers[index]
         server.is_running = False
         server.busy_until = server.excused_until = server.lost_until = 0.0
         server.rests_until, server.rest_s = 0.0, REST_S
-        if speech_s > 0 and now > server.began:
-            server.rtf += _LEARNING * ((now - server.began) / speech_s - server.rtf)
+        server.due_at = inf
+        if now > server.began:
+            took_s = now - server.began
+            server.lately.append((server.speech_s, took_s))
+            if server.speech_s > 0:
+                server.rtf += _LEARNING * (took_s / server.speech_s - server.rtf)
 
     def lost(self, index: int, now: float) -> None:
         """Nobody answers there."""
         self._servers[index].lost_until = now + LOST_S
 
+    def unheard(self, index: int, asked_at: float, now: float) -> None:
+        """It has not answered a ping: late, unless that came to it with a request of ours."""
+        server = self._servers[index]
+        if server.last_begun > asked_at + ALONE_S:
+            server.due_at = min(server.due_at, now)
+
     def found(self, index: int) -> None:
-        """It answers again, which does not yet mean that it works."""
-        self._servers[index].lost_until = 0.0
+        """It answers, which does not mean that it works."""
+        server = self._servers[index]
+        server.lost_until, server.due_at = 0.0, inf
 
     def failed(self, index: int, now: float) -> None:
         self._servers[index].is_running = False
@@ -117,12 +161,13 @@ class Balance:
 
     def refused(self, index: int) -> None:
         """It answered that it will not: its own state is fine."""
-        self._servers[index].is_running = False
+        server = self._servers[index]
+        server.is_running, server.due_at = False, inf
 
-    def abandoned(self, index: int, speech_s: float) -> None:
+    def abandoned(self, index: int) -> None:
         """Nobody waits for the answer any more; the server does not know."""
         server = self._servers[index]
         server.is_running = False
-        work_s = speech_s * server.rtf
+        work_s = server.speech_s * server.rtf
         server.busy_until = server.began + work_s
         server.excused_until = server.busy_until + work_s + EXCUSE_S

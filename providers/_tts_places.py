@@ -16,17 +16,21 @@ class Places:
 
     def __init__(self, count: int) -> None:
         self.balance = Balance(count)
-        self._queue: deque[tuple[asyncio.Future[int], Collection[int]]] = deque()
+        self._queue: deque[tuple[asyncio.Future[int], Collection[int], float]] = deque()
 
     @property
     def waiting(self) -> int:
         return len(self._queue)
 
-    async def take(self, avoid: Collection[int]) -> int:
-        """A server's index, which is ours until the `Work` with it is over."""
+    async def take(self, avoid: Collection[int], speech_s: float) -> int:
+        """A server's index, which is ours until the `Work` with it is over.
+
+        Args:
+            speech_s: How long the text typically takes to speak.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
-        entry = (future, avoid)
+        entry = (future, avoid, speech_s)
         self._queue.append(entry)
         self.hand_out()
         try:
@@ -42,27 +46,25 @@ class Places:
     def hand_out(self) -> None:
         now = asyncio.get_running_loop().time()
         for entry in list(self._queue):
-            future, avoid = entry
+            future, avoid, speech_s = entry
             if future.done():  # cancelled; its task removes it when it runs
                 continue
             index = self.balance.choose(now, avoid)
             if index is not None:
                 self._queue.remove(entry)
-                self.balance.begin(index, now)
+                self.balance.begin(index, now, speech_s)
                 future.set_result(index)
 
 
 class Work:
     """A place while it is ours; over with the first of its endings."""
 
-    def __init__(self, places: Places, index: int, speech_s: float, *, is_late: bool) -> None:
+    def __init__(self, places: Places, index: int, *, is_late: bool) -> None:
         """Args:
-        speech_s: How long its text typically takes to speak.
         is_late: Most of its time went by in our queue.
         """
         self._places = places
         self._index = index
-        self._speech_s = speech_s
         self._is_over = False
         now = asyncio.get_running_loop().time()
         self.is_excused = is_late or places.balance.busy_for_s(index, now) > 0
@@ -70,11 +72,11 @@ class Work:
 
     def succeeded(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._places.balance.succeeded(self._index, now, self._speech_s)
+        self._places.balance.succeeded(self._index, now)
         self._end()
 
     def abandoned(self) -> None:
-        self._places.balance.abandoned(self._index, self._speech_s)
+        self._places.balance.abandoned(self._index)
         self._end()
 
     def failed(self, error: ProviderError) -> None:
@@ -85,10 +87,10 @@ class Work:
         if error.fault is Fault.REFUSED:
             balance.refused(self._index)
         elif self.is_excused and error.fault is Fault.OVERLOADED:
-            balance.abandoned(self._index, self._speech_s)
+            balance.abandoned(self._index)
         else:
             if error.fault is Fault.TIMEOUT:
-                balance.abandoned(self._index, self._speech_s)
+                balance.abandoned(self._index)
             balance.failed(self._index, now)
         self._end()
 

@@ -100,9 +100,10 @@ class Provider(Protocol):
         """One real, small request: returns if it succeeded, raises ProviderError if not, or
         NoNews if our own requests are what keeps it from answering.
 
-        Made now and then, see `voice.health`. A provider may have two attributes besides:
-        `ping`, an `async def ping(self) -> None` that raises ProviderError where the server is dead
-        and costs it nothing, asked once a second; and `check_every_s`, where a check costs money.
+        Made now and then, see `voice.health`. A provider may have attributes besides: `ping`, an
+        `async def ping(self) -> None` that raises ProviderError where the server is dead and costs
+        it nothing, asked once a second, or as `ping_every_s` says; `check_every_s`, where a check
+        costs money; and `doubt`, what seems wrong though nothing has failed yet, or "".
         Of a model and a voice `is_paid` and `waiting`, the number of requests that wait for a place
         there, say whether an answer may be begun before it is asked for.
         """

@@ -42,6 +42,8 @@ __all__ = ["RATE_HZ", "FishTTS", "Reference"]
 log = structlog.get_logger(__name__)
 
 RATE_HZ = 44_100
+PING_EVERY_S = 0.5
+"""Seconds; none goes out beside a request, so that one which hangs is to be found out before."""
 FIRST_HEALTH_S = 2.0
 """For a server that has not spoken; else PING_S, so that one that hangs is soon told of."""
 
@@ -60,6 +62,8 @@ class FishTTS:
     connect_s: For the TCP and TLS connection.
     probe_every_s: How long a success is believed before check() asks for a word.
     """
+
+    ping_every_s = PING_EVERY_S
 
     def __init__(
         self,
@@ -117,6 +121,18 @@ class FishTTS:
     def waiting(self) -> int:
         """Clauses in our queue."""
         return self._places.waiting
+
+    @property
+    def doubt(self) -> str:
+        """What seems wrong though nothing has failed yet: pings wait behind our own request, so
+        that they cannot tell one that hangs from one that works; empty: nothing.
+        """
+        now = asyncio.get_running_loop().time()
+        late = [s.root for i, s in enumerate(self._servers) if self._places.balance.is_late(i, now)]
+        if not late:
+            return ""
+        roots = ", ".join(late)
+        return f"no sound from {roots} for longer than it took lately: it may hang"
 
     async def start(self) -> None:
         """Returns when a server is there, has our voice and has said a word.
@@ -193,16 +209,17 @@ class FishTTS:
         """The first samples, of the first server that gives some, and where the rest comes from."""
         loop = asyncio.get_running_loop()
         first_by = loop.time() + first_s
+        speech_s = length_of(text).typical
         tried: set[int] = set()
         while True:
             try:
                 async with asyncio.timeout_at(first_by):
-                    index = await self._places.take(tried)
+                    index = await self._places.take(tried, speech_s)
             except TimeoutError:
                 raise self._overloaded(self._servers[0], first_s) from None
             tried.add(index)
             is_late = first_by - loop.time() < first_s / 2
-            work = Work(self._places, index, length_of(text).typical, is_late=is_late)
+            work = Work(self._places, index, is_late=is_late)
             try:
                 reply, pcm = await self._open(index, text, voice, first_by, first_s, work)
             except ProviderError as error:
@@ -284,12 +301,14 @@ class FishTTS:
         """
         server, balance = self._servers[index], self._places.balance
         loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         failure: ProviderError | None = None
         try:
             await server.knock(limit_s)
         except ProviderError as error:
             # A caller's request may have come in between, or one that was cut off runs on.
             if error.fault is Fault.TIMEOUT and balance.is_excused(index, loop.time()):
+                balance.unheard(index, asked_at, loop.time())
                 return NoNews()
             failure = error
         was_lost = balance.is_lost(index, loop.time())
@@ -297,8 +316,9 @@ class FishTTS:
             balance.lost(index, loop.time())
             if not was_lost:
                 log.warning("tts_server_lost", at=server.root, error=str(failure))
-        elif was_lost:
+        else:
             balance.found(index)
-            log.info("tts_server_found", at=server.root)
+            if was_lost:
+                log.info("tts_server_found", at=server.root)
         self._places.hand_out()
         return failure

@@ -19,7 +19,8 @@ from voice.stillness import SETTLE_S, Stillness
 
 CHECK_EVERY_S = 30.0
 PING_EVERY_S = 1.0
-"""Where a provider has a `ping`, which costs its server nothing: a death is told within 2 s."""
+"""Where a provider has a `ping`, which costs its server nothing: a death is told within 2 s. Its
+own `ping_every_s` comes before this."""
 CHECK_AGAIN_S = 2.0
 """After a failure: a repair is seen soon."""
 CHECK_LIMIT_S = 10.0
@@ -81,6 +82,10 @@ class _Watched:
 
     async def check(self) -> None:
         await (self.provider if self.link is None else self.link).check()
+
+    @property
+    def ping_every_s(self) -> float:
+        return getattr(self.provider, "ping_every_s", PING_EVERY_S)
 
     @property
     def is_started(self) -> bool:
@@ -187,7 +192,7 @@ class Watch:
     async def _ping_beside(self, watched: _Watched, ping: Request) -> None:
         """Tells of a death only: whether all is well, the check must say."""
         while not watched.problem:
-            await asyncio.sleep(PING_EVERY_S)
+            await asyncio.sleep(watched.ping_every_s)
             with contextlib.suppress(NoNews):
                 if problem := await self._problem_of(watched, ping, CHECK_LIMIT_S):
                     watched.failed(problem)
@@ -199,7 +204,7 @@ class Watch:
         until = loop.time() + getattr(watched.provider, "check_every_s", CHECK_EVERY_S)
         while (left_s := until - loop.time()) > 0 and not watched.problem:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left_s, PING_EVERY_S) if ping else left_s):
+                async with asyncio.timeout(min(left_s, watched.ping_every_s) if ping else left_s):
                     await watched.doubted.wait()
             if watched.doubted.is_set():
                 return
@@ -271,9 +276,16 @@ class Watch:
             for one in (status, *status.fallbacks):
                 if one.problem:
                     found.append(f"{slot}: {one.provider}: {one.problem}")
+            found += [f"{slot}: {doubt}" for doubt in self._doubts(slot)]
             if stand_in := getattr(self._providers[slot], "stand_in", ""):
                 found.append(f"{slot}: {stand_in} stands in for {status.provider}")
         return found
+
+    def _doubts(self, slot: str) -> list[str]:
+        """Of those with which nothing has failed yet, so that they are asked as before."""
+        well = [one.provider for one in self._by_slot[slot] if not one.problem]
+        told = [(one.info.provider, getattr(one, "doubt", "")) for one in well]
+        return [f"{name}: {doubt}" for name, doubt in told if doubt]
 
 
 def _watched(slot: str, provider: Provider) -> list[_Watched]:

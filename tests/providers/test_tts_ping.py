@@ -243,6 +243,63 @@ def test_two_hundred_pings_that_fail_leave_nothing(serve: Serve) -> None:
     run_virtual(main(), sockets=Sockets.OURS)
 
 
+def test_fish_that_hangs_under_a_clause_is_doubted_before_any_limit_has_run_out() -> None:
+    """Each clause takes 0.5 s.
+
+    well                 0.0 ──▶ a ping answered, the last one
+    hangs         0.0
+    a clause      0.3            keeps the next ping away
+    doubted       1.1            after 0.8 s, where `first_audio_s` would say 5 s
+    well again    2.0 ──▶ heard: no doubt is left
+    """
+
+    async def work(tts: FishTTS) -> None:
+        for _ in range(3):
+            await say(tts)
+            assert not tts.doubt
+        await tts.ping()
+        server.latency_ms, began = 1700, now()
+        await asyncio.sleep(0.3)
+        speaking = asyncio.create_task(say(tts))
+        await until(lambda: bool(tts.doubt))
+        assert 1.05 < now() - began < 1.15 and server.url in tts.doubt
+        assert await speaking and not tts.doubt
+
+    server = fish(latency_ms=500)
+    with_server(server, work)
+
+
+def test_fish_that_hangs_and_is_cut_off_is_doubted_until_it_answers() -> None:
+    async def work(tts: FishTTS) -> None:
+        await say(tts)
+        server.faults = (TtsFault(kind="hang", request=0),)
+        speaking = asyncio.create_task(say(tts))
+        await asyncio.sleep(0.4)
+        await cancel(speaking)
+        await until(lambda: bool(tts.doubt))
+        server.faults = ()
+        await asyncio.sleep(5.0)
+        await tts.ping()
+        assert not tts.doubt
+
+    server = fish(latency_ms=100)
+    with_server(server, work)
+
+
+def test_clauses_of_all_lengths_at_a_steady_server_raise_no_doubt() -> None:
+    async def work(tts: FishTTS) -> None:
+        doubts = []
+        for words in (3, 12, 1, 40, 7, 2, 25, 9, 1, 30):
+            speaking = asyncio.create_task(say(tts, "open " * words))
+            while not speaking.done():
+                await asyncio.sleep(0.05)
+                doubts.append(tts.doubt)
+        assert len(doubts) > 30 and not any(doubts)
+
+    server = fish(latency_ms=150, rtf=0.3)
+    with_server(server, work)
+
+
 # --- several of Fish's ----------------------------------------------------------------------------
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import structlog
 
-from mocks.clock import VirtualLoop, run_virtual
+from mocks.clock import VirtualLoop, now, run_virtual
 from mocks.faults import ScriptedFault
 from mocks.llm import EchoLLM
+from mocks.serve_tts import FishServer, TtsFault
 from mocks.tts import ToneTTS
 from providers.base import (
     Fault,
@@ -22,7 +23,10 @@ from providers.base import (
     Slot,
     TextDelta,
 )
+from providers.tts_fish import PING_EVERY_S, FishTTS
+from tests.providers.voices import cancel, say, until, with_server
 from voice.chain_llm import ChainLLM
+from voice.chain_tts import ChainTTS
 from voice.health import CHECK_AGAIN_S, CHECK_EVERY_S, Watch, without_addresses
 from voice.patience import Patience
 
@@ -481,3 +485,41 @@ def test_strangers_learn_that_something_is_wrong_and_not_where(endpoint: str) ->
     assert told["providers"]["llm"]["problem"] == "unhealthy"
     assert told["providers"]["vad"] == {"endpoint": "in-process", "problem": ""}
     assert told["warnings"] == ["llm: see the log"]
+
+
+@pytest.mark.parametrize("clause_takes_s", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("asked_after_s", [0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4])
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.6, 0.9])
+def test_a_voice_that_stops_is_named_within_2_s_whenever_a_clause_is_asked(
+    clause_takes_s: float, asked_after_s: float, phase: float
+) -> None:
+    """Its pings wait behind the clause, and the clause may take longer than that by the settings.
+
+    ping well, `phase` of the way to the next ─▶ it stops ─▶ a clause is asked ─▶ told
+    """
+
+    async def work(fish: FishTTS) -> None:
+        patience = Patience(Slot.TTS, "audio", 5.0, 3.0)
+        chain = ChainTTS([fish, ToneTTS()], now=now, patience=patience, attempt_s=1.5)
+        watched = Watch({"tts": chain})
+        watched.start()
+        for _ in range(3):
+            await say(fish)
+        pings = server.pings
+        await until(lambda: server.pings > pings)
+        await asyncio.sleep(phase * PING_EVERY_S)
+        assert not told(watched)
+        server.faults, stopped_at = (TtsFault(kind="hang", request=0),), now()
+        await asyncio.sleep(asked_after_s)
+        speaking = asyncio.create_task(say(chain))
+        await until(lambda: bool(told(watched)))
+        assert now() - stopped_at <= 2.0
+        await cancel(speaking)
+        await watched.aclose()
+
+    server = FishServer(latency_ms=1000 * clause_takes_s)
+    with_server(server, work)
+
+
+def told(watched: Watch) -> list[str]:
+    return [one for one in watched.warnings() if "is a mock" not in one]
