@@ -48,7 +48,7 @@ def ports_found(config: Config) -> Findings:
 
 def _free_on(address: str, ports: tuple[int, int] | None, enough: int) -> int:
     """How many can be had; no more than enough are counted."""
-    from voice.transports.webrtc_ice import bound
+    from voice.transports.udp_ports import bound
 
     if ports is None:
         ports, enough = (0, 0), 1

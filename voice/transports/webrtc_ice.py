@@ -8,7 +8,6 @@ connection is made deep inside of `setRemoteDescription`.
 
 import asyncio
 import ipaddress
-import random
 import socket
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -24,23 +23,18 @@ from aioice.stun import Message
 from msgspec import Struct
 
 from voice.ice_candidates import is_public
+from voice.transports import udp_ports
 
 BRIDGES = (
     *("docker", "br-", "veth", "virbr", "podman", "cni", "flannel", "cali", "lxc", "lxd"),
     *("vmnet", "vboxnet"),
 )
 """Interfaces that lead to containers and virtual machines of this one, where no caller is."""
-RECEIVE_BYTES = 262_144
-"""Of a socket: 3 s of a call, should the loop be held up; the kernel may give less."""
 STUN_LIMIT_S = 2.0
 """For the server's own STUN and TURN servers: so long every answer waits for one that is dead."""
 MOST_KNOWN = 40
 """Addresses that a caller may be at: 20 offered, and as many that its checks come from. aioice
 checks each one back, and looks through all of them for each check that comes."""
-MOST_TRIES = 400
-"""Ports that are tried for one socket: all of a small range, of a wide one a sample, which finds
-none once in a million times where one in thirty is free. Measured: 1.6 µs each; 10,000 that are all
-taken held up every call for 15 ms."""
 FAR_AWAY = {4: "192.0.2.1", 6: "2001:db8::1"}
 """To ask the routing table with; nothing is sent."""
 
@@ -116,33 +110,6 @@ def _leading_out(version: int) -> str:
         return str(asking.getsockname()[0])
 
 
-def bound(address: str, ports: tuple[int, int] | None) -> socket.socket | None:
-    """A UDP socket; None: the address is gone, or no port of the range was found free."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    udp = socket.socket(family, socket.SOCK_DGRAM)
-    udp.setblocking(False)
-    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-    for port in _in_any_order(ports):
-        try:
-            udp.bind((address, port))
-        except OSError:
-            continue
-        return udp
-    udp.close()
-    return None
-
-
-def _in_any_order(ports: tuple[int, int] | None) -> Iterator[int]:
-    """Random ones, so that a call does not get the port of the one before, whose packets may still
-    come, and neighbours that are taken are not tried one after the other."""
-    if ports is None:
-        yield 0
-        return
-    first, last = ports
-    every = range(first, last + 1)
-    yield from random.sample(every, min(len(every), MOST_TRIES))
-
-
 class GatheringConnection(Connection):
     """aioice's, but for the addresses and ports of its host candidates."""
 
@@ -162,7 +129,6 @@ class GatheringConnection(Connection):
         if self._gathering is None:
             return await super().get_component_candidates(component, addresses, timeout)
         protocols = await self._host_protocols(component, self._gathering)
-        self._protocols += protocols
         candidates = [protocol.local_candidate for protocol in protocols]
         candidates += await self._reflexive(protocols)
         # With no addresses it asks the TURN server, if there is one, and does nothing else.
@@ -170,7 +136,7 @@ class GatheringConnection(Connection):
         if not candidates:
             first, last = self._gathering.ports or (1, 65_535)
             raise NoPort(
-                f"no UDP port of {first}-{last} was found free; a larger webrtc.ports has room for "
+                f"no UDP port of {first}-{last} is free; a larger webrtc.ports has room for "
                 "more calls, and webrtc.addresses must name addresses of this machine"
             )
         return candidates
@@ -186,7 +152,7 @@ class GatheringConnection(Connection):
     async def _host_protocols(self, component: int, gathering: Gathering) -> list[StunProtocol]:
         loop, protocols = asyncio.get_running_loop(), []
         for place, address in enumerate(local_addresses(gathering)):
-            udp = bound(address, gathering.ports)
+            udp = await udp_ports.found(address, gathering.ports)
             if udp is None:
                 continue
             _, protocol = await loop.create_datagram_endpoint(partial(StunProtocol, self), sock=udp)
@@ -201,6 +167,7 @@ class GatheringConnection(Connection):
                 type="host",
             )
             protocols.append(protocol)
+            self._protocols.append(protocol)  # closed with the call, should it be given up by now
         return protocols
 
     async def _reflexive(self, protocols: list[StunProtocol]) -> list[Candidate]:
