@@ -29,9 +29,9 @@ from voice.desk import Desk
 from voice.entrance import headers_of
 from voice.relay_credentials import ice_servers, links
 from voice.sdp_lines import MOST_BYTES
-from voice.security import brought, digest
+from voice.security import Guest, brought, digest
 from voice.settings import MAX_SESSION_BYTES
-from voice.transports.webrtc_calls import Caller
+from voice.transports.offer_rates import Caller
 from voice.transports.websocket import Refusal
 from voice.wording import wording
 
@@ -65,8 +65,7 @@ def _desk(request: AnyRequest) -> Desk:
 async def open_call(request: AnyRequest) -> Answer:
     desk = _desk(request)
     guest = desk.check_door(request.scope)
-    client = request.scope.get("client") or ("?", 0)
-    caller = Caller(client[0], guest.key)
+    caller = _caller(request, guest)
     desk.calls.check(caller)
     offer, update = await _parts(request)
     settings = update if update is not None else guest.settings
@@ -78,6 +77,11 @@ async def open_call(request: AnyRequest) -> Answer:
     if offered := links(_servers(desk)[0]):
         headers["link"] = ", ".join(offered)
     return Response(answer, status_code=201, media_type=SDP, headers=headers)
+
+
+def _caller(request: AnyRequest, guest: Guest) -> Caller:
+    client = request.scope.get("client") or ("?", 0)
+    return Caller(client[0], guest.key)
 
 
 async def _parts(request: AnyRequest) -> tuple[bytes, dict[str, Any] | None]:
@@ -207,8 +211,10 @@ def _wanted(data: bytes) -> SecretWanted:
 )
 async def ice(request: AnyRequest) -> Answer:
     desk = _desk(request)
-    desk.check_door(request.scope)
+    guest = desk.check_door(request.scope)
     servers, expires_at = _servers(desk)
+    if any("credential" in server for server in servers):
+        desk.calls.check_login(_caller(request, guest))
     headers = {"cache-control": "no-store", **cors(request)}
     return Response({"iceServers": servers, "expires_at": expires_at}, headers=headers)
 

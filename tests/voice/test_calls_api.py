@@ -464,6 +464,35 @@ def test_a_page_is_told_the_operators_servers_with_a_login_for_a_while(hosting: 
     assert f'<{servers[1]}>; rel="ice-server"; username="' in link
 
 
+RELAY = {"ice_servers": ["turn:turn.example.com"], "turn_secret": "north-of-the-river"}
+
+
+def test_logins_at_the_relay_are_handed_out_only_so_often_with_one_key(hosting: Host) -> None:
+    often = {"offers_per_minute_and_key": 3, "offers_per_minute": 1}
+    server = hosting(server={"api_keys": [KEY, OTHER]}, webrtc={**RELAY, **often})
+
+    def asked(key: str) -> Answer:
+        return ask(server, "GET", "/v1/realtime/ice", key=key)
+
+    logins = [asked(KEY).json["iceServers"][0]["credential"] for _ in range(3)]
+    assert len(set(logins)) == 3
+    refused = asked(KEY)
+    assert refused.status == 429 and error(refused)["code"] == "rate_limit_exceeded"
+    assert 0 < int(refused.headers["retry-after"]) <= 61
+    assert "Use the last one" in error(refused)["message"]
+    assert "credential" not in refused.body.decode()
+    assert asked(OTHER).status == 200, "from this machine's own address, as often"
+    place = call(server, key=KEY).headers["location"]
+    assert ask(server, "DELETE", place, key=KEY).status == 200, "offers are counted apart"
+
+
+def test_where_there_are_no_logins_servers_are_told_as_often_as_one_asks(hosting: Host) -> None:
+    stun = {"ice_servers": ["stun:stun.example.com"], "offers_per_minute_and_key": 1}
+    server = hosting(server={"api_keys": [KEY]}, webrtc=stun)
+    for _ in range(3):
+        assert ask(server, "GET", "/v1/realtime/ice", key=KEY).status == 200
+
+
 # --- settings of the set-up -----------------------------------------------------------------------
 
 

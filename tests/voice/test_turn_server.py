@@ -16,7 +16,7 @@ from aiortc.sdp import SessionDescription
 from tests.needed import needed
 from tests.voice.test_webrtc_calls import TALK, calls
 from voice.relay_credentials import credentials
-from voice.transports.webrtc_calls import Caller
+from voice.transports.offer_rates import Caller
 from voice.transports.webrtc_ice import STUN_LIMIT_S
 
 SECRET = "what-kaiwa-shares-with-coturn"

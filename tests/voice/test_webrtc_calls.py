@@ -20,7 +20,8 @@ from tests.voice.hostile_offers import hostile
 from voice.config import Config, ServerConfig
 from voice.config_calls import WebrtcConfig
 from voice.server import NEVER
-from voice.transports.webrtc_calls import MOST_SETUPS_OF_ONE, Caller, Calls, places
+from voice.transports.offer_rates import Caller
+from voice.transports.webrtc_calls import MOST_SETUPS_OF_ONE, Calls, places
 from voice.transports.websocket import Refusal
 
 OFFERS = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("offers/*.sdp"))]
@@ -213,6 +214,27 @@ def test_offers_of_an_address_and_of_a_key_are_counted() -> None:
             assert refused(lambda: open_calls.check(Caller("2.2.2.9", "key"))).status == 429
             clock[0] = 61
             open_calls.check(Caller("1.2.3.4"))
+
+    run(check)
+
+
+def test_logins_of_an_address_and_of_a_key_are_counted_apart_from_offers() -> None:
+    async def check() -> None:
+        clock = [0.0]
+        async with calls(
+            offers_per_minute=2, offers_per_minute_and_key=3, now=lambda: clock[0]
+        ) as open_calls:
+            for _ in range(2):
+                open_calls.check_login(Caller("1.2.3.4"))
+            often = refused(lambda: open_calls.check_login(Caller("1.2.3.4")))
+            assert (often.status, often.code, often.retry_s) == (429, "rate_limit_exceeded", 61)
+            assert "expires_at" in often.message
+            open_calls.check(Caller("1.2.3.4"))
+            for last in range(3):
+                open_calls.check_login(Caller(f"2.2.2.{last}", "key"))
+            assert refused(lambda: open_calls.check_login(Caller("2.2.2.9", "key"))).status == 429
+            clock[0] = 61
+            open_calls.check_login(Caller("1.2.3.4"))
 
     run(check)
 

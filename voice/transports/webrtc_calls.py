@@ -11,12 +11,10 @@ import contextlib
 import secrets
 from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_network
 from time import time
 from typing import Any, Protocol, Self
 
 import structlog
-from msgspec import Struct
 
 from voice import metrics, sdp, sdp_answer
 from voice.answers import Outbox
@@ -24,10 +22,10 @@ from voice.carrier import Carrier
 from voice.config import LOOPBACK, Config
 from voice.config_calls import WebrtcConfig
 from voice.ice_candidates import Reach
-from voice.rate import Rate
 from voice.relay_credentials import ice_servers
 from voice.sdp_lines import SdpError
 from voice.session import Session
+from voice.transports.offer_rates import LOCAL, Caller, OfferRates
 from voice.transports.websocket import Refusal
 from voice.webrtc_settings import port_range
 
@@ -38,8 +36,11 @@ MOST_SETUPS_OF_ONE = 10
 RETRY_S = 10
 PEER_LATER_S = 5.0
 """A peer gives itself up so much later than it is given up here, where it is counted."""
-LOCAL = ("127.0.0.1", "::1")
-"""This machine, or a proxy on it that does not say for whom it asks: no stranger's address."""
+TOO_MANY = "Too many offers from here; please call again later."
+TOO_MANY_LOGINS = (
+    "Too many logins at the TURN server were asked for from here. Use the last one: it holds until "
+    "its expires_at, for as many calls as you like; or ask again later."
+)
 
 log = structlog.get_logger()
 
@@ -51,19 +52,6 @@ class Peer(Protocol):
     def connected(self) -> bool: ...
     async def answer(self, offer_sdp: str) -> str: ...
     async def aclose(self, code: int, reason: str) -> None: ...
-
-
-class Caller(Struct, frozen=True):
-    """Who brings an offer."""
-
-    address: str
-    key: str = ""
-    """Digest of the key they came in with."""
-
-    @property
-    def network(self) -> str:
-        """Whom the address stands for: of IPv6 everybody has a whole /64."""
-        return _network(self.address)
 
 
 class _Call:
@@ -93,10 +81,10 @@ class Calls:
         now: Callable[[], float],
     ) -> None:
         self._config, self._new_session = config, new_session
-        self._check_room, self._now = check_room, now
+        self._check_room = check_room
         self._calls: dict[str, _Call] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._by_address, self._by_key = Rate(), Rate()
+        self._offers, self._logins = OfferRates(now, TOO_MANY), OfferRates(now, TOO_MANY_LOGINS)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -123,7 +111,7 @@ class Calls:
         if not webrtc.enabled:
             message = "WebRTC is closed on this server (webrtc.enabled); call over WebSocket."
             raise Refusal(404, "webrtc_disabled", message)
-        self._check_rates(caller, webrtc)
+        self._offers.check(caller, webrtc)
         self._check_set_ups(caller, webrtc)
 
     def _check_set_ups(self, caller: Caller, webrtc: WebrtcConfig) -> None:
@@ -135,16 +123,13 @@ class Calls:
             raise Refusal(503, "server_busy", message, RETRY_S)
         self._check_room()
 
-    def _check_rates(self, caller: Caller, webrtc: WebrtcConfig) -> None:
-        now, wait_s = self._now(), 0.0
-        if caller.address not in LOCAL:
-            most = webrtc.offers_per_minute
-            wait_s = self._by_address.refuses(caller.network, most, now)
-        if not wait_s and caller.key:
-            wait_s = self._by_key.refuses(caller.key, webrtc.offers_per_minute_and_key, now)
-        if wait_s:
-            message = "Too many offers from here; please call again later."
-            raise Refusal(429, "rate_limit_exceeded", message, int(wait_s) + 1)
+    def check_login(self, caller: Caller) -> None:
+        """Before a login at the TURN server is handed out that no offer asked for; counts it.
+
+        Raises:
+            Refusal: 429 too often.
+        """
+        self._logins.check(caller, self._config().webrtc)
 
     async def open(
         self, data: bytes, settings: dict[str, Any] | None, caller: Caller
@@ -287,12 +272,3 @@ def places(config: Config) -> tuple[Any, Reach]:
         for_strangers = webrtc.ice_servers or webrtc.own_ice_servers
         private = not for_strangers and is_private_only(gathering)
     return gathering, Reach(private=private, loopback=loopback)
-
-
-def _network(address: str) -> str:
-    if ":" not in address:
-        return address
-    try:
-        return str(ip_network(f"{address.partition('%')[0]}/64", strict=False))
-    except ValueError:
-        return address
