@@ -26,7 +26,7 @@ LAYERS = {
         voice.facts voice.ids voice.items voice.model_catalogue voice.phrases voice.providers
         voice.server_events voice.settings voice.settings_fields voice.sip_registrar voice.tuning
         voice.webrtc_settings
-        voice.wire voice.wording
+        voice.wire voice.wording voice.wrong_fields
         """,
     "core": """
         rag.chunk rag.clean rag.fuse rag.lexical rag.related rag.sentences rag.words voice.audio
@@ -71,7 +71,7 @@ LAYERS = {
         providers.* providers.tiny_en.* mocks.*
         voice.transports.sip.*
         voice.bench.* voice.desk voice.download voice.drain voice.health voice.http
-        voice.body_fields voice.api_errors voice.calls_api voice.entrance
+        voice.body_fields voice.api_errors voice.call_bodies voice.calls_api voice.entrance
         voice.logs voice.model_folders voice.model_store voice.models_api voice.outbound_api
         voice.recorder voice.retention voice.system_api voice.telephony_api voice.transports.*
         voice.transports.telephony.* voice.unpack voice.documents

@@ -23,6 +23,7 @@ Answer = Response[Any]
 CALLS = "/v1/realtime/calls"
 EXPOSED_HEADERS = "Location, Link, Retry-After"
 CODES = {
+    401: "invalid_api_key",
     403: "forbidden",
     404: "no_such_path",
     405: "method_not_allowed",

@@ -4,8 +4,8 @@ A body is refused before its handler sees it, by `before_request=all_fields(Kind
 decodes it then, would tell of the first wrong field only.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
-from difflib import get_close_matches
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -13,47 +13,36 @@ from litestar import Request
 from litestar.exceptions import ClientException
 from msgspec import Struct
 
-from voice.config_problems import RESEMBLES, Problem, explained
+from voice.wrong_fields import MOST_TOLD, Problem, wrong_fields
 
 UNPROCESSABLE = 422
 
 
+class WrongFields(ClientException):
+    def __init__(self, found: Sequence[Problem]) -> None:
+        told = "; ".join(f"{path or 'The body'}: {what}" for path, what in found)
+        super().__init__(told, status_code=UNPROCESSABLE)
+        self.found = tuple(found)
+        self.param = found[0][0] or None
+
+
 def all_fields(kind: type[Struct]) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
+    """Raises, when it is asked: WrongFields."""
+
     async def check(request: Request[Any, Any, Any]) -> None:
-        try:
-            body = msgspec.json.decode(await request.body())
-        except msgspec.DecodeError:
-            return  # whoever decodes it says where
-        if isinstance(body, dict) and (found := list(wrong_fields(body, kind))):
-            told = "; ".join(f"{field}: {what}" for field, what in found)
-            raise ClientException(told, status_code=UNPROCESSABLE)
+        if found := list(islice(_wrong(await request.body(), kind), MOST_TOLD)):
+            raise WrongFields(found)
 
     return check
 
 
-def wrong_fields(body: dict[str, Any], kind: type[Struct]) -> Iterator[Problem]:
-    """Each field's name, and what it must be; in the order they came, those that are missing last.
-
-    Args:
-        kind: Takes no fields but its own.
-    """
-    declared = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    for name, value in body.items():
-        if name not in declared:
-            yield name, _no_such(name, list(declared))
-            continue
-        # Alone, so that it is judged whatever the others are.
-        alone = msgspec.defstruct(kind.__name__, [(name, declared[name].type)])
-        try:
-            msgspec.convert({name: value}, alone)
-        except msgspec.ValidationError as error:
-            yield explained(str(error), alone)
-    for name, field in declared.items():
-        if field.required and name not in body:
-            yield name, "is missing"
-
-
-def _no_such(name: str, known: list[str]) -> str:
-    meant = get_close_matches(name, known, n=1, cutoff=RESEMBLES)
-    guess = f"; did you mean {meant[0]}?" if meant else ";"
-    return f"there is no such field{guess} known are {', '.join(known)}"
+def _wrong(data: bytes, kind: type[Struct]) -> Iterator[Problem]:
+    if not data:
+        yield "", "is missing; it must be a JSON object"
+        return
+    try:
+        body = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        yield "", f"is not JSON: {error}"
+        return
+    yield from wrong_fields(body, kind)

@@ -10,38 +10,29 @@ The shapes are OpenAI's and WHIP's (RFC 9725, without PATCH); what is wrong is t
 `{"error": {type, code, message, param}}`. Pages of other origins may ask that the operator lists.
 """
 
-import asyncio
 import secrets
 import time
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 from litestar import Request, Response, Router, delete, get, post, route
-from litestar.datastructures import UploadFile
 from litestar.enums import HttpMethod
 from litestar.params import FromPath
-from msgspec import Meta, Struct
 
 from voice import metrics
 from voice.api_errors import HANDLERS, cors
-from voice.client_secrets import LONGEST_S, MOST_SETTINGS_BYTES, PREFIX, SHORTEST_S, USUAL_S
+from voice.call_bodies import FORM, MOST_FORM_BYTES, SDP, ExpiresAfter, offer_of, wanted_secret
+from voice.client_secrets import MOST_SETTINGS_BYTES, PREFIX
 from voice.desk import Desk
 from voice.entrance import headers_of
 from voice.relay_credentials import ice_servers, links
-from voice.sdp_lines import MOST_BYTES
 from voice.security import Guest, brought, digest
-from voice.settings import MAX_SESSION_BYTES
 from voice.transports.offer_rates import Caller
 from voice.transports.websocket import Refusal
-from voice.wording import wording
 
 AnyRequest = Request[Any, Any, Any]
 Answer = Response[Any]
 
-SDP = "application/sdp"
-FORM = "multipart/form-data"
-MOST_FORM_BYTES = MOST_BYTES + MAX_SESSION_BYTES + 4096
-"""More than its parts may have, so that who sends a long one is told which it is."""
 ALLOWED_HEADERS = "Authorization, Content-Type, X-OpenAI-Agents-SDK"
 PREFLIGHT_S = 600
 
@@ -67,10 +58,7 @@ async def open_call(request: AnyRequest) -> Answer:
     guest = desk.check_door(request.scope)
     caller = _caller(request, guest)
     desk.calls.check(caller)
-    offer, update = await _parts(request)
-    settings = update if update is not None else guest.settings
-    if settings is not None:
-        desk.prepared(settings)
+    offer, settings = await offer_of(request, guest.settings, desk.prepared)
     call_id, answer = await desk.calls.open(offer, settings, caller)
     metrics.WEBRTC_OFFERS.labels("answered").inc()
     headers = {"location": f"/v1/realtime/calls/{call_id}", **cors(request)}
@@ -82,51 +70,6 @@ async def open_call(request: AnyRequest) -> Answer:
 def _caller(request: AnyRequest, guest: Guest) -> Caller:
     client = request.scope.get("client") or ("?", 0)
     return Caller(client[0], guest.key)
-
-
-async def _parts(request: AnyRequest) -> tuple[bytes, dict[str, Any] | None]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == SDP:
-        return await request.body(), None
-    if kind != FORM:
-        message = f"Content-Type must be {SDP}, or {FORM} with the parts sdp and session."
-        raise Refusal(415, "unsupported_media_type", message)
-    form = await request.form()
-    offer, session = await _part(form.get("sdp")), await _part(form.get("session"))
-    if offer is None:
-        raise Refusal(400, "missing_required_parameter", "The form has no part sdp.", param="sdp")
-    if session is None:
-        return offer, None
-    if len(session) > MOST_SETTINGS_BYTES:
-        raise _too_long(f"session has {len(session)} bytes")
-    settings = _object(session, "session")
-    await asyncio.sleep(0)  # to decode it took up to 1 ms, to look through it takes as long
-    return offer, settings
-
-
-def _too_long(what: str) -> Refusal:
-    """Measured: 64 KiB of any JSON are decoded within 0.9 ms, 256 KiB within 5 ms."""
-    message = (
-        f"{what}; it may have {MOST_SETTINGS_BYTES // 1024} KiB here. What is longer can follow in "
-        "a session.update."
-    )
-    return Refusal(413, "string_above_max_length", message, param="session")
-
-
-async def _part(part: Any) -> bytes | None:
-    if isinstance(part, UploadFile):
-        return await part.read()
-    return part.encode() if isinstance(part, str) else None
-
-
-def _object(data: bytes, param: str) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Refusal(400, "invalid_json", f"{param} is not JSON: {error}", param=param) from None
-    if not isinstance(value, dict):
-        raise Refusal(400, "invalid_value", f"{param} must be a JSON object.", param=param)
-    return value
 
 
 @post("/v1/realtime/calls/{call_id:str}/hangup", status_code=200, summary="Ends a call")
@@ -157,16 +100,6 @@ async def _end(request: AnyRequest, call_id: str) -> Answer:
 # --- for pages ------------------------------------------------------------------------------------
 
 
-class ExpiresAfter(Struct, frozen=True):
-    anchor: Literal["created_at"] = "created_at"
-    seconds: Annotated[int, Meta(ge=SHORTEST_S, le=LONGEST_S)] = USUAL_S
-
-
-class SecretWanted(Struct, frozen=True):
-    expires_after: ExpiresAfter | None = None
-    session: dict[str, Any] | None = None
-
-
 @post(
     "/v1/realtime/client_secrets",
     status_code=200,
@@ -179,9 +112,8 @@ async def client_secret(request: AnyRequest) -> Answer:
     if not desk.door.knows(headers_of(request.scope)):
         message = "An API key is needed: Authorization: Bearer KEY; a client secret will not do."
         raise Refusal(401, "invalid_api_key", message)
-    wanted = _wanted(await request.body())
+    wanted, effective = wanted_secret(await request.body(), desk.prepared)
     settings = wanted.session or {}
-    effective = desk.prepared(settings)
     if len(msgspec.json.encode(settings)) > MOST_SETTINGS_BYTES:
         message = f"session may have {MOST_SETTINGS_BYTES // 1024} KiB here."
         raise Refusal(413, "string_above_max_length", message, param="session")
@@ -193,16 +125,6 @@ async def client_secret(request: AnyRequest) -> Answer:
     expires_at = int(time.time()) + seconds
     body = {"value": token, "expires_at": expires_at, "session": effective}
     return Response(body, headers={"cache-control": "no-store"})
-
-
-def _wanted(data: bytes) -> SecretWanted:
-    try:
-        return msgspec.json.decode(data or b"{}", type=SecretWanted)
-    except msgspec.ValidationError as error:
-        path, what = wording(error)
-        raise Refusal(400, "invalid_value", f"{path or 'The body'} {what}.", param=path) from None
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Refusal(400, "invalid_json", f"The body is not JSON: {error}") from None
 
 
 @get(

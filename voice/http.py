@@ -163,9 +163,7 @@ async def realtime_status(request: Request[Any, Any, Any]) -> Response[dict[str,
     try:
         _desk(request).admit(request.scope)
     except Refusal as refusal:
-        body = {"error": {"code": refusal.code, "message": refusal.message}}
-        headers = {"retry-after": str(refusal.retry_s)} if refusal.retry_s else {}
-        return Response(body, status_code=refusal.status, headers=headers)
+        return api_errors.refused(request, refusal)
     return Response({"upgrade": "websocket"}, status_code=426, headers={"upgrade": "websocket"})
 
 

@@ -16,7 +16,6 @@ from litestar.exceptions import (
     HTTPException,
     NotFoundException,
     ServiceUnavailableException,
-    ValidationException,
 )
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -164,23 +163,9 @@ def _refused(_: Request[Any, Any, Any], error: KaiwaError) -> Response[dict[str,
     return _response(ServiceUnavailableException(str(error)))
 
 
-def _invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[dict[str, Any]]:
-    """Which field, and what would be right."""
-    told = [one for one in error.extra or () if isinstance(one, dict)]
-    found = (f"{one.get('key', 'body')}: {worded(one.get('message', ''))}" for one in told)
-    return _response(ClientException("; ".join(found) or error.detail, status_code=422))
-
-
-def worded(message: str) -> str:
-    if message == "'data'":
-        return "must be a JSON object"
-    return message.replace("Expected", "must be", 1).replace("`", "")
-
-
 HANDLERS: dict[Any, Any] = {
     NoModels: _refused,
     NoSuchModel: _refused,
     CannotAsk: _refused,
-    ValidationException: _invalid,
 }
 ROUTES = [list_models, current_model, switch_model, show_model, tune_model]

@@ -9,20 +9,27 @@ import time
 from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, delete, post
-from litestar.exceptions import ValidationException
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
+from voice.api_errors import refused
+from voice.body_fields import WrongFields, all_fields
 from voice.desk import Desk
-from voice.models_api import worded
 from voice.transports.telephony.outbound import Outbound
 from voice.transports.telephony.passes import LIFE_S
 from voice.transports.websocket import Refusal
+from voice.wrong_fields import told
+
+MOST_BODY_BYTES = 4096
+NUMBER = (
+    "a telephone number in international form: +, the country, the number, 7 to 15 digits "
+    "and no spaces, as in +49301234567"
+)
 
 
 class NewCall(Struct, forbid_unknown_fields=True):
-    to: Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{6,14}(?!\n)$")]
-    """E.164: +, country, number."""
+    to: Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{6,14}(?!\n)$", description=NUMBER)]
+    """E.164."""
     machine_detection: Literal["", "Enable", "DetectMessageEnd"] = ""
     """Twilio's answering machine detection: it costs money, and some seconds before the first
     word."""
@@ -49,25 +56,17 @@ def _outbound(request: Request[Any, Any, Any]) -> tuple[Desk, Outbound]:
     return desk, outbound
 
 
-NUMBER = (
-    "must be a telephone number in international form: +, the country, the number, 7 to 15 digits "
-    "and no spaces, as in +49301234567"
-)
-
-
-def _invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[dict[str, Any]]:
-    told = next((one for one in error.extra or () if isinstance(one, dict)), {})
-    field, message = str(told.get("key", "")), worded(str(told.get("message", error.detail)))
-    what = f"{field or 'The body'} {NUMBER if field == 'to' else message}."
-    body = {"error": {"code": "invalid_value", "message": what, "param": field or None}}
-    return Response(body, status_code=422)
+def _wrong(request: Request[Any, Any, Any], error: WrongFields) -> Response[Any]:
+    return refused(request, Refusal(422, "invalid_value", told(error.found), param=error.param))
 
 
 @post(
     "/api/telephony/calls",
     status_code=201,
     summary="Calls a number, and talks to who answers",
-    exception_handlers={ValidationException: _invalid},
+    request_max_body_size=MOST_BODY_BYTES,
+    before_request=all_fields(NewCall),
+    exception_handlers={WrongFields: _wrong},
 )
 async def make_call(request: Request[Any, Any, Any], data: JSONBody[NewCall]) -> Made:
     desk, outbound = _outbound(request)
@@ -101,12 +100,6 @@ async def audiosocket_uuid(request: Request[Any, Any, Any]) -> OneCall:
         )
         raise Refusal(403, "no_audiosocket", message)
     return OneCall(desk.switchboard.passes.issue(time.monotonic()), LIFE_S)
-
-
-def refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, Any]]:
-    body = {"error": {"code": refusal.code, "message": refusal.message}}
-    headers = {"retry-after": str(refusal.retry_s)} if refusal.retry_s else {}
-    return Response(body, status_code=refusal.status, headers=headers)
 
 
 ROUTES = [make_call, end_call, audiosocket_uuid]

@@ -4,6 +4,9 @@ The echo is the whole effective session, since stock clients read it: agents-js 
 `turn_detection.interrupt_response` who cancels on speech, pipecat refuses keys it does not know.
 """
 
+import re
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -20,6 +23,7 @@ from voice.settings_fields import (
     ranges,
 )
 from voice.wording import wording
+from voice.wrong_fields import MOST_ELEMENTS, MOST_TOLD, Problem, refused, wrong_fields
 
 __all__ = [
     "EXTENSIONS",
@@ -124,20 +128,23 @@ def merge(
         prefix: What the client calls the object it sent, for `param`.
         detection: What holds of turn detection where nothing was ever said.
     Raises:
-        ClientError: A field that cannot be; `param` is its path. The old session stays.
+        ClientError: Fields that cannot be; `param` is the path of the first. The old session stays.
     """
+    found: list[Problem] = []
     if update.get("type", "realtime") != "realtime":
-        message = f'{prefix}.type {update["type"]!r} is not offered; use "realtime".'
-        raise ClientError("invalid_value", message, f"{prefix}.type")
+        found.append((f"{prefix}.type", f'{update["type"]!r} is not offered; use "realtime"'))
     changes = {key: value for key, value in update.items() if key not in _IMMUTABLE}
     if changes.get("audio", {}) is None:
-        raise ClientError("invalid_value", f"{prefix}.audio cannot be null.", f"{prefix}.audio")
+        found.append((f"{prefix}.audio", "cannot be null"))
+        del changes["audio"]
     if _depth(changes) >= MAX_DEPTH:
         message = f"{prefix} is nested more than {MAX_DEPTH} levels deep."
         raise ClientError("invalid_value", message, prefix)
     merged = _deep_merge(effective, changes)
     _tidy_input(merged, detection or TurnDetection())
-    typed(merged, prefix)
+    found += _judged(merged, prefix)[1]
+    if error := refused(found):
+        raise error
     if len(msgspec.json.encode(merged)) > MAX_SESSION_BYTES:
         message = f"{prefix} would grow beyond {MAX_SESSION_BYTES // 1024} KiB."
         raise ClientError("string_above_max_length", message, prefix)
@@ -205,16 +212,48 @@ def _tidy_input(merged: dict[str, Any], defaults: TurnDetection) -> None:
 
 def typed(effective: dict[str, Any], prefix: str = "session") -> Settings:
     """Raises:
-    ClientError: A field of the wrong kind or outside its range; `param` is its path.
+    ClientError: Fields of the wrong kind or outside their range, all of them; `param` is the
+        path of the first.
     """
+    settings, found = _judged(effective, prefix)
+    if error := refused(found):
+        raise error
+    return settings
+
+
+def _judged(effective: dict[str, Any], prefix: str) -> tuple[Settings, list[Problem]]:
+    """All that is wrong, and the settings without it."""
     cleared = {key: value for key, value in effective.items() if value is not None}
+    found: list[Problem] = []
     try:
         settings = msgspec.convert(cleared, Settings)
     except msgspec.ValidationError as error:
+        # A list of thousands takes milliseconds: it is not looked through once more.
+        short = {key: value for key, value in cleared.items() if not _is_long(value)}
+        found += islice(wrong_fields(short, Settings), MOST_TOLD + 1)
         path, what = wording(error)
-        param = f"{prefix}.{path}".rstrip(".")
-        raise ClientError("invalid_value", f"{param} {what}.", param) from None
-    for param, allowed, message in ranges(settings):
-        if not allowed:
-            raise ClientError("invalid_value", f"{prefix}.{param} {message}", f"{prefix}.{param}")
-    return settings
+        if not found or re.split(r"[.\[]", path)[0] not in short:
+            found.insert(0, (path, what))
+        try:
+            settings = msgspec.convert(_without(short, [path for path, _ in found]), Settings)
+        except msgspec.ValidationError:  # more of it than is told
+            settings = Settings()
+    found += [(path, message) for path, allowed, message in ranges(settings) if not allowed]
+    return settings, [(f"{prefix}.{path}".rstrip("."), what) for path, what in found]
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > MOST_ELEMENTS
+
+
+def _without(tree: dict[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """Of a list with a wrong member, nothing is left."""
+    kept = dict(tree)
+    for path in paths:
+        *above, name = path.partition("[")[0].split(".")
+        part = kept
+        for outer in above:
+            part[outer] = dict(part[outer])
+            part = part[outer]
+        part.pop(name, None)
+    return kept

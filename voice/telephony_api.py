@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from litestar import Request, Response, get, post
 
-from voice import metrics
+from voice import api_errors, metrics
 from voice.desk import Desk
 from voice.transports.telephony import telnyx_door, twilio_door, vonage_door
 from voice.transports.telephony.entrance import Answered, Asked
@@ -115,10 +115,9 @@ def _has_room(desk: Desk) -> bool:
     return True
 
 
-def _refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, Any]]:
+def _refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[Any]:
     metrics.REFUSED.labels(refusal.code).inc()
-    body = {"error": {"code": refusal.code, "message": refusal.message}}
-    return Response(body, status_code=refusal.status)
+    return api_errors.refused(request, refusal)
 
 
 ROUTES = [twilio_voice, telnyx_voice, vonage_voice, vonage_voice_get]

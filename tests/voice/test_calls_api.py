@@ -154,6 +154,36 @@ def test_a_form_that_is_wrong_is_told_where(
     assert error(answer)["code"] == code
 
 
+WRONG = {"audio": {"output": {"speed": "fast"}}, "tools": "none", "max_output_tokens": 0}
+ITS_FIELDS = ("session.audio.output.speed", "session.tools", "session.max_output_tokens")
+
+
+@pytest.mark.parametrize(
+    ("parts", "fields"),
+    [
+        ({"sdp": OFFER.decode(), "session": json.dumps(WRONG)}, ITS_FIELDS),
+        ({"session": json.dumps(WRONG)}, ("sdp", *ITS_FIELDS)),
+        ({"sdp": "v=1", "session": json.dumps(WRONG)}, ("sdp", *ITS_FIELDS)),
+        ({"session": "{"}, ("sdp", "session")),
+        ({"session": "[]"}, ("sdp", "session")),
+    ],
+)
+def test_all_that_is_wrong_with_a_form_is_told_at_once(
+    open_house: Hosted, parts: dict[str, str], fields: tuple[str, ...]
+) -> None:
+    head, body = form(**parts)
+    answer = call(open_house, head, body=body)
+    assert answer.status == 400
+    told = error(answer)
+    if "sdp" in fields:
+        head, body = form(**{name: text for name, text in parts.items() if name == "sdp"})
+        alone = error(call(open_house, head, body=body))
+        assert (told["param"], told["code"]) == ("sdp", alone["code"])
+        assert alone["message"] in told["message"]
+    for field in fields:
+        assert field == "sdp" or f"{field} " in told["message"]
+
+
 def test_what_is_no_offer_is_told_in_the_shape_that_clients_show(open_house: Hosted) -> None:
     wrong = call(open_house, body=OFFER.replace(b"a=setup:actpass", b"a=setup:x"))
     assert wrong.status == 400
@@ -349,6 +379,18 @@ def test_a_secret_that_cannot_be_is_told_by_its_field(
     assert error(answer)["param"] == param
 
 
+def test_all_that_is_wrong_with_a_secret_is_told_at_once(locked: Hosted) -> None:
+    answer = secret(locked, expires_after={"anchor": "never", "seconds": 5}, session=WRONG)
+    assert answer.status == 400
+    assert error(answer)["param"] == "expires_after.anchor"
+    message = error(answer)["message"]
+    for field in ("expires_after.anchor", "expires_after.seconds", *ITS_FIELDS):
+        assert f"{field} " in message
+    assert '"created_at"' in message and ">= 10" in message
+    one, both = secret(locked, session=7, expires_after=7), ("expires_after ", "session ")
+    assert one.status == 400 and all(field in error(one)["message"] for field in both)
+
+
 def test_a_secret_is_asked_for_with_json_or_nothing(locked: Hosted) -> None:
     assert ask(locked, "POST", "/v1/realtime/client_secrets", key=KEY).status == 200
     wrong = ask(locked, "POST", "/v1/realtime/client_secrets", body=b"{", key=KEY)
@@ -379,6 +421,25 @@ def test_another_method_is_told_in_the_form_of_all_errors(
     assert allowed <= set(answer.headers["allow"].split(", "))
     assert all(name in error(answer)["message"] for name in (method, *allowed))
     assert answer.headers["access-control-allow-origin"] == ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key", "status", "code"),
+    [
+        ("GET", "/v1/realtime", "", 401, "invalid_api_key"),
+        ("POST", "/v1/realtime/client_secrets", "", 401, "invalid_api_key"),
+        ("POST", "/v1/telephony/twilio/voice", "", 404, "no_such_path"),
+        ("POST", "/api/telephony/calls", "", 401, "invalid_api_key"),
+        ("POST", "/api/telephony/calls", KEY, 422, "invalid_value"),
+        ("DELETE", "/api/telephony/calls/CA1", KEY, 403, "outbound_not_allowed"),
+        ("POST", "/api/telephony/audiosocket", KEY, 403, "no_audiosocket"),
+    ],
+)
+def test_whatever_callers_are_refused_they_are_told_in_the_same_form(
+    locked: Hosted, method: str, path: str, key: str, status: int, code: str
+) -> None:
+    answer = ask(locked, method, path, key=key)
+    assert (answer.status, error(answer)["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/realtime/nothing", f"{CALLS}/a/b"])

@@ -253,16 +253,16 @@ def test_all_wrong_fields_are_told_at_once_each_with_what_would_be_right(setup: 
     assert (answer.status, answer.json["detail"].split("; ")) == (
         422,
         [
-            "temprature: there is no such field",
+            "temprature: is unknown",
             "did you mean temperature? known are temperature, max_tokens, context_length",
-            "temperature: must be a number or nothing",
-            "max_tokens: must be a whole number",
+            "temperature: must be a number or null, not text",
+            "max_tokens: must be a whole number, not null",
             "context_length: must be >= 100",
         ],
     )
     answer = send(setup.url, "POST", "/api/models/switch", {"modelname": QWEN})
     assert answer.json["detail"] == (
-        "modelname: there is no such field; did you mean model_name? known are model_name; "
+        "modelname: is unknown; did you mean model_name? known are model_name; "
         "model_name: is missing"
     )
 

@@ -192,11 +192,40 @@ def test_what_is_no_number_is_told_by_its_field(tmp_path: Path) -> None:
             assert "international form" in body["error"]["message"]
             assert "as in +49301234567" in body["error"]["message"]
             assert "regex" not in str(body) and "[0-9]" not in str(body)
+            assert set(body["error"]) == {"type", "code", "message", "param"}
         for wrong_body, named in (({"to": TO, "from": TO}, "from"), ({}, "to"), ({"to": 7}, "to")):
             status, _, body = await stand.ask("POST", "/api/telephony/calls", wrong_body)
             assert status == 422 and named in body["error"]["message"], body
         status, _, _ = await stand.ask("DELETE", "/api/telephony/calls/CA..%2f..%2fCalls")
         assert status in (400, 404)
+        assert not stand.twilio.forms
+
+    with_server(tmp_path, talk)
+
+
+def test_all_that_is_wrong_with_a_call_is_told_at_once(tmp_path: Path) -> None:
+    async def talk(stand: Stand) -> None:
+        path = "/api/telephony/calls"
+        wrong = {"machine_detection": "yes", "to": "030", "from": TO}
+        status, _, body = await stand.ask("POST", path, wrong)
+        assert (status, body["error"]["param"]) == (422, "machine_detection")
+        assert body["error"]["message"].split("; ") == [
+            "machine_detection cannot be 'yes'",
+            'it can be "", "Enable", "DetectMessageEnd"',
+            "to must be a telephone number in international form: +, the country, the number, "
+            "7 to 15 digits and no spaces, as in +49301234567",
+            "from is unknown",
+            "known are to, machine_detection.",
+        ]
+        status, _, body = await stand.ask("POST", path, {"machine_detection": 1, "two": TO})
+        assert status == 422
+        for told in ("machine_detection must be text", "two is unknown", "to is missing"):
+            assert told in body["error"]["message"]
+        no_objects: list[Any] = [[], "x", 7, None]
+        for no_object in no_objects:
+            status, _, body = await stand.ask("POST", path, no_object)
+            assert status == 422 and "object" in body["error"]["message"]
+            assert body["error"]["param"] is None
         assert not stand.twilio.forms
 
     with_server(tmp_path, talk)

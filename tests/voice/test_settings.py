@@ -373,6 +373,70 @@ def nested(depth: int) -> dict[str, Any]:
     return tree
 
 
+def test_all_that_is_wrong_is_told_at_once_and_named_after_the_first() -> None:
+    """Wrong kinds, what lies outside its range, and what a session is."""
+    update = {
+        "type": "transcription",
+        "output_modalities": ["audio", "smell"],
+        "tools": [{"name": "f"}, {"name": 1}],
+        "audio": {
+            "input": {
+                "format": {"type": "audio/pcm", "rate": 44_100},
+                "turn_detection": {"threshold": 3},
+            },
+            "output": {"speed": "fast"},
+        },
+    }
+    with pytest.raises(ClientError) as refused:
+        merge(session(), update)
+    assert refused.value.param == "session.type"
+    told = refused.value.message.split("; ")
+    assert [one.partition(" ")[0] for one in told if one.startswith("session.")] == [
+        "session.type",
+        "session.output_modalities[1]",
+        "session.tools[1].name",
+        "session.audio.output.speed",
+        "session.audio.input.format.rate",
+        "session.audio.input.turn_detection.threshold",
+    ]
+    assert "44100" in refused.value.message and '"audio", "text"' in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("update", "told"),
+    [
+        (
+            {"audio": {"output": {"speed": "fast"}}},
+            "session.audio.output.speed must be a number, not text.",
+        ),
+        (
+            {"tools": [{"name": "f"}] * 200 + [1], "audio": {"output": {"speed": "fast"}}},
+            "session.tools[200] must be an object, not a whole number; "
+            "session.audio.output.speed must be a number, not text.",
+        ),
+        (
+            {"include": ["x"] * 200 + [1], "audio": {"output": {"speed": 9}}},
+            "session.include[200] must be text, not a whole number; "
+            "session.audio.output.speed must be 0.25..1.5, got 9.0.",
+        ),
+    ],
+)
+def test_each_is_told_once_and_a_long_list_by_its_first_wrong_member(
+    update: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ClientError) as refused:
+        merge(session(), update)
+    assert refused.value.message == told
+
+
+def test_no_audio_at_all_is_told_with_the_rest() -> None:
+    with pytest.raises(ClientError) as refused:
+        merge(session(), {"audio": None, "max_output_tokens": 0})
+    assert refused.value.message == (
+        'session.audio cannot be null; session.max_output_tokens must be 1..4096 or "inf", got 0.'
+    )
+
+
 @pytest.mark.parametrize("inner", [1, {}, []])
 @pytest.mark.parametrize("is_list", [False, True])
 def test_so_many_levels_and_no_more(inner: Any, is_list: bool) -> None:
