@@ -176,10 +176,10 @@ class House:
         self.sessions.append(session)
         return session
 
-    def peer(self, **more: Any) -> Peer:
+    def peer(self, settings: dict[str, Any] | None = None, **more: Any) -> Peer:
         return Peer(
             new_session=self.new_session,
-            settings=None,
+            settings=settings,
             ice_servers=[],
             gone=lambda peer, code, reason: self.gone.append((code, reason)),
             **more,

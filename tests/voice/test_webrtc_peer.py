@@ -211,17 +211,51 @@ def test_an_answer_that_nobody_takes_is_given_up_with_its_sockets() -> None:
     run(talk())
 
 
-def test_events_that_are_none_end_the_call_after_so_many() -> None:
+TELL_END = {"include": ["kaiwa.call.ended"]}
+
+
+def test_events_that_are_none_end_the_call_after_so_many_and_the_client_learns_of_each() -> None:
     async def talk() -> None:
         house = House()
-        async with call(house) as (_, client):
+        async with call(house, settings=TELL_END) as (_, client):
             assert client.channel is not None
             for _ in range(60):
                 client.channel.send("nonsense")
             await until(lambda: house.gone, "the call has ended")
-            assert house.gone[0][0] == 1008
+            assert house.gone == [(1008, "too many events that are none")]
+            assert client.kinds.count("error") == 50
+            assert last_word(client) == (1008, "too many events that are none")
 
     run(talk())
+
+
+@pytest.mark.parametrize("why", ["channels", "from outside"])
+def test_who_is_hung_up_on_is_told_why_as_the_last_word(why: str) -> None:
+    async def talk() -> None:
+        house = House()
+        async with call(house, settings=TELL_END) as (peer, client):
+            if why == "channels":
+                for number in range(20):
+                    client.pc.createDataChannel(f"one more {number}")
+                how = (1008, "too many data channels")
+            else:
+                await speak(client)
+                await until(lambda: client.last_heard(), "the answer sounds")
+                how = (1000, "hung up")
+                asked_at = time.monotonic()
+                peer.hang_up(*how)
+            await until(lambda: house.gone, "the call has ended")
+            assert house.gone == [how] and last_word(client) == how
+            if why == "from outside":
+                assert client.last_heard() < asked_at + 0.3
+
+    run(talk())
+
+
+def last_word(client: Client) -> tuple[int, str]:
+    event = client.events[-1][1]
+    assert event["type"] == "kaiwa.call.ended"
+    return event["code"], event["reason"]
 
 
 @pytest.mark.parametrize(

@@ -435,11 +435,14 @@ def test_a_frame_beyond_the_limit_ends_the_call_with_1009(open_server: Served) -
 def test_a_client_that_only_talks_nonsense_is_sent_away_with_1008(open_server: Served) -> None:
     with Caller(open_server.url) as caller:
         caller.until("session.created")
+        session = {"type": "realtime", "include": ["kaiwa.call.ended"]}
+        caller.send({"type": "session.update", "session": session})
         for _ in range(60):
             caller.send("nonsense")
         assert caller.close_code() == 1008
         errors = [event for event in caller.seen if event["type"] == "error"]
         assert len(errors) == 50
+        assert caller.seen[-1]["type"] == "kaiwa.call.ended" and caller.seen[-1]["code"] == 1008
     closed = open_server.logged("session_closed", code=1008)
     assert closed["why"] == "too many events that are none"
 

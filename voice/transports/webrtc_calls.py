@@ -34,6 +34,8 @@ ANSWER_LIMIT_S = 8.0
 MOST_SETUPS_OF_ONE = 10
 """Set-ups under way of one address."""
 RETRY_S = 10
+HANG_UP_LIMIT_S = 2.0
+"""In which a call takes leave: it tells why, and sees whether that arrived."""
 PEER_LATER_S = 5.0
 """A peer gives itself up so much later than it is given up here, where it is counted."""
 TOO_MANY = "Too many offers from here; please call again later."
@@ -51,6 +53,8 @@ class Peer(Protocol):
     @property
     def connected(self) -> bool: ...
     async def answer(self, offer_sdp: str) -> str: ...
+    def hang_up(self, code: int, reason: str) -> None: ...
+    async def wait_closed(self) -> None: ...
     async def aclose(self, code: int, reason: str) -> None: ...
 
 
@@ -233,10 +237,19 @@ class Calls:
             await call.peer.aclose(code, reason)
 
     async def end(self, call_id: str) -> bool:
-        """Hangs up for the caller. False: there is no such call."""
-        if call_id not in self._calls:
+        """Hangs up for the caller, who is told so. False: there is no such call."""
+        call = self._calls.get(call_id)
+        if call is None:
             return False
-        await self._drop(call_id, 1000, "hung up")
+        how = 1000, "hung up"
+        try:
+            if call.peer is not None:
+                call.peer.hang_up(*how)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(HANG_UP_LIMIT_S):
+                        await call.peer.wait_closed()
+        finally:
+            await self._drop(call_id, *how)
         return True
 
     async def __aenter__(self) -> Self:

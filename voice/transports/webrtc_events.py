@@ -43,6 +43,7 @@ class EventChannel:
         self._waiting_bytes = 0
         self._early: deque[bytes] = deque()
         self._closed = False
+        """Nothing more is taken."""
         self._held_bytes: int | None = None
         self._budget = Budget(now())
         self._put_bytes = self._taken_bytes = 0
@@ -72,23 +73,24 @@ class EventChannel:
         if self._closed:
             return
         if self._budget.spend(len(data) + EVENT_COST_BYTES, self._now()):
-            self._end(1008, "too many events at once")
+            self._flooded()
         elif self._inlet is None:
             self._early.append(data)
         else:
             if self._held_bytes is not None:
                 self._held_bytes += len(data)
                 if self._held_bytes > HELD_BYTES:
-                    self._end(1008, "too many events at once")
+                    self._flooded()
                     return
             self._inlet.text(data)
+
+    def _flooded(self) -> None:
+        self._closed = True  # to more of it; why it ends can still be told
+        self._end(1008, "too many events at once")
 
     def hold(self, *, held: bool) -> None:
         """A long event is being decoded; the channel cannot be stopped, only bounded."""
         self._held_bytes = 0 if held else None
-
-    def end(self, code: int, reason: str) -> None:
-        self._end(code, reason)
 
     @property
     def is_open(self) -> bool:

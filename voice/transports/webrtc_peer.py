@@ -114,6 +114,7 @@ class Peer:
         """Since when, and how."""
         self._watch_at = 0.0
         self._channels = 0
+        self._is_closed = asyncio.Event()
         self.suspended = False
 
     # --- set-up -----------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ class Peer:
     def _channel_opened(self, channel: RTCDataChannel) -> None:
         self._channels += 1
         if self._channels > MOST_CHANNELS:
-            self._end(1008, "too many data channels")
+            self.hang_up(1008, "too many data channels")
         if channel.label != LABEL or self._events.is_open:
             return
         channel.on("message", lambda message: self._context.run(self._events.take, message))
@@ -252,8 +253,15 @@ class Peer:
     # --- the end ----------------------------------------------------------------------------------
 
     def hang_up(self, code: int, reason: str) -> None:
-        """Ends the call from outside; nothing waits for the rest."""
-        self._end(code, reason)
+        """Ends the call from outside: nothing more is heard of it, but why."""
+        if self.session is None:
+            self._end(code, reason)
+        else:
+            self.clear()
+            self.session.hang_up(code, reason)
+
+    async def wait_closed(self) -> None:
+        await self._is_closed.wait()
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Gives everything back, within 2 s. Idempotent; raises nothing."""
@@ -282,6 +290,7 @@ class Peer:
         except TimeoutError:
             log.warning("close_took_too_long")
             self.connection.abort()
+        self._is_closed.set()
         self._on_gone(self, code, reason)
 
     async def _close_session(self, code: int, reason: str) -> None:

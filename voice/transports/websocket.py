@@ -87,8 +87,6 @@ class Held(Protocol):
     def hold(self, *, held: bool) -> None:
         """Stop giving, as far as that can be."""
 
-    def end(self, code: int, reason: str) -> None: ...
-
 
 class Inlet:
     """A client's frames, decoded and in order, to the session."""
@@ -145,7 +143,7 @@ class Inlet:
                 await self._take_decoded(data)
         except Exception:  # our bug: it ends the call, which would else wait for ever
             log.exception("decoding_broke")
-            self._line.end(1011, "internal error")
+            self._session.hang_up(1011, "internal error")
         self._decoding = None
         while self._behind and self._decoding is None:
             was_binary, waiting = self._behind.popleft()
@@ -171,7 +169,7 @@ class Inlet:
         self._session.complain(error, error.event_id)
         self._bad += 1
         if self._bad >= MAX_BAD_EVENTS:
-            self._line.end(1008, "too many events that are none")
+            self._session.hang_up(1008, "too many events that are none")
 
     def close(self) -> None:
         if self._decoding is not None:
