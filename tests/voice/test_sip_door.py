@@ -85,6 +85,19 @@ def test_an_offer_is_made_to_who_asks_for_one(phone: Softphone) -> None:
     assert phone.sound(SOON_S)
 
 
+def test_an_ack_with_another_tag_does_not_answer_our_offer(phone: Softphone) -> None:
+    offer = phone.invite("")
+    phone.to, phone.media = offer.header("To"), offer.media
+    with Softphone(phone.door) as other:
+        phone.ack(other.sdp(), to=f"{phone.to}0")
+        other.rtp.settimeout(NOTHING_S)
+        with pytest.raises(TimeoutError):
+            other.rtp.recv(2048)
+    phone.ack(phone.sdp())
+    phone.put(phone.packet())
+    assert phone.sound(SOON_S)
+
+
 def test_a_cancel_that_comes_too_late_changes_nothing(phone: Softphone, hosted: Hosted) -> None:
     phone.call()
     phone.send(phone.request("CANCEL", branch=phone.invite_branch))
