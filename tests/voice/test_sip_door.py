@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from aiosipua import transaction
 
 from tests.needed import needed
 from tests.served import SOON_S, Hosted, eventually
@@ -74,6 +75,32 @@ def test_a_200_is_repeated_until_it_is_acknowledged(phone: Softphone) -> None:
     assert first.start == again.start == "SIP/2.0 200 OK"
     phone.to = first.header("To")
     phone.ack()
+
+
+def test_a_call_that_is_never_acknowledged_is_ended_with_a_bye(
+    phone: Softphone, hosted: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where our Contact leads nowhere, each ACK gets lost, and the caller hears silence."""
+    monkeypatch.setattr(transaction, "TIMER_H", 1.0)  # of RFC 3261: 32 s
+    assert phone.invite().status == 200
+    while (message := phone.final()).status:
+        assert message.status == 200
+    assert message.method == "BYE"
+    phone.answer(message)
+    nobody(hosted)
+
+
+def test_the_callers_proxies_stay_on_the_way(phone: Softphone, hosted: Hosted) -> None:
+    """caller ── p1 ── p2 ── p3 ── us; each has put itself before the others (RFC 3261 §16.6)."""
+    proxies = ["<sip:p3;lr>", "<sip:p2;lr>", "<sip:p1;lr>"]
+    headers = (f"Record-Route: {proxies[0]}, {proxies[1]}", f"Record-Route: {proxies[2]}")
+    assert phone.call(headers=headers).all("Record-Route") == proxies
+    session = only_call(hosted)._session
+    hosted.ask(lambda: session.hang_up(1000, "done"))
+    bye = phone.next()
+    assert bye.method == "BYE" and bye.all("Route") == proxies
+    phone.answer(bye)
+    phone.to = ""
 
 
 def test_an_offer_is_made_to_who_asks_for_one(phone: Softphone) -> None:
