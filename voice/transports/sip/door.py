@@ -131,7 +131,7 @@ class SipDoor:
     async def __aexit__(self, *how: Any) -> None:
         if self._keeping is not None and self.extension is not None:
             self._keeping.cancel()
-            self.extension.close()
+            await self.extension.aclose()
         for call in list(self.calls.values()):
             call.bye(1001, "the server is stopping")
         if self._tasks:
