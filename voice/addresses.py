@@ -31,6 +31,8 @@ def is_address(text: str) -> bool:
 
 def unmapped(address: str) -> str:
     """As an IPv4 caller is known: a socket for both kinds, [::], names 1.2.3.4 ::ffff:1.2.3.4."""
+    if ":" not in address:
+        return address
     try:
         ip = ip_address(address)
     except ValueError:

@@ -55,6 +55,20 @@ def test_sound_is_heard(phone: Softphone, hosted: Hosted) -> None:
     assert (counts.received, counts.lost, counts.late) == (50, 0, 0)
 
 
+def test_an_ipv4_telephone_calls_a_server_that_listens_for_both_kinds(hosting: Start) -> None:
+    hosted = hosting(sip=sip(host="::"), agent=GREETING)
+    with Softphone(("127.0.0.1", door(hosted).address[1])) as phone:
+        answer = phone.call()
+        assert answer.media[0] == "127.0.0.1" and "IN IP6" not in answer.body
+        assert re.search(r"<sip:kaiwa@127\.0\.0\.1:\d+>", answer.header("Contact"))
+        assert phone.sound(SOON_S)[1] == phone.media, "before it has sent any of its own"
+        phone.say(SILENCE * 10)
+        call = only_call(hosted)
+        assert hosted.ask(lambda: call._media.counts).received == 10
+        assert phone.bye().status == 200
+    nobody(hosted)
+
+
 def test_an_invite_that_comes_twice_is_one_call(phone: Softphone, hosted: Hosted) -> None:
     phone.cseq += 1
     invite = phone.request("INVITE", phone.sdp())

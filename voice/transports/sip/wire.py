@@ -23,11 +23,13 @@ from aiosipua import SipMessage, SipRequest, SipResponse, SipTransport
 from aiosipua.utils import format_addr
 
 from voice import metrics
+from voice.addresses import unmapped
 from voice.transports.sip.messages import (
     Peers,
     Source,
     answer,
     check_length,
+    mapped,
     own_address,
     stamp,
     transaction,
@@ -285,11 +287,11 @@ class UdpWire(Wire, asyncio.DatagramProtocol):
         self.local_addr = transport.get_extra_info("sockname")[:2]
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        self.receive(data, (str(addr[0]), int(addr[1])))
+        self.receive(data, (unmapped(str(addr[0])), int(addr[1])))
 
     def put(self, data: bytes, to: Source) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.sendto(data, to)
+            self._transport.sendto(data, mapped(to, self.local_addr))
 
     async def stop(self) -> None:
         await super().stop()
