@@ -117,6 +117,25 @@ def test_the_callers_proxies_stay_on_the_way(phone: Softphone, hosted: Hosted) -
     phone.to = ""
 
 
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_caller_who_goes_on_elsewhere_is_told_there_that_it_is_over(
+    phone: Softphone, hosted: Hosted, method: str
+) -> None:
+    phone.call()
+    phone.cseq += 1
+    moved = re.sub(r"Contact: <[^>]*>", "Contact: <sip:me@mobile>", phone.request(method))
+    phone.send(moved)
+    assert phone.final().status == 200
+    if method == "INVITE":
+        phone.ack()
+    session = only_call(hosted)._session
+    hosted.ask(lambda: session.hang_up(1000, "done"))
+    bye = phone.next()
+    assert bye.start == "BYE sip:me@mobile SIP/2.0"
+    phone.answer(bye)
+    phone.to = ""
+
+
 def test_an_offer_is_made_to_who_asks_for_one(phone: Softphone) -> None:
     offer = phone.invite("")
     assert offer.status == 200 and "m=audio" in offer.body

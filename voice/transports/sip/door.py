@@ -206,6 +206,7 @@ class SipDoor:
     def _described(
         self, call: SipCall, incoming: IncomingCall, request: SipRequest
     ) -> SdpMessage | None:
+        Dialogs.mend_target(incoming, request)
         via = request.via[0]
         source = (via.received or incoming.source_addr[0], int(via.rport or 0))
         if (offer := sdp.offer_of(request)) is None:
