@@ -253,8 +253,11 @@ def test_an_asterisk_channel_that_connects_again_takes_over(server: Hosted) -> N
     headers, phone = _without_protocol(basic()), AsteriskChannel("pbx1-1.7")
     with calling(server, ASTERISK, headers, phone.begin()) as first:
         assert json.loads(first.recv(timeout=LIMIT_S)) == {"command": "ANSWER"}
-        stays(server, ASTERISK, headers, phone)
-        assert closed_with(first)[1] == "the call came in again"
+        with calling(server, ASTERISK, headers, phone.begin()) as second:
+            assert closed_with(first)[1] == "the call came in again"
+            eventually(lambda: server.desk.sessions == 1, "the first session is over")
+            stays(server, ASTERISK, headers, phone)
+            assert closed_with(second)[1] == "the call came in again"
 
 
 def test_what_never_speaks_like_asterisk_is_told_so_in_any_script(server: Hosted) -> None:
