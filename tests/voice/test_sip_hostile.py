@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,7 @@ from tests.softphone_calls import (
     sessions,
     sip,
 )
+from voice.transports.sip.media import PACKETS_A_BEAT, PACKETS_BURST
 
 __all__ = ["hosted", "phone"]
 
@@ -172,3 +174,16 @@ def test_ten_thousand_datagrams_of_garbage_end_no_call(phone: Softphone, hosted:
     phone.say(SILENCE * 10)
     assert phone.sound(SOON_S)
     assert sessions(hosted) == 1
+
+
+def test_a_caller_who_sends_a_flood_of_sound_is_heard_at_a_callers_pace(
+    phone: Softphone, hosted: Hosted
+) -> None:
+    phone.call()
+    call = only_call(hosted)
+    begun = time.monotonic()
+    for _ in range(2000):
+        phone.put(phone.packet())
+    received = hosted.ask(lambda: call._media.counts.received)
+    beats = (time.monotonic() - begun) / 0.02 + 1
+    assert PACKETS_BURST / 2 < received <= PACKETS_BURST + PACKETS_A_BEAT * beats
