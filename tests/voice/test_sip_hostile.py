@@ -1,10 +1,12 @@
 """What strangers do to the SIP leg, and what becomes of it; on real sockets."""
 
+import asyncio
 import os
 import re
 import socket
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -23,7 +25,10 @@ from tests.softphone_calls import (
     sessions,
     sip,
 )
+from voice.config_calls import PRIVATE
 from voice.transports.sip.media import PACKETS_A_BEAT, PACKETS_BURST
+from voice.transports.sip.messages import Peers
+from voice.transports.sip.wire import HEARD_OF, MOST_TRANSACTIONS, UdpWire
 
 __all__ = ["hosted", "phone"]
 
@@ -140,6 +145,26 @@ def test_a_flood_of_messages_is_cut_down(hosting: Start) -> None:
         assert 100 < answered < 400
     with Softphone(door(hosted).address, "127.0.0.2") as other:  # nobody else pays for it
         assert other.ask("OPTIONS").status == 200
+
+
+def test_who_writes_under_many_names_is_not_remembered_for_ever() -> None:
+    """Over UDP anybody can write as 10.0.0.1, 10.0.0.2, …"""
+
+    async def main() -> None:
+        wire = UdpWire(("127.0.0.1", 0), peers=Peers(PRIVATE), told="", screen=lambda *_: None)
+        for number in range(3 * HEARD_OF):
+            name = str(IPv4Address("10.0.0.0") + number)
+            text = (
+                f"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK{number}\r\n"
+                f"From: <sip:b>;tag=1\r\nTo: <sip:a>\r\nCall-ID: {number}\r\n"
+                "CSeq: 1 OPTIONS\r\n\r\n"
+            )
+            for again in range(2):
+                wire.receive(text.replace("z9", f"z9{again}").encode(), (name, 5060))
+        assert len(wire._paces) == HEARD_OF and len(wire._served) == MOST_TRANSACTIONS
+        await wire.stop()
+
+    asyncio.run(main())
 
 
 def test_a_flood_over_tcp_waits_its_turn_and_nothing_of_it_is_lost(hosting: Start) -> None:
