@@ -1,7 +1,8 @@
-"""Addresses as people type them: what is wrong with one, and what was probably meant."""
+"""Addresses as people type them: what is wrong with one, and what was probably meant; and as
+sockets tell them: whose one is."""
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#*\sA-Z]+")
@@ -26,6 +27,27 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def unmapped(address: str) -> str:
+    """As an IPv4 caller is known: a socket for both kinds, [::], names 1.2.3.4 ::ffff:1.2.3.4."""
+    if ":" not in address:
+        return address
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return address if mapped is None else str(mapped)
+
+
+def network_of(address: str) -> str:
+    """Whom an address stands for: of IPv6 everybody has a whole /64."""
+    address = unmapped(address)
+    try:
+        return str(IPv6Network(f"{address.partition('%')[0]}/64", strict=False))
+    except ValueError:
+        return address
 
 
 def is_loopback(host: str) -> bool:

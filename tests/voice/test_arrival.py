@@ -78,7 +78,7 @@ def test_silence_stands_where_frames_are_missing_in_each_coding() -> None:
 
 def test_timestamps_that_tremble_add_nothing() -> None:
     arrival = Arrival(ULAW)
-    media = [frame(n, at_ms=20 * (n - 1) + (25 if n % 2 else 0)) for n in range(1, 501)]
+    media = [frame(n, at_ms=20 * (n - 1) + (0 if n % 2 else 25)) for n in range(1, 501)]
     assert len(heard(arrival, media)) == 500 * 160
     assert arrival.counts.missing_ms == 0
 
@@ -88,6 +88,22 @@ def test_timestamps_that_run_slow_or_begin_anew_take_nothing_away() -> None:
     media = [frame(n, at_ms=19 * n) for n in range(1, 401)]
     media += [frame(n, at_ms=20 * (n - 401)) for n in range(401, 501)]
     assert len(heard(arrival, media)) == 500 * 160
+
+
+def test_a_hole_behind_timestamps_that_began_anew_is_as_long_as_it_was() -> None:
+    """at_ms   5000 … 5180 | 0 20 | 200: eight frames are missing"""
+    arrival = Arrival(ULAW)
+    heard(arrival, [frame(n, at_ms=5000 + 20 * n) for n in range(1, 11)])
+    after = [frame(11, at_ms=0), frame(12, at_ms=20), frame(13, at_ms=200)]
+    assert len(heard(arrival, after)) == (3 + 8) * 160
+    assert arrival.counts.missing_ms == 160
+
+
+def test_what_waits_when_the_count_begins_anew_is_heard_first() -> None:
+    arrival = Arrival(ULAW)
+    heard(arrival, [frame(5000, at_ms=0), frame(5002, at_ms=40)])  # 5001 is still waited for
+    data = heard(arrival, [frame(1, at_ms=60, code=1)])
+    assert data == bytes([5002 % 200]) * 160 + b"\x01" * 160
 
 
 def test_a_count_that_begins_anew_is_followed() -> None:

@@ -412,6 +412,32 @@ def test_a_call_that_was_answered_already_is_told_that_there_is_no_room(
     with_server(tmp_path, talk)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{"DialCallStatus": "completed"}, {"DialCallStatus": "answered"}, {"AnsweredBy": "fax"}],
+)
+def test_who_wants_nothing_more_is_not_told_that_all_lines_are_busy(
+    more: dict[str, str], tmp_path: Path
+) -> None:
+    """caller ── transferred ── talks to sales ── sales hangs up; meanwhile the server is full."""
+
+    async def talk(stand: Stand) -> None:
+        stand.desk.stopping = True
+        fields = {
+            "CallSid": "CA" + "9" * 32,
+            "AccountSid": ACCOUNT,
+            "CallStatus": "in-progress",
+            **more,
+        }
+        headers = TWILIO.signature(WEBHOOK, fields)
+        async with stand._http.post(stand.url + WEBHOOK, data=fields, headers=headers) as answer:
+            twiml = await answer.text()
+        assert "<Hangup" in twiml and "<Say" not in twiml and "<Reject" not in twiml
+        stand.desk.stopping = False
+
+    with_server(tmp_path, talk, telephony={"outbound_machines": "hang_up"})
+
+
 def test_the_command_has_a_running_server_call(tmp_path: Path) -> None:
     async def talk(stand: Stand) -> None:
         made = await run_call(stand.url, KEY, TO, "Enable")

@@ -36,6 +36,7 @@ from tests.phones import (
     vonage,
 )
 from tests.served import LIMIT_S, Answer, Hosted, eventually
+from voice.transports.telephony.leg import MOST_GARBLED
 
 __all__ = ["server", "untouched"]
 
@@ -252,8 +253,21 @@ def test_an_asterisk_channel_that_connects_again_takes_over(server: Hosted) -> N
     headers, phone = _without_protocol(basic()), AsteriskChannel("pbx1-1.7")
     with calling(server, ASTERISK, headers, phone.begin()) as first:
         assert json.loads(first.recv(timeout=LIMIT_S)) == {"command": "ANSWER"}
-        stays(server, ASTERISK, headers, phone)
-        assert closed_with(first)[1] == "the call came in again"
+        with calling(server, ASTERISK, headers, phone.begin()) as second:
+            assert closed_with(first)[1] == "the call came in again"
+            eventually(lambda: server.desk.sessions == 1, "the first session is over")
+            stays(server, ASTERISK, headers, phone)
+            assert closed_with(second)[1] == "the call came in again"
+
+
+def test_what_never_speaks_like_asterisk_is_told_so_in_any_script(server: Hosted) -> None:
+    """A close frame holds 123 bytes of reason: not 100 signs of four bytes each."""
+    headers = _without_protocol(basic())
+    frames = [*AsteriskChannel().begin(), *(["\N{GOTHIC LETTER HWAIR}" * 40] * MOST_GARBLED)]
+    with calling(server, ASTERISK, headers, frames) as socket:
+        assert json.loads(socket.recv(timeout=LIMIT_S)) == {"command": "ANSWER"}
+        code, reason = closed_with(socket)
+    assert code == 1008 and reason.startswith("no event's name: '\N{GOTHIC LETTER HWAIR}")
 
 
 def test_an_asterisk_coding_that_we_have_not_is_told_what_would_do(untouched: Hosted) -> None:

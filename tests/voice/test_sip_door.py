@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from aiosipua import transaction
 
 from tests.needed import needed
 from tests.served import SOON_S, Hosted, eventually
@@ -54,6 +55,20 @@ def test_sound_is_heard(phone: Softphone, hosted: Hosted) -> None:
     assert (counts.received, counts.lost, counts.late) == (50, 0, 0)
 
 
+def test_an_ipv4_telephone_calls_a_server_that_listens_for_both_kinds(hosting: Start) -> None:
+    hosted = hosting(sip=sip(host="::"), agent=GREETING)
+    with Softphone(("127.0.0.1", door(hosted).address[1])) as phone:
+        answer = phone.call()
+        assert answer.media[0] == "127.0.0.1" and "IN IP6" not in answer.body
+        assert re.search(r"<sip:kaiwa@127\.0\.0\.1:\d+>", answer.header("Contact"))
+        assert phone.sound(SOON_S)[1] == phone.media, "before it has sent any of its own"
+        phone.say(SILENCE * 10)
+        call = only_call(hosted)
+        assert hosted.ask(lambda: call._media.counts).received == 10
+        assert phone.bye().status == 200
+    nobody(hosted)
+
+
 def test_an_invite_that_comes_twice_is_one_call(phone: Softphone, hosted: Hosted) -> None:
     phone.cseq += 1
     invite = phone.request("INVITE", phone.sdp())
@@ -76,10 +91,68 @@ def test_a_200_is_repeated_until_it_is_acknowledged(phone: Softphone) -> None:
     phone.ack()
 
 
+def test_a_call_that_is_never_acknowledged_is_ended_with_a_bye(
+    phone: Softphone, hosted: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where our Contact leads nowhere, each ACK gets lost, and the caller hears silence."""
+    monkeypatch.setattr(transaction, "TIMER_H", 1.0)  # of RFC 3261: 32 s
+    assert phone.invite().status == 200
+    while (message := phone.final()).status:
+        assert message.status == 200
+    assert message.method == "BYE"
+    phone.answer(message)
+    nobody(hosted)
+
+
+def test_the_callers_proxies_stay_on_the_way(phone: Softphone, hosted: Hosted) -> None:
+    """caller ── p1 ── p2 ── p3 ── us; each has put itself before the others (RFC 3261 §16.6)."""
+    proxies = ["<sip:p3;lr>", "<sip:p2;lr>", "<sip:p1;lr>"]
+    headers = (f"Record-Route: {proxies[0]}, {proxies[1]}", f"Record-Route: {proxies[2]}")
+    assert phone.call(headers=headers).all("Record-Route") == proxies
+    session = only_call(hosted)._session
+    hosted.ask(lambda: session.hang_up(1000, "done"))
+    bye = phone.next()
+    assert bye.method == "BYE" and bye.all("Route") == proxies
+    phone.answer(bye)
+    phone.to = ""
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_caller_who_goes_on_elsewhere_is_told_there_that_it_is_over(
+    phone: Softphone, hosted: Hosted, method: str
+) -> None:
+    phone.call()
+    phone.cseq += 1
+    moved = re.sub(r"Contact: <[^>]*>", "Contact: <sip:me@mobile>", phone.request(method))
+    phone.send(moved)
+    assert phone.final().status == 200
+    if method == "INVITE":
+        phone.ack()
+    session = only_call(hosted)._session
+    hosted.ask(lambda: session.hang_up(1000, "done"))
+    bye = phone.next()
+    assert bye.start == "BYE sip:me@mobile SIP/2.0"
+    phone.answer(bye)
+    phone.to = ""
+
+
 def test_an_offer_is_made_to_who_asks_for_one(phone: Softphone) -> None:
     offer = phone.invite("")
     assert offer.status == 200 and "m=audio" in offer.body
     phone.to, phone.media = offer.header("To"), offer.media
+    phone.ack(phone.sdp())
+    phone.put(phone.packet())
+    assert phone.sound(SOON_S)
+
+
+def test_an_ack_with_another_tag_does_not_answer_our_offer(phone: Softphone) -> None:
+    offer = phone.invite("")
+    phone.to, phone.media = offer.header("To"), offer.media
+    with Softphone(phone.door) as other:
+        phone.ack(other.sdp(), to=f"{phone.to}0")
+        other.rtp.settimeout(NOTHING_S)
+        with pytest.raises(TimeoutError):
+            other.rtp.recv(2048)
     phone.ack(phone.sdp())
     phone.put(phone.packet())
     assert phone.sound(SOON_S)

@@ -1,9 +1,12 @@
 """What strangers do to the SIP leg, and what becomes of it; on real sockets."""
 
+import asyncio
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -22,6 +25,10 @@ from tests.softphone_calls import (
     sessions,
     sip,
 )
+from voice.config_calls import PRIVATE
+from voice.transports.sip.media import PACKETS_A_BEAT, PACKETS_BURST
+from voice.transports.sip.messages import Peers
+from voice.transports.sip.wire import HEARD_OF, MOST_TRANSACTIONS, UdpWire
 
 __all__ = ["hosted", "phone"]
 
@@ -140,6 +147,26 @@ def test_a_flood_of_messages_is_cut_down(hosting: Start) -> None:
         assert other.ask("OPTIONS").status == 200
 
 
+def test_who_writes_under_many_names_is_not_remembered_for_ever() -> None:
+    """Over UDP anybody can write as 10.0.0.1, 10.0.0.2, …"""
+
+    async def main() -> None:
+        wire = UdpWire(("127.0.0.1", 0), peers=Peers(PRIVATE), told="", screen=lambda *_: None)
+        for number in range(3 * HEARD_OF):
+            name = str(IPv4Address("10.0.0.0") + number)
+            text = (
+                f"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK{number}\r\n"
+                f"From: <sip:b>;tag=1\r\nTo: <sip:a>\r\nCall-ID: {number}\r\n"
+                "CSeq: 1 OPTIONS\r\n\r\n"
+            )
+            for again in range(2):
+                wire.receive(text.replace("z9", f"z9{again}").encode(), (name, 5060))
+        assert len(wire._paces) == HEARD_OF and len(wire._served) == MOST_TRANSACTIONS
+        await wire.stop()
+
+    asyncio.run(main())
+
+
 def test_a_flood_over_tcp_waits_its_turn_and_nothing_of_it_is_lost(hosting: Start) -> None:
     hosted = hosting(sip=sip(tcp=True))
     with at(hosted) as phone, socket.create_connection(door(hosted).address) as line:
@@ -172,3 +199,16 @@ def test_ten_thousand_datagrams_of_garbage_end_no_call(phone: Softphone, hosted:
     phone.say(SILENCE * 10)
     assert phone.sound(SOON_S)
     assert sessions(hosted) == 1
+
+
+def test_a_caller_who_sends_a_flood_of_sound_is_heard_at_a_callers_pace(
+    phone: Softphone, hosted: Hosted
+) -> None:
+    phone.call()
+    call = only_call(hosted)
+    begun = time.monotonic()
+    for _ in range(2000):
+        phone.put(phone.packet())
+    received = hosted.ask(lambda: call._media.counts.received)
+    beats = (time.monotonic() - begun) / 0.02 + 1
+    assert PACKETS_BURST / 2 < received <= PACKETS_BURST + PACKETS_A_BEAT * beats

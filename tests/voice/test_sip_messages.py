@@ -19,6 +19,8 @@ def test_private_networks_are_peers_and_nobody_else() -> None:
     assert peers.admit("10.1.2.3") and peers.admit("fd00::1") and peers.admit("::ffff:10.1.2.3")
     for stranger in ("11.0.0.1", "8.8.8.8", "::1", "fe80::1%eth0", "224.0.0.1", "0.0.0.0", "phone"):
         assert not peers.admit(stranger)
+    for nobody in ("224.0.0.1", "0.0.0.0", "ff02::1", "::", "::ffff:224.0.0.1"):
+        assert not Peers(["0.0.0.0/0", "::/0"]).admit(nobody)
     peers.also.add("8.8.8.8")
     assert peers.admit("8.8.8.8")
 

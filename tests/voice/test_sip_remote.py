@@ -50,3 +50,11 @@ def test_after_a_move_that_was_told_the_old_place_is_forgotten() -> None:
     remote.agree("10.0.0.9", ("10.0.0.9", 5000), 3.0)
     assert remote.at(3.0) == ("10.0.0.9", 5000)
     assert not remote.admit(NAT, 3.0)
+
+
+def test_reports_are_taken_from_where_the_sound_is_and_from_nobody_else() -> None:
+    remote = Remote(PHONE, ("10.0.0.7", 4000), 0.0)
+    assert remote.is_rtcp_from(("10.0.0.7", 4001)) and not remote.is_rtcp_from(STRANGER)
+    remote.hear(NAT, 1.0)
+    assert remote.is_rtcp_from((PHONE, 61_001)) and not remote.is_rtcp_from(("10.0.0.7", 4001))
+    assert Remote(PHONE, None, 0.0).is_rtcp_from((PHONE, 9))

@@ -1,5 +1,8 @@
 """Who may call by telephone, and what is answered who may not; on real sockets."""
 
+import re
+import socket
+
 import pytest
 from aiosipua import SipDigestAuth, build_credentials, parse_auth
 from aiosipua.header_codec import stringify_auth
@@ -99,6 +102,29 @@ def test_a_line_that_is_busy_says_so_and_when_to_come_again(hosting: Start) -> N
         phone.bye()
         nobody(hosted)
         assert other.invite().status == 200
+
+
+def test_a_second_invite_before_the_first_is_answered_makes_no_second_call(hosting: Start) -> None:
+    """Room for one, and that is asked for once:
+
+    INVITE, INVITE with a To tag   in one TCP segment: the first is not answered yet
+    100 · 481                      200 to the first; the second is of no dialog that there is
+    """
+    hosted = hosting(sip=sip(tcp=True, most_calls=1))
+    with at(hosted) as phone, socket.create_connection(door(hosted).address) as line:
+        line.settimeout(SOON_S)
+        invites = [phone.request("INVITE", phone.sdp())]
+        phone.to = "<sip:kaiwa@127.0.0.1>;tag=made-up"
+        for _ in range(5):
+            phone.cseq += 1
+            invites.append(phone.request("INVITE", phone.sdp()))
+        line.sendall("".join(invites).replace("SIP/2.0/UDP", "SIP/2.0/TCP").encode())
+        got = b""
+        while len(found := re.findall(rb"SIP/2\.0 ([2-6]\d\d)", got)) < 6:
+            got += line.recv(65_536)
+        assert sorted(found) == [b"200"] + [b"481"] * 5
+        assert len(door(hosted)._tasks) == 1 and sessions(hosted) <= 1
+        phone.to = ""
 
 
 def test_a_server_that_stops_takes_no_more_calls(hosted: Hosted) -> None:

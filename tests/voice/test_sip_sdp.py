@@ -100,6 +100,12 @@ def test_an_address_is_believed_where_the_caller_is_or_may_be(
     assert one.remote == ((address, 4000) if believed else None)
 
 
+@pytest.mark.parametrize(("port", "believed"), [(53, False), (1023, False), (1024, True)])
+def test_no_sound_is_sent_to_where_services_are(port: int, believed: bool) -> None:
+    one = agreed(offer(f"m=audio {port} RTP/AVP 0\n", PEER), peer=PEER)
+    assert one.remote == ((PEER, port) if believed else None)
+
+
 @pytest.mark.parametrize(
     "stream",
     ["", "m=video 4000 RTP/AVP 96\n", "m=audio 0 RTP/AVP 0\n", "m=audio 4000 RTP/SAVP 0\n",

@@ -524,6 +524,26 @@ def test_sound_waits_for_a_provider_that_is_full() -> None:
     assert call.ear.heard_ms == pytest.approx(ANSWER_MS, abs=20)
 
 
+def test_what_waits_for_a_full_provider_is_dropped_when_the_caller_cuts_in() -> None:
+    """caller   ~~~~~          ~~~~~
+    Asterisk      XOFF               XON
+    answer              ######|x         ####### the other answer, and nothing of the first
+    """
+    kit = next(kit for kit in KITS if kit.name == "asterisk")
+
+    async def scenario(call: PhoneCall) -> None:
+        await call.say(1.0)
+        call.give(call.phone.fill(True))  # type: ignore[attr-defined]  # Asterisk's own
+        await call.hush(1.5)
+        assert call.leg._waiting, "it is being answered"
+        await call.say(1.0)
+        call.give(call.phone.fill(False))  # type: ignore[attr-defined]  # Asterisk's own
+        await listen(call, 8.0)
+
+    call = phone_call(kit, scenario)
+    assert call.ear.heard_ms == pytest.approx(OTHER_MS, abs=20)
+
+
 @pytest.mark.parametrize(
     ("form", "coding"),
     [

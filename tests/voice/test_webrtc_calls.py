@@ -249,6 +249,20 @@ def test_of_ipv6_a_whole_network_counts_as_one() -> None:
     run(check)
 
 
+def test_ipv4_callers_of_a_socket_for_both_kinds_are_not_one_caller() -> None:
+    """As KAIWA_HOST=:: names them; and a proxy on this machine is nobody's address there, too."""
+
+    async def check() -> None:
+        async with calls(offers_per_minute=1) as open_calls:
+            open_calls.check(Caller("::ffff:198.51.100.1"))
+            open_calls.check(Caller("::ffff:198.51.100.2"))
+            assert refused(lambda: open_calls.check(Caller("198.51.100.1"))).status == 429
+            for _ in range(3):
+                open_calls.check(Caller("::ffff:127.0.0.1"))
+
+    run(check)
+
+
 def test_set_ups_under_way_are_bounded_of_one_address_and_of_all() -> None:
     async def check() -> None:
         async with calls(most_setups=MOST_SETUPS_OF_ONE + 2) as open_calls:

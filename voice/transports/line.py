@@ -32,6 +32,7 @@ SLICE_BYTES = 65_536
 LINGER_S = 1.0
 LIVE_BYTES, LIVE_FRAMES = 8192, 16
 """What comes in one go and is taken as it stands; more goes by slices."""
+MOST_REASON_BYTES = 123  # RFC 6455 §5.5.1
 UNSENT_BYTES = 8 * 1024 * 1024
 """More than this waiting for a client is more than any client needs."""
 
@@ -129,7 +130,7 @@ class Line(WebSocketsSansIOProtocol):
         """Says goodbye behind what was sent, and does not wait long for the answer."""
         if self._is_over:
             return
-        self.conn.send_close(code, reason)
+        self.conn.send_close(code, reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore"))
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self._hang_up()

@@ -1,10 +1,10 @@
 """How often a caller may have something: an offer answered, a login at the relay."""
 
 from collections.abc import Callable
-from ipaddress import ip_network
 
 from msgspec import Struct
 
+from voice.addresses import network_of, unmapped
 from voice.config_calls import WebrtcConfig
 from voice.rate import Rate
 from voice.transports.websocket import Refusal
@@ -23,7 +23,11 @@ class Caller(Struct, frozen=True):
     @property
     def network(self) -> str:
         """Whom the address stands for: of IPv6 everybody has a whole /64."""
-        return _network(self.address)
+        return network_of(self.address)
+
+    @property
+    def is_local(self) -> bool:
+        return unmapped(self.address) in LOCAL
 
 
 class OfferRates:
@@ -46,19 +50,10 @@ class OfferRates:
             Refusal: 429.
         """
         now, wait_s = self._now(), 0.0
-        if caller.address not in LOCAL:
+        if not caller.is_local:
             most = webrtc.offers_per_minute
             wait_s = self._by_address.refuses(caller.network, most, now)
         if not wait_s and caller.key:
             wait_s = self._by_key.refuses(caller.key, webrtc.offers_per_minute_and_key, now)
         if wait_s:
             raise Refusal(429, "rate_limit_exceeded", self._often, int(wait_s) + 1)
-
-
-def _network(address: str) -> str:
-    if ":" not in address:
-        return address
-    try:
-        return str(ip_network(f"{address.partition('%')[0]}/64", strict=False))
-    except ValueError:
-        return address

@@ -25,7 +25,7 @@ from voice.ice_candidates import Reach
 from voice.relay_credentials import ice_servers
 from voice.sdp_lines import SdpError
 from voice.session import Session
-from voice.transports.offer_rates import LOCAL, Caller, OfferRates
+from voice.transports.offer_rates import Caller, OfferRates
 from voice.transports.websocket import Refusal
 from voice.webrtc_settings import port_range
 
@@ -121,7 +121,7 @@ class Calls:
     def _check_set_ups(self, caller: Caller, webrtc: WebrtcConfig) -> None:
         waiting = [call for call in self._calls.values() if not call.connected]
         alike = [call for call in waiting if call.caller.network == caller.network]
-        of_this = 0 if caller.address in LOCAL else len(alike)
+        of_this = 0 if caller.is_local else len(alike)
         if len(waiting) >= webrtc.most_setups or of_this >= MOST_SETUPS_OF_ONE:
             message = "Too many calls are being set up; please call again shortly."
             raise Refusal(503, "server_busy", message, RETRY_S)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
-from aiosipua import IncomingCall, SdpMessage
+from aiosipua import DialogState, IncomingCall, SdpMessage
 
 from providers.base import LISTEN_RATE_HZ
 from voice import wire
@@ -151,6 +151,12 @@ class SipCall:
         )
 
     # --- what the caller does ---------------------------------------------------------------------
+
+    def knows(self, tag: str) -> bool:
+        """Whether a request that bears our `tag` is of this call, answered and not over. aiosipua
+        would take any other INVITE of this Call-ID for a new call, which nobody has let in."""
+        dialog = self.incoming.dialog
+        return dialog.state is DialogState.CONFIRMED and tag == dialog.local_tag
 
     def consider(self, offer: SdpMessage, peer: str, admits: Callable[[str], bool]) -> Agreed:
         """Raises:

@@ -118,9 +118,8 @@ class Repeating:
 
     def decode(self, payload: bytes) -> bytes:
         pcm = self._codec.decode(payload)
-        samples = np.frombuffer(pcm, "<i2")[-PERIOD:]
-        if len(samples) == PERIOD:
-            self._last = samples.astype(np.float32)
+        samples = np.frombuffer(pcm, "<i2")[-PERIOD:].astype(np.float32)
+        self._last = np.concatenate((self._last[len(samples) :], samples))  # packets may be shorter
         return pcm
 
     def recover(self, payload: bytes, ticks: int) -> tuple[bytes, bool]:

@@ -1,12 +1,33 @@
 """aiosipua's dialogs, with what they leave behind taken away."""
 
-from aiosipua import IncomingCall, SipUAS
+from aiosipua import DialogState, IncomingCall, SipRequest, SipUAS
+from aiosipua.headers import stringify_uri
 
 SESSION_S = 1800
 """Session timers, for callers who have them (RFC 4028): a dead dialog is noticed."""
 
 
 class Dialogs(SipUAS):
+    @staticmethod
+    def mend_route(call: IncomingCall) -> None:
+        """What we send passes the proxies in the order in which the INVITE has them (RFC 3261
+        §12.1.1); aiosipua turns it round, as only the caller may."""
+        call.dialog.route_set = list(call.invite.headers.get("record-route"))
+
+    @staticmethod
+    def mend_target(call: IncomingCall, request: SipRequest) -> None:
+        """A caller who goes on elsewhere is called there (RFC 3261 §12.2.2); aiosipua keeps to the
+        first Contact."""
+        if request.contact:
+            call.dialog.remote_target = stringify_uri(request.contact[0].uri)
+
+    @staticmethod
+    def end_unacknowledged(call: IncomingCall) -> None:
+        """With a BYE (RFC 3261 §13.3.1.4): the caller, whose ACK did not find us, believes to be
+        talking. aiosipua only lets go."""
+        call.dialog.state = DialogState.CONFIRMED
+        call.hangup()
+
     def forget(self, call: IncomingCall) -> None:
         """Its timers and its place: a call that we ended ourselves keeps both, else for ever."""
         call._stop_retransmissions()

@@ -107,7 +107,7 @@ class SipDoor:
         dialogs.on_invite, dialogs.on_reinvite = self._begin, self._go_on
         dialogs.on_bye = lambda call, request: self._gone(call, 1000, "the caller hung up")
         dialogs.on_cancel = lambda request, source: self._cancelled(request)
-        dialogs.on_ack_timeout = lambda call: self._gone(call, 1006, "no ACK came")
+        dialogs.on_ack_timeout = self._unacknowledged
         dialogs.on_session_expired = lambda call: self._gone(call, 1006, "the session expired")
         dialogs.on_update = self._updated
         self._dialogs[wire.protocol] = dialogs
@@ -131,7 +131,7 @@ class SipDoor:
     async def __aexit__(self, *how: Any) -> None:
         if self._keeping is not None and self.extension is not None:
             self._keeping.cancel()
-            self.extension.close()
+            await self.extension.aclose()
         for call in list(self.calls.values()):
             call.bye(1001, "the server is stopping")
         if self._tasks:
@@ -157,6 +157,7 @@ class SipDoor:
 
     def _begin(self, incoming: IncomingCall) -> None:
         invited, sip = self._screen.invited(incoming.call_id), self._config
+        Dialogs.mend_route(incoming)
         try:
             pair = self._ports.take()
         except NoPorts:
@@ -205,6 +206,7 @@ class SipDoor:
     def _described(
         self, call: SipCall, incoming: IncomingCall, request: SipRequest
     ) -> SdpMessage | None:
+        Dialogs.mend_target(incoming, request)
         via = request.via[0]
         source = (via.received or incoming.source_addr[0], int(via.rport or 0))
         if (offer := sdp.offer_of(request)) is None:
@@ -214,6 +216,10 @@ class SipDoor:
     def _gone(self, incoming: IncomingCall, code: int, reason: str) -> None:
         if (call := self.calls.get(incoming.call_id)) is not None:
             call.hung_up(code, reason)
+
+    def _unacknowledged(self, incoming: IncomingCall) -> None:
+        Dialogs.end_unacknowledged(incoming)
+        self._gone(incoming, 1006, "no ACK came")
 
     def _cancelled(self, request: SipRequest) -> None:
         if (call := self.calls.get(request.call_id or "")) is not None:

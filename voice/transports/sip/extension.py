@@ -2,6 +2,7 @@
 
     REGISTER ─▶ 401 ─▶ REGISTER with the password ─▶ 200: it rings here for `granted` seconds
     at 90 % of that, anew; what fails is tried again after 5 s, 10 s, … 5 min
+    REGISTER, Expires 0 ─▶ 401 ─▶ with the password ─▶ 200: when we stop, it rings here no more
 
 aiosipua's Registration asks, answers the challenge and refreshes; it neither looks its registrar up
 nor tries again.
@@ -12,7 +13,7 @@ import contextlib
 import socket
 
 import structlog
-from aiosipua import Registration, SipDigestAuth, SipUAC
+from aiosipua import Registration, RegistrationState, SipDigestAuth, SipResponse, SipUAC
 
 from voice.sip_registrar import split
 from voice.transports.sip.messages import Peers, Source
@@ -20,8 +21,22 @@ from voice.transports.sip.wire import GIVE_UP_S, Wire
 
 REGISTER_S = 300
 RETRY_S = (5.0, 300.0)
+CLOSE_LIMIT_S = 1.0
 
 log = structlog.get_logger()
+
+
+class Binding(Registration):
+    """aiosipua's, that tells of its end, and goes by no other telephone's time: a registrar lists
+    all of an extension's, in any order (RFC 3261 §10.3), and aiosipua takes the first."""
+
+    def _on_success(self, response: SipResponse) -> None:
+        super()._on_success(response)
+        if self.state is RegistrationState.UNREGISTERED and self.on_expired is not None:
+            self.on_expired(self)
+
+    def _granted_expires(self, response: SipResponse) -> int:
+        return min(super()._granted_expires(response), self.expires)
 
 
 class Extension:
@@ -37,7 +52,7 @@ class Extension:
         self._host, self._port = split(registrar)
         self._name, self._auth = name, SipDigestAuth(name, password)
         self._wire, self._uac, self._peers = wire, uac, peers
-        self._registration: Registration | None = None
+        self._registration: Binding | None = None
         self._news: asyncio.Queue[str] = asyncio.Queue()
         """Empty: registered; else why not."""
         self.registered = False
@@ -65,7 +80,7 @@ class Extension:
         except OSError as error:
             return f"its address is not found: {error.strerror or error}"
         self._peers.also = {address[0]}  # and no longer where it was
-        self._registration = registration = Registration(
+        self._registration = registration = Binding(
             self._uac,
             f"sip:{self._name}@{self._host}",
             address,
@@ -105,11 +120,13 @@ class Extension:
         while not self._news.empty():
             self._news.get_nowait()
 
-    def close(self) -> None:
-        """It rings here no more."""
+    async def aclose(self) -> None:
+        """It rings here no more; within 1 s, whether the registrar answers or not."""
         if self._registration is not None and self.registered:
-            with contextlib.suppress(OSError):
-                self._registration.unregister()
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_LIMIT_S):
+                    self._registration.unregister()
+                    await self._news.get()
         self._forget()
 
 

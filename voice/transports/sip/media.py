@@ -19,6 +19,7 @@ from typing import Any
 
 from providers.base import LISTEN_RATE_HZ
 from voice import jitter, rtcp
+from voice.addresses import unmapped
 from voice.jitter import JitterBuffer, Kind, Piece
 from voice.key_events import Presses, read_event
 from voice.reception import Reception
@@ -27,7 +28,7 @@ from voice.rtp_playout import FRAME_MS, Beat, RtpPlayout
 from voice.settings_fields import OUTPUT_RATE_HZ
 from voice.transports.metronome import metronome
 from voice.transports.sip.codecs import Coding, codec_for
-from voice.transports.sip.messages import Source
+from voice.transports.sip.messages import Source, mapped
 from voice.transports.sip.ports import Pair
 from voice.transports.sip.remote import Remote
 from voice.transports.sip.sdp import Agreed
@@ -46,7 +47,7 @@ class _Socket(asyncio.DatagramProtocol):
         self._take = take
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        self._take(data, (str(addr[0]), int(addr[1])))
+        self._take(data, (unmapped(str(addr[0])), int(addr[1])))
 
 
 class Media:
@@ -82,6 +83,7 @@ class Media:
         self.packets = self._octets = 0
         self._may_come = PACKETS_BURST
         self._report_at = now + REPORT_S
+        self._bound: Source = ("", 0)
         self._rtp: asyncio.DatagramTransport | None = None
         self._rtcp: asyncio.DatagramTransport | None = None
 
@@ -93,6 +95,7 @@ class Media:
 
     async def open(self, pair: Pair) -> None:
         loop = asyncio.get_running_loop()
+        self._bound = pair[0].getsockname()[:2]
         self._rtp, _ = await loop.create_datagram_endpoint(
             lambda: _Socket(self._receive), sock=pair[0]
         )
@@ -228,7 +231,7 @@ class Media:
         self._sequence = self._sequence + 1 & 0xFFFF
         self.packets += 1
         self._octets += len(payload)
-        self._rtp.sendto(data, to)
+        self._rtp.sendto(data, mapped(to, self._bound))
 
     def _report(self, now: float) -> None:
         timestamp = self._base + self._ticks
@@ -238,7 +241,7 @@ class Media:
     def _send_rtcp(self, data: bytes, now: float) -> None:
         to = self.remote.at(now)
         if self._rtcp is not None and to is not None and to[1] < 65535:
-            self._rtcp.sendto(data, (to[0], to[1] + 1))
+            self._rtcp.sendto(data, mapped((to[0], to[1] + 1), self._bound))
 
     def close(self) -> None:
         metronome().leave(self)

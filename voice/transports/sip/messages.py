@@ -165,6 +165,11 @@ def network(text: str) -> IPv4Network | IPv6Network:
     return ip_network(text.strip(), strict=False)
 
 
+def mapped(to: Source, bound: Source) -> Source:
+    """`to`, as a socket wants it that is bound to [::], for both kinds of addresses."""
+    return (f"::ffff:{to[0]}", to[1]) if ":" in bound[0] and ":" not in to[0] else to
+
+
 def own_address(peer: str, told: str, bound: str) -> str:
     """The address at which `peer` reaches us.
 

@@ -149,7 +149,7 @@ class Screen:
     def _consider(self, request: SipRequest, source: Source) -> None:
         """In a dialog: what it asks for can be had, or it is refused and all stays as it is."""
         call = self._calls.get(request.call_id or "")
-        if call is None:
+        if call is None or not call.knows(to_tag(request)):
             raise Refused(481)
         if (offer := sdp.offer_of(request)) is not None:
             call.consider(offer, source[0], self._peers.admit)
@@ -157,7 +157,7 @@ class Screen:
     def _take_late_answer(self, request: SipRequest, source: Source) -> None:
         """To our offer, which a call without one asked for."""
         call = self._calls.get(request.call_id or "")
-        if call is None or not call.is_waiting:
+        if call is None or not call.is_waiting or not call.knows(to_tag(request)):
             return
         try:
             offer = sdp.offer_of(request)
@@ -169,7 +169,7 @@ class Screen:
 
     def _take_info(self, request: SipRequest) -> SipResponse:
         call = self._calls.get(request.call_id or "")
-        if call is None or to_tag(request) != call.incoming.dialog.local_tag:
+        if call is None or not call.knows(to_tag(request)):
             raise Refused(481)
         kind = (request.content_type or "").strip().lower()
         if not kind.startswith("application/dtmf"):

@@ -9,7 +9,8 @@
                            doubled up to T2 4 s, given up after 32 s: RFC 3261 §17)
 
 aiosipua 0.7.1 itself answers a repeated INVITE with 481, sends to any address a Via names, repeats
-neither BYE nor REGISTER nor refusals, and logs a traceback for every malformed message.
+neither BYE nor REGISTER nor refusals, does not tell a caller's proxies that they stay on the way
+(RFC 3261 §12.1.1), and logs a traceback for every malformed message.
 """
 
 import asyncio
@@ -22,11 +23,13 @@ from aiosipua import SipMessage, SipRequest, SipResponse, SipTransport
 from aiosipua.utils import format_addr
 
 from voice import metrics
+from voice.addresses import unmapped
 from voice.transports.sip.messages import (
     Peers,
     Source,
     answer,
     check_length,
+    mapped,
     own_address,
     stamp,
     transaction,
@@ -70,10 +73,10 @@ class Pace:
 class Served:
     """A request that was seen, with its last answer."""
 
-    __slots__ = ("again", "answer", "final", "source", "until")
+    __slots__ = ("again", "answer", "final", "proxies", "source", "until")
 
-    def __init__(self, source: Source, until: float) -> None:
-        self.source, self.until = source, until
+    def __init__(self, source: Source, until: float, proxies: list[str]) -> None:
+        self.source, self.until, self.proxies = source, until, proxies
         self.answer = b""
         self.final = False
         self.again: asyncio.TimerHandle | None = None
@@ -148,7 +151,8 @@ class Wire(SipTransport, ABC):
                 if served.answer:
                     self.put(served.answer, served.source)
                 return
-            self._remember(key, Served(source, self._loop.time() + GIVE_UP_S))
+            proxies = list(request.headers.get("record-route"))
+            self._remember(key, Served(source, self._loop.time() + GIVE_UP_S, proxies))
         try:
             check_length(request)
             answered = self._screen(self, request, source)
@@ -200,6 +204,10 @@ class Wire(SipTransport, ABC):
         if (served := self._served.get(key)) is None:
             return  # so long ago that nobody waits for it
         self._sign(response, served.source[0])
+        if cseq.method == "INVITE" and 100 < response.status_code < 300:
+            response.headers.remove("Record-Route")
+            for proxy in served.proxies:
+                response.headers.append("Record-Route", proxy)
         first, served.answer = not served.final, bytes(response)
         served.final = response.status_code >= 200
         self.put(served.answer, served.source)
@@ -279,11 +287,11 @@ class UdpWire(Wire, asyncio.DatagramProtocol):
         self.local_addr = transport.get_extra_info("sockname")[:2]
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        self.receive(data, (str(addr[0]), int(addr[1])))
+        self.receive(data, (unmapped(str(addr[0])), int(addr[1])))
 
     def put(self, data: bytes, to: Source) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.sendto(data, to)
+            self._transport.sendto(data, mapped(to, self.local_addr))
 
     async def stop(self) -> None:
         await super().stop()

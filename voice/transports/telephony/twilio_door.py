@@ -103,12 +103,9 @@ class TwilioDoor:
         if not self.signed(url, fields, request.headers) or not fields.get("CallSid"):
             raise forged("This request bears no valid X-Twilio-Signature.")
         self._check_account(fields.get("AccountSid", ""))
-        machine = fields.get("AnsweredBy", "").startswith(("machine", "fax"))
-        if machine and self._config.outbound_machines == "hang_up":
+        if self._is_over(fields):
             return self.over()
         dialled = fields.get("DialCallStatus", "")
-        if dialled in ("completed", "answered"):
-            return self.over()  # it was transferred, and the other end has hung up
         signature = request.headers[SIGNATURE_HEADER.lower()]
         salt = secrets.token_hex(8)
         ticket = self._tickets.issue(fields["CallSid"], time.time(), salt, signature)
@@ -126,6 +123,13 @@ class TwilioDoor:
         response.hangup()
         return str(response)
 
+    def _is_over(self, fields: Mapping[str, str]) -> bool:
+        """A machine that is not to be talked to; or it was transferred, and the other end has hung
+        up."""
+        is_machine = fields.get("AnsweredBy", "").startswith(("machine", "fax"))
+        unwanted = is_machine and self._config.outbound_machines == "hang_up"
+        return unwanted or fields.get("DialCallStatus") in ("completed", "answered")
+
     def over(self) -> str:
         """TwiML that hangs up."""
         response = VoiceResponse()
@@ -136,6 +140,8 @@ class TwilioDoor:
         """Only a call that nobody has answered can be rejected: who was called by us, or comes back
         from a transfer, is told so."""
         fields, response = request.fields, VoiceResponse()
+        if self._is_over(fields):
+            return self.over()  # who wants nothing more is not asked to call again
         if fields.get("CallStatus") == "in-progress" or "DialCallStatus" in fields:
             response.say(BUSY)
             response.hangup()
