@@ -69,6 +69,7 @@ networks: .venv/dev.stamp
 
 peers: .venv/dev.stamp
 	$(BIN)/python -m tests.webrtc.shards --processes 2 --peers 40
+	$(BIN)/python -m tests.webrtc.shards --processes 2 --peers 40 --media
 
 up:
 	docker compose up -d --build

@@ -9,6 +9,7 @@ several servers to deal the peers out; give the process ids of the servers for t
 
 import argparse
 import asyncio
+import contextlib
 import json
 import statistics
 import time
@@ -22,7 +23,9 @@ import numpy as np
 
 from tests.webrtc import opus
 from tests.webrtc.caller import Caller, speak
-from tests.webrtc.process import used
+from tests.webrtc.process import used, yardstick_ms
+
+YARDSTICK_EVERY_S = 0.25
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +47,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     server_rss_mib: list[float]
     server_threads: list[int]
     client_cpu: float
+    yardstick_ms: float
+    """Meanwhile, the median: reports are comparable where it is the same."""
 
 
 def voice(seconds: float) -> list[bytes]:
@@ -104,11 +109,14 @@ async def load(
         await speak(there, payloads[:100])
         before, cpu, begun = [used(one) for one in processes], time.process_time(), time.monotonic()
         marks = [(caller.sent, len(caller.received)) for caller in there]
+        speed = asyncio.create_task(_machine_speed())
         await speak(there, list(islice(cycle(payloads), int(seconds * 50))))
         took = time.monotonic() - begun
         after, client = [used(one) for one in processes], time.process_time() - cpu
         sent = [(c.sent - mark[0]) / took for c, mark in zip(there, marks, strict=True)]
         came = [(len(c.received) - mark[1]) / took for c, mark in zip(there, marks, strict=True)]
+        speed.cancel()
+        (yardsticks_ms,) = await asyncio.gather(speed)
         gaps = np.concatenate(
             [np.diff([p.at for p in c.received[m[1] :]]) for c, m in zip(there, marks, strict=True)]
             or [np.zeros(1)]
@@ -131,7 +139,18 @@ async def load(
         server_rss_mib=[one.rss_mib for one in after],
         server_threads=[one.threads for one in after],
         client_cpu=round(client / took, 3),
+        yardstick_ms=round(statistics.median(yardsticks_ms), 2),
     )
+
+
+async def _machine_speed() -> list[float]:
+    """The yardstick again and again, until cancelled."""
+    taken = [yardstick_ms()]
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            await asyncio.sleep(YARDSTICK_EVERY_S)
+            taken.append(yardstick_ms())
+    return taken
 
 
 def main() -> None:

@@ -1,14 +1,19 @@
 """Callers at full rate over several server processes: how many does this machine hold?
 
-    python -m tests.webrtc.shards --processes 2 --peers 40      (make peers)
+    python -m tests.webrtc.shards --processes 2 --peers 40                (make peers)
+    python -m tests.webrtc.shards --processes 2 --peers 40 --media        (make peers)
 
 Real servers with the mock profile, the voice activity detector at work; every caller speaks without
-a pause and is spoken to all the while. Offers are dealt out in turn, as a balancer would.
+a pause and is spoken to all the while. Offers are dealt out in turn, as a balancer would. With
+`--media` there is nothing behind the transports but somebody who hears and speaks (engine.py):
+what is left of the CPU is the media's share.
 """
 
 import argparse
 import asyncio
 import json
+import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,23 +33,38 @@ SET_UP_S = 14.0
 """Of the answers' length, spent before anything is measured."""
 
 
-def shards(processes: int, peers: int, seconds: float) -> Report:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        servers = []
-        for number in range(processes):
-            place = Path(folder) / str(number)
-            place.mkdir()
-            servers.append(Served(written(place, SETTINGS)))
-            stack.callback(servers[-1].stop)
+def shards(processes: int, peers: int, seconds: float, *, media: bool = False) -> Report:
+    """Args:
+    media: Nothing but transports and sound, no sessions.
+    """
+    start = _engine if media else _server
+    with ExitStack() as stack:
+        servers = [start(stack) for _ in range(processes)]
         return asyncio.run(
             load(
-                [f"{server.url}v1/realtime/calls" for server in servers],
+                [url for url, _ in servers],
                 peers=peers,
                 seconds=seconds,
-                processes=[server.process.pid for server in servers],
-                opened=talk(seconds + SET_UP_S),
+                processes=[process for _, process in servers],
+                opened=None if media else talk(seconds + SET_UP_S),
             )
         )
+
+
+def _server(stack: ExitStack) -> tuple[str, int]:
+    """Where offers go, and the process id."""
+    place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    server = Served(written(place, SETTINGS))
+    stack.callback(server.stop)
+    return f"{server.url}v1/realtime/calls", server.process.pid
+
+
+def _engine(stack: ExitStack) -> tuple[str, int]:
+    command = [sys.executable, "-m", "tests.webrtc.engine", "kaiwa"]
+    process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    stack.callback(process.kill)
+    assert process.stdout is not None
+    return f"http://127.0.0.1:{process.stdout.readline().split()[1]}/", process.pid
 
 
 def main() -> None:
@@ -52,8 +72,9 @@ def main() -> None:
     asked.add_argument("--processes", type=int, default=2)
     asked.add_argument("--peers", type=int, default=40)
     asked.add_argument("--seconds", type=float, default=20.0)
+    asked.add_argument("--media", action="store_true", help="without sessions")
     chosen = asked.parse_args()
-    report = shards(chosen.processes, chosen.peers, chosen.seconds)
+    report = shards(chosen.processes, chosen.peers, chosen.seconds, media=chosen.media)
     print(json.dumps(msgspec.to_builtins(report), indent=2))
 
 
