@@ -18,6 +18,7 @@ from voice.chain_stt import ChainSTT
 from voice.chain_tts import ChainTTS
 from voice.clauses import ClauseSplitter
 from voice.config import Config
+from voice.config_dial_problems import idle_tools
 from voice.config_phone_problems import shut_doors
 from voice.errors import ConfigError
 from voice.makers import chosen, make_all, problems
@@ -47,6 +48,7 @@ def warnings(config: Config) -> list[str]:
         *_unread_models(config),
         *_models_nowhere(config),
         *shut_doors(config.telephony),
+        *idle_tools(config),
     ]
     language, voice = config.stt.language, config.tts.voice
     if language and chosen(config, "stt") == "pocketsphinx":

@@ -13,6 +13,7 @@ from voice.checkup_machine import NO_ANSWER, Finding, Findings, Mark, aside
 from voice.checkup_ports import is_health, is_kaiwa, port_remedy, why_not
 from voice.config import Config
 from voice.config_calls import TelephonyConfig
+from voice.config_dial_problems import NO_TRANSFERS, makes_calls
 from voice.ice_candidates import is_public
 from voice.transports.telephony.twilio_rest import TwilioError, TwilioRest, Why
 
@@ -35,10 +36,8 @@ def doors_found(config: Config) -> Findings:
         what = "telephony.vonage_application_id alone opens none"
         found.append(Finding("–", "telephone doors", what, "for Vonage: VONAGE_SIGNATURE_SECRET"))
     transfers = "transfer_call" in config.agent.tools
-    if transfers and not _makes_calls(telephony):
-        what = "no call can be transferred, and transfer_call is in agent.tools"
-        remedy = "set KAIWA_PUBLIC_URL, TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"
-        found.append(Finding("!", "telephone doors", what, remedy))
+    if transfers and not makes_calls(telephony):
+        found.append(Finding("!", "telephone doors", *NO_TRANSFERS))
     if telephony.transfer and not transfers:
         what = "telephony.transfer is set, and the model may not use it"
         remedy = "agent: {tools: [transfer_call]}"
@@ -57,10 +56,6 @@ def _signing(telephony: TelephonyConfig) -> list[str]:
         "Vonage": telephony.vonage_signature_secret,
     }
     return [name for name, secret in named.items() if secret]
-
-
-def _makes_calls(telephony: TelephonyConfig) -> bool:
-    return all((telephony.public_url, telephony.twilio_account_sid, telephony.twilio_auth_token))
 
 
 # --- the way in -----------------------------------------------------------------------------------
@@ -131,7 +126,7 @@ async def rest_found(config: Config) -> Findings:
     """Of the interface by which calls are made and transferred, where either is asked for."""
     telephony = config.telephony
     asked_for = telephony.outbound_from or "transfer_call" in config.agent.tools
-    if not asked_for or not _makes_calls(telephony):
+    if not asked_for or not makes_calls(telephony):
         return []
     what = "Twilio's REST interface"
     rest = TwilioRest(

@@ -20,6 +20,24 @@ WIDEST = 16
 """Bits, as of sip.peers."""
 
 
+NO_TRANSFERS = (
+    "no call can be transferred, and transfer_call is in agent.tools",
+    "set KAIWA_PUBLIC_URL, TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN",
+)
+"""What, and the remedy."""
+
+
+def makes_calls(telephony: TelephonyConfig) -> bool:
+    """Whether Twilio can be asked for calls, and to transfer them."""
+    return all((telephony.public_url, telephony.twilio_account_sid, telephony.twilio_auth_token))
+
+
+def idle_tools(config: Config) -> Iterator[str]:
+    """Of what the model may do and no call will let it: a softphone's operator may know that."""
+    if "transfer_call" in config.agent.tools and not makes_calls(config.telephony):
+        yield f"telephony: {'; '.join(NO_TRANSFERS)}"
+
+
 def dial_problems(config: Config) -> Iterator[Problem]:
     yield from _transfer_problems(config)
     yield from _outbound_problems(config)

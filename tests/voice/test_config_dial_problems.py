@@ -4,9 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from voice.build import warnings
 from voice.config import load
+from voice.config_calls import TelephonyConfig
+from voice.config_sections import Config
+from voice.config_talk import AgentConfig
 from voice.errors import ConfigError
 
 NUMBER = "+49301234567"
@@ -109,6 +114,18 @@ def test_a_number_without_quotes_is_told_and_not_shown(tmp_path: Path) -> None:
 def test_a_transfer_needs_somebody_to_transfer_to(tmp_path: Path) -> None:
     told = problem(tmp_path, agent={"tools": ["transfer_call"]})
     assert "agent.tools" in told and "telephony.transfer" in told
+
+
+def test_a_transfer_that_nobody_could_be_asked_for_is_warned_of() -> None:
+    settings = Config(agent=AgentConfig(tools=("transfer_call",)))
+    (told,) = warnings(settings)
+    assert told.startswith("telephony: no call can be transferred") and "TWILIO_AUTH_TOKEN" in told
+    twilio = TelephonyConfig(
+        public_url="https://voice.example.com",
+        twilio_account_sid="AC0123456789abcdef0123456789abcdef",
+        twilio_auth_token=16 * "x",
+    )
+    assert warnings(msgspec.structs.replace(settings, telephony=twilio)) == []
 
 
 def test_there_are_no_other_tools(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from voice.carrier import Target
 from voice.config import TelephonyConfig
+from voice.config_dial_problems import makes_calls
 from voice.house import MOST_TRANSFERS
 from voice.session import Session
 from voice.transports.telephony.adapter import Started
@@ -54,8 +55,7 @@ class Switchboard:
         self.vonage = VonageDoor(config, tickets) if has_vonage else None
         self.asterisk = AsteriskDoor(config) if config.asterisk_password else None
         self.passes = Passes()
-        makes_calls = public and config.twilio_account_sid and config.twilio_auth_token
-        self.outbound = Outbound(config) if makes_calls else None
+        self.outbound = Outbound(config) if makes_calls(config) else None
         self._legs: dict[tuple[str, str], Leg] = {}
 
     def entrance(self, provider: str) -> Entrance | None:
