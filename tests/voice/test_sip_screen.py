@@ -104,6 +104,31 @@ def test_a_line_that_is_busy_says_so_and_when_to_come_again(hosting: Start) -> N
         assert other.invite().status == 200
 
 
+@pytest.mark.parametrize(
+    ("uri", "status"),
+    [("sips:kaiwa@127.0.0.1", 416), ("http://127.0.0.1", 416), ("kaiwa", 416)]
+    + [("SIP:kaiwa@127.0.0.1", 200), ("tel:+49301234567", 200)],
+)
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS"])
+def test_what_is_called_must_be_an_address_of_ours(
+    hosted: Hosted, uri: str, status: int, method: str
+) -> None:
+    """sips is promised to be encrypted on every leg, and nothing here is."""
+    with at(hosted) as phone:
+        phone.send(
+            phone.request(method, phone.sdp() if method == "INVITE" else "").replace(
+                f"sip:kaiwa@{phone.door[0]}:{phone.door[1]}", uri, 1
+            )
+        )
+        answer = phone.final()
+        assert answer.status == status
+        phone.to = answer.header("To")
+        phone.ack(branch=phone.branch if status >= 300 else "")
+        if status == 200 and method == "INVITE":
+            assert phone.bye().status == 200
+    nobody(hosted)
+
+
 def test_a_second_invite_before_the_first_is_answered_makes_no_second_call(hosting: Start) -> None:
     """Room for one, and that is asked for once:
 

@@ -1,6 +1,6 @@
 """Requests, before they reach a dialog: most are answered here, and what goes on can be had.
 
-any        405 no such method · 420 asks for what we have not
+any        405 no such method · 416 no such address · 420 asks for what we have not
 INVITE     401 unknown · 415, 488 no sound for us · 482 twice
            486 all lines busy · 503 overloaded, or stopping
 re-INVITE  488 where it cannot be had; the call goes on as it was
@@ -28,6 +28,7 @@ from voice.transports.sip.messages import (
     Source,
     answer,
     check_require,
+    check_scheme,
     to_tag,
     tokens,
 )
@@ -89,6 +90,7 @@ class Screen:
         try:
             if request.method not in METHODS:
                 raise Refused(405, {"Allow": ALLOW})
+            check_scheme(request)
             check_require(request)
             match request.method:
                 case "INVITE":
