@@ -10,6 +10,7 @@ from aiosipua.header_codec import stringify_auth
 from tests.served import SOON_S, Hosted, eventually
 from tests.softphone import Softphone
 from tests.softphone_calls import Start, at, door, hosted, nobody, phone, sessions, sip
+from voice.transports.sip import call
 
 __all__ = ["hosted", "phone"]
 
@@ -101,7 +102,9 @@ def test_a_line_that_is_busy_says_so_and_when_to_come_again(hosting: Start) -> N
         assert busy.status == 486 and int(busy.header("Retry-After")) > 0
         phone.bye()
         nobody(hosted)
-        assert other.invite().status == 200
+        other.call()
+        assert other.bye().status == 200
+    nobody(hosted)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,10 @@ def test_who_calls_must_know_the_password(hosting: Start) -> None:
     nobody(hosted)
 
 
-def test_a_call_that_has_not_begun_has_its_place_all_the_same(hosting: Start) -> None:
+def test_a_call_that_has_not_begun_has_its_place_all_the_same(
+    hosting: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call, "ACK_GRACE_S", SOON_S)
     hosted = hosting(sip=sip(), server={"max_sessions": 1})
     with at(hosted) as first, at(hosted) as second:
         offer = first.invite("")

@@ -107,7 +107,6 @@ class SipDoor:
         dialogs.on_invite, dialogs.on_reinvite = self._begin, self._go_on
         dialogs.on_bye = lambda call, request: self._gone(call, 1000, "the caller hung up")
         dialogs.on_cancel = lambda request, source: self._cancelled(request)
-        dialogs.on_ack_timeout = self._unacknowledged
         dialogs.on_session_expired = lambda call: self._gone(call, 1006, "the session expired")
         dialogs.on_update = self._updated
         self._dialogs[wire.protocol] = dialogs
@@ -197,7 +196,7 @@ class SipDoor:
         call = self.calls.get(incoming.call_id)
         if call is None:
             return
-        incoming.accept(self._described(call, incoming, incoming.invite) or call.repeat())
+        call.accept(self._described(call, incoming, incoming.invite) or call.repeat())
 
     def _updated(self, incoming: IncomingCall, request: SipRequest) -> SdpMessage | None:
         call = self.calls.get(incoming.call_id)
@@ -216,10 +215,6 @@ class SipDoor:
     def _gone(self, incoming: IncomingCall, code: int, reason: str) -> None:
         if (call := self.calls.get(incoming.call_id)) is not None:
             call.hung_up(code, reason)
-
-    def _unacknowledged(self, incoming: IncomingCall) -> None:
-        Dialogs.end_unacknowledged(incoming)
-        self._gone(incoming, 1006, "no ACK came")
 
     def _cancelled(self, request: SipRequest) -> None:
         if (call := self.calls.get(request.call_id or "")) is not None:
