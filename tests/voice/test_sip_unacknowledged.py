@@ -1,6 +1,7 @@
 """Calls that are answered and never acknowledged: what they hold, and for how long."""
 
 import asyncio
+import logging
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -259,3 +260,42 @@ def test_over_tcp_too(hosting: Start, monkeypatch: pytest.MonkeyPatch) -> None:
         while b"\r\nCSeq: 1 BYE" not in got and not re.search(rb"BYE sip:\S+ SIP", got):
             got += line.recv(65_536)
     nobody(hosted)
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+
+class Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+def test_strangers_write_nothing_into_the_log(
+    hosting: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A body shorter than it says, an INVITE without a branch, and a call without an ACK."""
+    monkeypatch.setattr(calls, "ACK_LIMIT_S", 0.5)
+    hosted, kept = hosting(sip=sip()), Kept()
+    logging.getLogger().addHandler(kept)
+    try:
+        with at(hosted) as phone:
+            phone.call_id = "stranger-strings"
+            whole = phone.request("INVITE", phone.sdp())
+            phone.send(whole[:-40])
+            assert phone.final().status == 400
+            phone.send(re.sub(r";branch=\w+", "", whole))
+            assert phone.final().status == 200
+            while (message := phone.final()).status:
+                pass
+            phone.answer(message)
+            nobody(hosted)
+    finally:
+        logging.getLogger().removeHandler(kept)
+    assert not [record for record in kept.records if record.name.startswith("aiosipua")]
+    shown = [line for line in capsys.readouterr().out.splitlines() if "debug" not in line]
+    assert any("sip_no_ack" in line for line in shown)
+    assert not [line for line in shown if "stranger-strings" in line]

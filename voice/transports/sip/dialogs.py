@@ -1,10 +1,31 @@
 """aiosipua's dialogs, with what they leave behind taken away."""
 
+import logging
+
+import structlog
 from aiosipua import IncomingCall, SipRequest, SipUAS
 from aiosipua.headers import stringify_uri
 
 SESSION_S = 1800
 """Session timers, for callers who have them (RFC 4028): a dead dialog is noticed."""
+
+log = structlog.get_logger()
+
+
+class Aside(logging.Handler):
+    """aiosipua warns of what strangers send, in their words; whatever an operator should know of it
+    is told by us."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.debug("sip_library", logger=record.name, said=record.getMessage())
+
+
+def speak_aside() -> None:
+    """aiosipua's log, from now on: at DEBUG."""
+    library = logging.getLogger("aiosipua")
+    library.handlers[:] = [Aside()]
+    library.propagate = False
+
 
 class Dialogs(SipUAS):
     @staticmethod

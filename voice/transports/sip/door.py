@@ -21,7 +21,7 @@ from voice.errors import ConfigError
 from voice.session import Session
 from voice.transports.sip import sdp
 from voice.transports.sip.call import SipCall
-from voice.transports.sip.dialogs import SESSION_S, Dialogs
+from voice.transports.sip.dialogs import SESSION_S, Dialogs, speak_aside
 from voice.transports.sip.extension import Extension
 from voice.transports.sip.messages import (
     Peers,
@@ -81,6 +81,7 @@ class SipDoor:
 
     async def __aenter__(self) -> "SipDoor":
         sip = self._config
+        speak_aside()
         try:
             udp = await self._listen(UdpWire, (sip.host, sip.port))
             self.address = udp.local_addr
