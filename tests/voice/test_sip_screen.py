@@ -107,6 +107,24 @@ def test_a_line_that_is_busy_says_so_and_when_to_come_again(hosting: Start) -> N
     nobody(hosted)
 
 
+def test_an_options_is_answered_as_an_invite_would_be(hosting: Start) -> None:
+    """RFC 3261 §11.2; in a dialog it asks for no line."""
+    hosted = hosting(sip=sip(most_calls=1))
+    with at(hosted) as phone, at(hosted) as other:
+        assert other.ask("OPTIONS").status == 200
+        phone.call()
+        busy = other.ask("OPTIONS")
+        assert busy.status == 486 and int(busy.header("Retry-After")) > 0
+        assert phone.ask("OPTIONS").status == 200
+        phone.bye()
+        nobody(hosted)
+        hosted.ask(lambda: setattr(hosted.desk, "stopping", True))
+        try:
+            assert other.ask("OPTIONS").status == 503
+        finally:
+            hosted.ask(lambda: setattr(hosted.desk, "stopping", False))
+
+
 @pytest.mark.parametrize(
     ("uri", "status"),
     [("sips:kaiwa@127.0.0.1", 416), ("http://127.0.0.1", 416), ("kaiwa", 416)]

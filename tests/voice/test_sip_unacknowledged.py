@@ -184,6 +184,17 @@ def test_who_acknowledges_when_the_line_is_somebody_elses_is_told_that_it_is_ove
     in_virtual_time(main, most_calls=1)
 
 
+def test_asking_takes_nobodys_line() -> None:
+    async def main(door: SipDoor, phone: Callable[[str], Softphone]) -> None:
+        assert await finals([phone(FLOOD)]) == [200]
+        assert await finals([phone(OTHER)], "OPTIONS") == [486]
+        await until(1.1)
+        assert await finals([phone(OTHER)], "OPTIONS") == [200]
+        assert all(call.has_line for call in door.calls.values())
+
+    in_virtual_time(main, most_calls=1)
+
+
 # --- with sessions --------------------------------------------------------------------------------
 
 

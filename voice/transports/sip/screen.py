@@ -4,7 +4,8 @@ any        405 no such method · 416 no such address · 420 asks for what we hav
 INVITE     401 unknown · 415, 488 no sound for us · 482 twice
            486 all lines busy · 503 overloaded, stopping, or too many of there have sent no ACK
 re-INVITE  488 where it cannot be had; the call goes on as it was
-OPTIONS    200     INFO   keys of old telephones     CANCEL   200, too late
+OPTIONS    200, or 486 and 503 as an INVITE     INFO   keys of old telephones
+CANCEL     200, too late
 """
 
 import re
@@ -105,6 +106,8 @@ class Screen:
                 case "CANCEL" if wire.has_answered(request, "INVITE"):
                     return answer(request, 200)  # too late: RFC 3261 §9.2
                 case "OPTIONS":
+                    if not to_tag(request):
+                        self._find_room(source)  # RFC 3261 §11.2
                     return answer(request, 200, ABILITIES)
                 case "INFO":
                     return self._take_info(request)
