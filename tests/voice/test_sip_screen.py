@@ -10,6 +10,7 @@ from aiosipua.header_codec import stringify_auth
 from tests.served import SOON_S, Hosted, eventually
 from tests.softphone import Softphone
 from tests.softphone_calls import Start, at, door, hosted, nobody, phone, sessions, sip
+from voice.transports.sip import call
 
 __all__ = ["hosted", "phone"]
 
@@ -101,7 +102,52 @@ def test_a_line_that_is_busy_says_so_and_when_to_come_again(hosting: Start) -> N
         assert busy.status == 486 and int(busy.header("Retry-After")) > 0
         phone.bye()
         nobody(hosted)
-        assert other.invite().status == 200
+        other.call()
+        assert other.bye().status == 200
+    nobody(hosted)
+
+
+def test_an_options_is_answered_as_an_invite_would_be(hosting: Start) -> None:
+    """RFC 3261 §11.2; in a dialog it asks for no line."""
+    hosted = hosting(sip=sip(most_calls=1))
+    with at(hosted) as phone, at(hosted) as other:
+        assert other.ask("OPTIONS").status == 200
+        phone.call()
+        busy = other.ask("OPTIONS")
+        assert busy.status == 486 and int(busy.header("Retry-After")) > 0
+        assert phone.ask("OPTIONS").status == 200
+        phone.bye()
+        nobody(hosted)
+        hosted.ask(lambda: setattr(hosted.desk, "stopping", True))
+        try:
+            assert other.ask("OPTIONS").status == 503
+        finally:
+            hosted.ask(lambda: setattr(hosted.desk, "stopping", False))
+
+
+@pytest.mark.parametrize(
+    ("uri", "status"),
+    [("sips:kaiwa@127.0.0.1", 416), ("http://127.0.0.1", 416), ("kaiwa", 416)]
+    + [("SIP:kaiwa@127.0.0.1", 200), ("tel:+49301234567", 200)],
+)
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS"])
+def test_what_is_called_must_be_an_address_of_ours(
+    hosted: Hosted, uri: str, status: int, method: str
+) -> None:
+    """sips is promised to be encrypted on every leg, and nothing here is."""
+    with at(hosted) as phone:
+        phone.send(
+            phone.request(method, phone.sdp() if method == "INVITE" else "").replace(
+                f"sip:kaiwa@{phone.door[0]}:{phone.door[1]}", uri, 1
+            )
+        )
+        answer = phone.final()
+        assert answer.status == status
+        phone.to = answer.header("To")
+        phone.ack(branch=phone.branch if status >= 300 else "")
+        if status == 200 and method == "INVITE":
+            assert phone.bye().status == 200
+    nobody(hosted)
 
 
 def test_a_second_invite_before_the_first_is_answered_makes_no_second_call(hosting: Start) -> None:
@@ -173,7 +219,10 @@ def test_who_calls_must_know_the_password(hosting: Start) -> None:
     nobody(hosted)
 
 
-def test_a_call_that_has_not_begun_has_its_place_all_the_same(hosting: Start) -> None:
+def test_a_call_that_has_not_begun_has_its_place_all_the_same(
+    hosting: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call, "ACK_GRACE_S", SOON_S)
     hosted = hosting(sip=sip(), server={"max_sessions": 1})
     with at(hosted) as first, at(hosted) as second:
         offer = first.invite("")

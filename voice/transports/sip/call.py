@@ -1,6 +1,7 @@
 """One call: an INVITE that was let in, its sound, its session, and how it ends.
 
-INVITE ─▶ 100, 200 ─▶ ACK      ports are taken and bound before the 200
+INVITE ─▶ 100, 200             ports are taken and bound; what is said now waits in their buffers
+ACK    ─▶ session, sound       none within 1 s: the line is whoever's needs it; within 32 s: BYE
 sound  ─▶ hear                 no packet for `suspend_s`: paused, as on hold; it goes on with the
                                next one; none for `silent_limit_s`: over, with a BYE
 hold                           the answer is cut, nothing is heard and nothing said until resumed
@@ -15,6 +16,7 @@ from aiosipua import DialogState, IncomingCall, SdpMessage
 
 from providers.base import LISTEN_RATE_HZ
 from voice import wire
+from voice.addresses import network_of
 from voice.carrier import Carrier
 from voice.config_calls import SipConfig
 from voice.facts import Resumed, Suspended
@@ -26,6 +28,7 @@ from voice.transports.sip.media import Media
 from voice.transports.sip.messages import Source
 from voice.transports.sip.ports import Pair
 from voice.transports.sip.sdp import Agreed
+from voice.transports.sip.wire import GIVE_UP_S
 
 LEAD_MS = 100
 """Sound is given so far ahead of the caller: five beats, which a late loop makes up for."""
@@ -36,6 +39,9 @@ CARRIER = Carrier(
     plays=True,
     lead_ms=LEAD_MS,
 )
+ACK_GRACE_S = 1.0
+"""An ACK that got lost is here by then: the 200 is repeated after 0.5 s, and the ACK with it."""
+ACK_LIMIT_S = GIVE_UP_S
 HELD_LIMIT_S = 1800.0
 """A call that nobody takes up again."""
 
@@ -69,13 +75,15 @@ class SipCall:
         self.codings, self._limits = limits.codecs, limits
         self._ours: Source = (ours, pair[0].getsockname()[1])
         self._pair: Pair | None = pair
+        self.network = network_of(incoming.source_addr[0])
         self._version = 1
         self._new_session, self._on_press, self._forget = new_session, press, forget
         loop = asyncio.get_running_loop()
         self._over: asyncio.Future[tuple[int, str]] = loop.create_future()
-        self._agreed: asyncio.Future[Agreed] = loop.create_future()
-        if agreed is not None:
-            self._agreed.set_result(agreed)
+        self._acknowledged: asyncio.Future[None] = loop.create_future()
+        self._now, self._began_at = loop.time, loop.time()
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._agreed = agreed
         self._media: Media | None = None
         self._session: Session | None = None
         self._last_words: tuple[int, str] | None = None
@@ -85,32 +93,72 @@ class SipCall:
     async def serve(self) -> None:
         try:
             if not self._over.done():  # else it was cancelled before it began
-                self.incoming.accept(self._description())
-            if not self._agreed.done():
-                await asyncio.wait((self._agreed, self._over), return_when=asyncio.FIRST_COMPLETED)
+                self.accept(self._description())
+            settled = (self._acknowledged, self._over)
+            await asyncio.wait(settled, return_when=asyncio.FIRST_COMPLETED)
             if not self._over.done():
-                await self._talk(self._agreed.result())
+                assert self._agreed is not None
+                await self._talk(self._agreed)
         finally:
-            for bound in self._pair or ():
-                bound.close()
+            self._expect_no_ack()
+            self.give_up()
             self._forget(self)
+
+    def accept(self, described: SdpMessage | None) -> None:
+        """Ends with a BYE where no ACK comes (RFC 3261 §13.3.1.4): the caller, whose ACK did not
+        find us, believes to be talking. aiosipua only lets go, and 3.5 s too late."""
+        self.incoming.accept(described)
+        if self._ack_timer is None:
+            loop = asyncio.get_running_loop()
+            self._ack_timer = loop.call_later(ACK_LIMIT_S, self._unacknowledged)
+
+    def _unacknowledged(self) -> None:
+        log.info("sip_no_ack", waited_s=ACK_LIMIT_S, hint="does it find sip.public_address?")
+        self._bye(1006, "no ACK came")
+
+    def _expect_no_ack(self) -> None:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+
+    def acknowledge(self) -> None:
+        """An ACK of this call: it begins, or goes on."""
+        self._expect_no_ack()
+        if not self._acknowledged.done():
+            self._acknowledged.set_result(None)
+
+    def give_up(self) -> None:
+        """Its ports, to another call; where an ACK comes all the same, a BYE is due."""
+        for bound in self._pair or ():
+            bound.close()
+        self._pair = None
 
     @property
     def is_coming(self) -> bool:
         """It will have a session, and has none yet."""
-        return self._session is None and not self._over.done()
+        return self._session is None and not self._over.done() and not self.is_overdue
+
+    @property
+    def is_overdue(self) -> bool:
+        """Its ACK is: it has no claim to a line until it comes."""
+        waits = not self._acknowledged.done() and not self._over.done()
+        return waits and self._now() - self._began_at >= ACK_GRACE_S
+
+    @property
+    def has_line(self) -> bool:
+        return self._pair is not None or self._session is not None
 
     @property
     def is_waiting(self) -> bool:
         """For the answer to our offer."""
-        return not self._agreed.done() and not self._over.done()
+        return self._agreed is None and not self._over.done()
 
     def _description(self) -> SdpMessage:
         number = self._ours[1]
-        if self._offer is None or not self._agreed.done():
+        if self._offer is None or self._agreed is None:
             return sdp.offered(self.codings, self._ours, session=number)
         return sdp.answer(
-            self._offer, self._agreed.result(), self._ours, session=number, version=self._version
+            self._offer, self._agreed, self._ours, session=number, version=self._version
         )
 
     async def _talk(self, agreed: Agreed) -> None:
@@ -163,8 +211,8 @@ class SipCall:
         Refused: 488, it cannot be had without a new call.
         """
         codings: tuple[str, ...] = self.codings
-        if self._media is not None:  # what is agreed stays, if it can
-            now = self._media.agreed.coding.name
+        if self._agreed is not None:  # what is agreed stays, if it can
+            now = self._agreed.coding.name
             codings = (now, *(name for name in codings if name != now))
         return sdp.agree(offer, codings, peer=peer, admits=admits)
 
@@ -176,19 +224,18 @@ class SipCall:
         """
         self._version += 1
         self.incoming.source_addr = source
-        if not self._agreed.done():
-            self._agreed.set_result(agreed)
-        elif self._media is not None:
+        self._agreed = agreed
+        if self._media is not None:
             self._media.agree(agreed, source[0])
         number = self._ours[1]
         return sdp.answer(offer, agreed, self._ours, session=number, version=self._version)
 
     def repeat(self) -> SdpMessage | None:
         """Our description again; None: there is none yet."""
-        if self._media is None:
+        if self._agreed is None:
             return None
         number = self._ours[1]
-        return sdp.repeated(self._media.agreed, self._ours, session=number, version=self._version)
+        return sdp.repeated(self._agreed, self._ours, session=number, version=self._version)
 
     def press(self, key: str) -> None:
         if self._session is not None:

@@ -1,10 +1,30 @@
 """aiosipua's dialogs, with what they leave behind taken away."""
 
-from aiosipua import DialogState, IncomingCall, SipRequest, SipUAS
+import logging
+
+import structlog
+from aiosipua import IncomingCall, SipRequest, SipUAS
 from aiosipua.headers import stringify_uri
 
 SESSION_S = 1800
 """Session timers, for callers who have them (RFC 4028): a dead dialog is noticed."""
+
+log = structlog.get_logger()
+
+
+class Aside(logging.Handler):
+    """aiosipua warns of what strangers send, in their words; whatever an operator should know of it
+    is told by us."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.debug("sip_library", logger=record.name, said=record.getMessage())
+
+
+def speak_aside() -> None:
+    """aiosipua's log, from now on: at DEBUG."""
+    library = logging.getLogger("aiosipua")
+    library.handlers[:] = [Aside()]
+    library.propagate = False
 
 
 class Dialogs(SipUAS):
@@ -20,13 +40,6 @@ class Dialogs(SipUAS):
         first Contact."""
         if request.contact:
             call.dialog.remote_target = stringify_uri(request.contact[0].uri)
-
-    @staticmethod
-    def end_unacknowledged(call: IncomingCall) -> None:
-        """With a BYE (RFC 3261 §13.3.1.4): the caller, whose ACK did not find us, believes to be
-        talking. aiosipua only lets go."""
-        call.dialog.state = DialogState.CONFIRMED
-        call.hangup()
 
     def forget(self, call: IncomingCall) -> None:
         """Its timers and its place: a call that we ended ourselves keeps both, else for ever."""

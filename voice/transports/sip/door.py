@@ -21,7 +21,7 @@ from voice.errors import ConfigError
 from voice.session import Session
 from voice.transports.sip import sdp
 from voice.transports.sip.call import SipCall
-from voice.transports.sip.dialogs import SESSION_S, Dialogs
+from voice.transports.sip.dialogs import SESSION_S, Dialogs, speak_aside
 from voice.transports.sip.extension import Extension
 from voice.transports.sip.messages import (
     Peers,
@@ -81,6 +81,7 @@ class SipDoor:
 
     async def __aenter__(self) -> "SipDoor":
         sip = self._config
+        speak_aside()
         try:
             udp = await self._listen(UdpWire, (sip.host, sip.port))
             self.address = udp.local_addr
@@ -107,7 +108,6 @@ class SipDoor:
         dialogs.on_invite, dialogs.on_reinvite = self._begin, self._go_on
         dialogs.on_bye = lambda call, request: self._gone(call, 1000, "the caller hung up")
         dialogs.on_cancel = lambda request, source: self._cancelled(request)
-        dialogs.on_ack_timeout = self._unacknowledged
         dialogs.on_session_expired = lambda call: self._gone(call, 1006, "the session expired")
         dialogs.on_update = self._updated
         self._dialogs[wire.protocol] = dialogs
@@ -197,7 +197,7 @@ class SipDoor:
         call = self.calls.get(incoming.call_id)
         if call is None:
             return
-        incoming.accept(self._described(call, incoming, incoming.invite) or call.repeat())
+        call.accept(self._described(call, incoming, incoming.invite) or call.repeat())
 
     def _updated(self, incoming: IncomingCall, request: SipRequest) -> SdpMessage | None:
         call = self.calls.get(incoming.call_id)
@@ -216,10 +216,6 @@ class SipDoor:
     def _gone(self, incoming: IncomingCall, code: int, reason: str) -> None:
         if (call := self.calls.get(incoming.call_id)) is not None:
             call.hung_up(code, reason)
-
-    def _unacknowledged(self, incoming: IncomingCall) -> None:
-        Dialogs.end_unacknowledged(incoming)
-        self._gone(incoming, 1006, "no ACK came")
 
     def _cancelled(self, request: SipRequest) -> None:
         if (call := self.calls.get(request.call_id or "")) is not None:

@@ -21,6 +21,8 @@ Source = tuple[str, int]
 METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE")
 ALLOW = ", ".join(METHODS)
 SUPPORTED = ("timer",)
+SCHEMES = ("sip", "tel")
+"""sips asks for TLS on every leg, which we have not."""
 MOST_DIGITS = 6
 """Of a Content-Length."""
 REASONS = {
@@ -30,6 +32,7 @@ REASONS = {
     403: "Forbidden",
     405: "Method Not Allowed",
     415: "Unsupported Media Type",
+    416: "Unsupported URI Scheme",
     420: "Bad Extension",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
@@ -72,6 +75,16 @@ def to_tag(request: SipRequest) -> str:
 
 def tokens(request: SipRequest, header: str) -> list[str]:
     return [value.strip().lower() for value in request.headers.get(header) if value.strip()]
+
+
+def check_scheme(request: SipRequest) -> None:
+    """RFC 3261 §8.2.2.1.
+
+    Raises:
+        Refused: 416, it is not for an address of ours.
+    """
+    if request.method != "ACK" and request.uri.partition(":")[0].lower() not in SCHEMES:
+        raise Refused(416)
 
 
 def check_require(request: SipRequest) -> None:

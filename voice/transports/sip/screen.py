@@ -1,10 +1,11 @@
 """Requests, before they reach a dialog: most are answered here, and what goes on can be had.
 
-any        405 no such method · 420 asks for what we have not
+any        405 no such method · 416 no such address · 420 asks for what we have not
 INVITE     401 unknown · 415, 488 no sound for us · 482 twice
-           486 all lines busy · 503 overloaded, or stopping
+           486 all lines busy · 503 overloaded, stopping, or too many of there have sent no ACK
 re-INVITE  488 where it cannot be had; the call goes on as it was
-OPTIONS    200     INFO   keys of old telephones     CANCEL   200, too late
+OPTIONS    200, or 486 and 503 as an INVITE     INFO   keys of old telephones
+CANCEL     200, too late
 """
 
 import re
@@ -15,9 +16,10 @@ import structlog
 from aiosipua import SdpMessage, SipRequest, SipResponse
 
 from voice import metrics
+from voice.addresses import network_of
 from voice.config_calls import SipConfig
 from voice.transports.sip import sdp
-from voice.transports.sip.call import SipCall
+from voice.transports.sip.call import ACK_LIMIT_S, SipCall
 from voice.transports.sip.digest import Digest
 from voice.transports.sip.messages import (
     ALLOW,
@@ -28,6 +30,7 @@ from voice.transports.sip.messages import (
     Source,
     answer,
     check_require,
+    check_scheme,
     to_tag,
     tokens,
 )
@@ -39,6 +42,10 @@ _SIGNAL = re.compile(r"^\s*(?:Signal\s*=\s*)?([0-9*#A-D])\s*$", re.MULTILINE | r
 """application/dtmf-relay and application/dtmf."""
 
 ABILITIES = {"Allow": ALLOW, "Accept": "application/sdp", "Supported": ", ".join(SUPPORTED)}
+
+MOST_UNACKNOWLEDGED = 10
+"""Of one address, overdue: as WebRTC lets one have of set-ups. A telephone has one at most, a
+telephone system one of many calls, where a packet got lost; all of them where it cannot find us."""
 
 log = structlog.get_logger()
 
@@ -89,15 +96,18 @@ class Screen:
         try:
             if request.method not in METHODS:
                 raise Refused(405, {"Allow": ALLOW})
+            check_scheme(request)
             check_require(request)
             match request.method:
                 case "INVITE":
                     self._let_in(request, source)
                 case "ACK":
-                    self._take_late_answer(request, source)
+                    self._take_ack(request, source)
                 case "CANCEL" if wire.has_answered(request, "INVITE"):
                     return answer(request, 200)  # too late: RFC 3261 §9.2
                 case "OPTIONS":
+                    if not to_tag(request):
+                        self._find_room(source)  # RFC 3261 §11.2
                     return answer(request, 200, ABILITIES)
                 case "INFO":
                     return self._take_info(request)
@@ -123,7 +133,8 @@ class Screen:
         self._authenticate(request, source)
         offer = sdp.offer_of(request)
         agreed = None if offer is None else self._agree(offer, source)
-        self._find_room()
+        if (idle := self._find_room(source)) is not None:
+            idle.give_up()
         self._invited = Invited(request, offer, agreed)
 
     def _authenticate(self, request: SipRequest, source: Source) -> None:
@@ -134,14 +145,25 @@ class Screen:
             response = {"WWW-Authenticate": self._digest.challenge(source[0], now)}
             raise Refused(401, response)
 
-    def _find_room(self) -> None:
+    def _find_room(self, source: Source) -> SipCall | None:
+        """Returns:
+        Whose line would have to be given up for it.
+        """
+        overdue = [call for call in self._calls.values() if call.is_overdue]
+        network = network_of(source[0])
+        if sum(call.network == network for call in overdue) >= MOST_UNACKNOWLEDGED:
+            raise Refused(503, {"Retry-After": f"{ACK_LIMIT_S:.0f}"})
         try:
             self._check_room()
         except Refusal as refusal:
             status = 486 if refusal.code == "server_busy" else 503
             raise Refused(status, {"Retry-After": str(refusal.retry_s or 5)}) from None
-        if len(self._calls) >= self._config.most_calls:
-            raise Refused(486, {"Retry-After": "10"})
+        if sum(call.has_line for call in self._calls.values()) < self._config.most_calls:
+            return None
+        for call in overdue:  # the oldest first
+            if call.has_line:
+                return call
+        raise Refused(486, {"Retry-After": "10"})
 
     def _agree(self, offer: SdpMessage, source: Source) -> Agreed:
         return sdp.agree(offer, self._config.codecs, peer=source[0], admits=self._peers.admit)
@@ -154,11 +176,27 @@ class Screen:
         if (offer := sdp.offer_of(request)) is not None:
             call.consider(offer, source[0], self._peers.admit)
 
-    def _take_late_answer(self, request: SipRequest, source: Source) -> None:
-        """To our offer, which a call without one asked for."""
+    def _take_ack(self, request: SipRequest, source: Source) -> None:
         call = self._calls.get(request.call_id or "")
-        if call is None or not call.is_waiting or not call.knows(to_tag(request)):
+        if call is None or not call.knows(to_tag(request)):
             return
+        if call.is_overdue and not self._has_room_for(call):
+            call.bye(1013, "all lines are busy")
+            return
+        if call.is_waiting:
+            self._take_late_answer(call, request, source)
+        call.acknowledge()
+
+    def _has_room_for(self, call: SipCall) -> bool:
+        """Others may have come meanwhile."""
+        try:
+            self._check_room()
+        except Refusal:
+            return False
+        return call.has_line
+
+    def _take_late_answer(self, call: SipCall, request: SipRequest, source: Source) -> None:
+        """To our offer, which a call without one asked for."""
         try:
             offer = sdp.offer_of(request)
             if offer is None:
