@@ -1,4 +1,4 @@
-"""What is wrong with a request of a caller's: `{"error": {type, code, message, param}}`.
+"""What is wrong with a request: `{"error": {type, code, message, param}}`, on every path.
 
 Pages of origins that the operator lists can read it.
 """
@@ -10,10 +10,12 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from voice import metrics
+from voice.body_fields import WrongFields
 from voice.desk import Desk
 from voice.entrance import headers_of
 from voice.errors import ClientError
 from voice.transports.websocket import Refusal
+from voice.wrong_fields import told
 
 log = structlog.get_logger()
 
@@ -28,6 +30,7 @@ CODES = {
     404: "no_such_path",
     405: "method_not_allowed",
     413: "request_too_large",
+    500: "internal_error",
 }
 
 
@@ -44,7 +47,11 @@ def cors(request: AnyRequest) -> dict[str, str]:
     }
 
 
-def refused(request: AnyRequest, refusal: Refusal) -> Answer:
+def refused(request: AnyRequest, refusal: Refusal, **beside: Any) -> Answer:
+    """
+    Args:
+        beside: What a program reads of it besides, next to `error`.
+    """
     if request.method == "POST" and request.url.path == CALLS:
         metrics.REFUSED.labels(refusal.code).inc()
         client = (request.scope.get("client") or ("?",))[0]
@@ -61,7 +68,7 @@ def refused(request: AnyRequest, refusal: Refusal) -> Answer:
         headers["retry-after"] = str(refusal.retry_s)
     if refusal.status == 401:
         headers["www-authenticate"] = "Bearer"
-    return Response({"error": error}, status_code=refusal.status, headers=headers)
+    return Response({"error": error, **beside}, status_code=refusal.status, headers=headers)
 
 
 def _wrong_setting(request: AnyRequest, error: ClientError) -> Answer:
@@ -79,8 +86,19 @@ def unusual(request: AnyRequest, error: HTTPException) -> Answer:
     return answer
 
 
+def _wrong_fields(request: AnyRequest, error: WrongFields) -> Answer:
+    return refused(request, Refusal(422, "invalid_value", told(error.found), param=error.param))
+
+
+def _fault(request: AnyRequest, error: Exception) -> Answer:
+    log.error("request_failed", path=request.url.path, exc_info=error)
+    return refused(request, Refusal(500, CODES[500], "The server failed; its log says why."))
+
+
 HANDLERS: dict[Any, Any] = {
     Refusal: refused,
+    WrongFields: _wrong_fields,
     ClientError: _wrong_setting,
     HTTPException: unusual,
+    Exception: _fault,
 }

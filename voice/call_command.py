@@ -45,4 +45,4 @@ def _words(told: dict[str, Any]) -> str:
     error = told.get("error")
     if isinstance(error, dict):
         return str(error.get("message", ""))
-    return " ".join(str(told[key]) for key in ("detail", "extra") if told.get(key))
+    return ""

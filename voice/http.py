@@ -19,13 +19,11 @@ from litestar import Litestar, MediaType, Request, Response, Router, get
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.exceptions import (
-    HTTPException,
     InternalServerException,
     NotAuthorizedException,
     NotFoundException,
     PermissionDeniedException,
 )
-from litestar.exceptions.responses import create_exception_response
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -48,8 +46,6 @@ from voice.health import without_addresses
 from voice.transports.websocket import Refusal
 
 WEB = Path(__file__).parent.parent / "web"
-CALLERS = ("/v1/", "/api/telephony/")
-"""Whose errors are `{"error": {…}}`; the operator's have `status_code` and `detail`."""
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
@@ -175,19 +171,12 @@ async def _secure(message: Message, scope: Scope) -> None:
             headers.setdefault(name, value)
 
 
-def _unreadable(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+def _unreadable(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Names that no file can have, too long or with a null byte, are simply not there."""
     cause = error.__cause__
     absent = isinstance(error, ValueError) or getattr(cause, "errno", 0) == errno.ENAMETOOLONG
     status = 404 if absent else 500
-    return Response({"status_code": status, "detail": "No such file."}, status_code=status)
-
-
-def _unusual(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """What no route said: there is no such path, or not with this method."""
-    if request.scope["path"].startswith(CALLERS):
-        return api_errors.unusual(request, error)
-    return create_exception_response(request, error)
+    return api_errors.refused(request, Refusal(status, api_errors.CODES[status], "No such file."))
 
 
 def application(desk: Desk) -> Litestar:
@@ -203,7 +192,7 @@ def application(desk: Desk) -> Litestar:
         path="/",
         route_handlers=[*models_api.ROUTES, *system_api.ROUTES, *outbound_api.ROUTES],
         guards=[needs_key, own_page],
-        exception_handlers={**models_api.HANDLERS, **outbound_api.HANDLERS},
+        exception_handlers=models_api.HANDLERS,
     )
     telephones = Router(
         path="/",
@@ -228,7 +217,7 @@ def application(desk: Desk) -> Litestar:
             title="Kaiwa", version=desk.version, path="/docs", render_plugins=[JsonRenderPlugin()]
         ),
         guards=[right_name],
-        exception_handlers={HTTPException: _unusual},
+        exception_handlers=api_errors.HANDLERS,
         before_send=[_secure],
         logging_config=None,
     )

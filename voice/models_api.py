@@ -11,21 +11,17 @@ hold `:` and `/`.
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post, put
-from litestar.exceptions import (
-    ClientException,
-    HTTPException,
-    NotFoundException,
-    ServiceUnavailableException,
-)
+from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
+from voice.api_errors import refused
 from voice.body_fields import all_fields
 from voice.config import Count
 from voice.config_kinds import PromptTokens
-from voice.errors import KaiwaError
 from voice.models import CannotAsk, ModelEntry, Models, NoModels, NoSuchModel
+from voice.transports.websocket import Refusal
 
 CONFIG = "/config"
 
@@ -147,25 +143,22 @@ async def tune_model(
 # --- what is wrong --------------------------------------------------------------------------------
 
 
-def _response(error: HTTPException) -> Response[dict[str, Any]]:
-    body = {"status_code": error.status_code, "detail": error.detail}
-    if error.extra:
-        body["extra"] = error.extra
-    return Response(body, status_code=error.status_code)
+def _no_such_model(request: Request[Any, Any, Any], error: NoSuchModel) -> Response[Any]:
+    refusal = Refusal(404, "no_such_model", str(error))
+    return refused(request, refusal, offered=list(error.offered))
 
 
-def _refused(_: Request[Any, Any, Any], error: KaiwaError) -> Response[dict[str, Any]]:
-    match error:
-        case NoSuchModel():
-            return _response(NotFoundException(str(error), extra={"offered": list(error.offered)}))
-        case NoModels():
-            return _response(ClientException(str(error), status_code=409))
-    return _response(ServiceUnavailableException(str(error)))
+def _no_models(request: Request[Any, Any, Any], error: NoModels) -> Response[Any]:
+    return refused(request, Refusal(409, "no_models", str(error)))
+
+
+def _cannot_ask(request: Request[Any, Any, Any], error: CannotAsk) -> Response[Any]:
+    return refused(request, Refusal(503, "models_unknown", str(error)))
 
 
 HANDLERS: dict[Any, Any] = {
-    NoModels: _refused,
-    NoSuchModel: _refused,
-    CannotAsk: _refused,
+    NoModels: _no_models,
+    NoSuchModel: _no_such_model,
+    CannotAsk: _cannot_ask,
 }
 ROUTES = [list_models, current_model, switch_model, show_model, tune_model]

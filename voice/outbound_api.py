@@ -8,17 +8,15 @@ POST   /api/telephony/audiosocket    201 {"uuid": "…"}: for one call of Asteri
 import time
 from typing import Annotated, Any, Literal
 
-from litestar import Request, Response, delete, post
+from litestar import Request, delete, post
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
-from voice.api_errors import refused
-from voice.body_fields import WrongFields, all_fields
+from voice.body_fields import all_fields
 from voice.desk import Desk
 from voice.transports.telephony.outbound import Outbound
 from voice.transports.telephony.passes import LIFE_S
 from voice.transports.websocket import Refusal
-from voice.wrong_fields import told
 
 MOST_BODY_BYTES = 4096
 NUMBER = (
@@ -56,17 +54,12 @@ def _outbound(request: Request[Any, Any, Any]) -> tuple[Desk, Outbound]:
     return desk, outbound
 
 
-def _wrong(request: Request[Any, Any, Any], error: WrongFields) -> Response[Any]:
-    return refused(request, Refusal(422, "invalid_value", told(error.found), param=error.param))
-
-
 @post(
     "/api/telephony/calls",
     status_code=201,
     summary="Calls a number, and talks to who answers",
     request_max_body_size=MOST_BODY_BYTES,
     before_request=all_fields(NewCall),
-    exception_handlers={WrongFields: _wrong},
 )
 async def make_call(request: Request[Any, Any, Any], data: JSONBody[NewCall]) -> Made:
     desk, outbound = _outbound(request)
@@ -103,4 +96,3 @@ async def audiosocket_uuid(request: Request[Any, Any, Any]) -> OneCall:
 
 
 ROUTES = [make_call, end_call, audiosocket_uuid]
-HANDLERS: dict[Any, Any] = {Refusal: refused}

@@ -12,8 +12,10 @@ from litestar import Request, Response, get, post
 from msgspec import Struct, to_builtins
 
 from voice import metrics
+from voice.api_errors import refused
 from voice.desk import Desk
 from voice.errors import ConfigError
+from voice.transports.websocket import Refusal
 
 MIB = 2**20
 
@@ -77,19 +79,14 @@ async def reload_config(request: Request[Any, Any, Any]) -> Response[dict[str, A
     desk = _desk(request)
     if not desk.can_reload:
         detail = "This server was started without settings that could be read again."
-        return Response({"status_code": 409, "detail": detail}, status_code=409)
+        return refused(request, Refusal(409, "nothing_to_reload", detail))
     try:
         outcome = await desk.reload()
     except ConfigError as error:
         errors = str(error).splitlines()
         detail = f"Nothing was changed: {len(errors)} of the settings cannot be."
-        body = {
-            "status_code": 422,
-            "detail": detail,
-            "errors": errors,
-            "warnings": list(error.hints),
-        }
-        return Response(body, status_code=422)
+        refusal = Refusal(422, "invalid_value", detail)
+        return refused(request, refusal, errors=errors, warnings=list(error.hints))
     return Response(to_builtins(outcome))
 
 

@@ -9,6 +9,12 @@ export function split(text, start, end) {
   return [text.slice(0, from), text.slice(from, to), text.slice(to)];
 }
 
+/** In the server's words, where it has any. */
+async function refusal(answer) {
+  const body = await answer.json().catch(() => null);
+  return body?.error?.message ?? `HTTP ${answer.status}`;
+}
+
 export class SourceDialog {
   /**
    * @param {HTMLDialogElement} dialog
@@ -35,7 +41,7 @@ export class SourceDialog {
     const path = source.source.split("/").map(encodeURIComponent).join("/");
     try {
       const answer = await fetch(`api/sources/${path}`, { headers: this.headers() });
-      if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+      if (!answer.ok) throw new Error(await refusal(answer));
       const text = await answer.text();
       if (this.current === source) this.show(text, source);
     } catch (error) {

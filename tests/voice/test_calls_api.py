@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
+from structlog.testing import capture_logs
 
 from tests.served import LIMIT_S, Answer, Caller, Hosted, address, request
 from voice import metrics
@@ -448,13 +449,38 @@ def test_a_path_that_is_not_there_is_told_so_too(locked: Hosted, path: str) -> N
     assert answer.status == 404 and error(answer)["code"] == "no_such_path"
 
 
-@pytest.mark.parametrize(("method", "status"), [("GET", 404), ("DELETE", 405)])
-def test_the_operators_paths_keep_their_own_form(locked: Hosted, method: str, status: int) -> None:
-    path = "/api/nothing" if status == 404 else "/api/performance"
-    answer = ask(locked, method, path, key=KEY)
-    assert (
-        answer.status == status and answer.json["status_code"] == status and answer.json["detail"]
-    )
+@pytest.mark.parametrize(
+    ("method", "path", "key", "status", "code"),
+    [
+        ("GET", "/api/performance", "", 401, "invalid_api_key"),
+        ("GET", "/metrics", "", 401, "invalid_api_key"),
+        ("GET", "/api/models", "", 401, "invalid_api_key"),
+        ("GET", "/api/sources/none.md", KEY, 404, "no_such_path"),
+        ("GET", "/api/nothing", KEY, 404, "no_such_path"),
+        ("GET", "/nothing.js", "", 404, "no_such_path"),
+        ("GET", f"/{'long' * 100}", "", 404, "no_such_path"),
+        ("DELETE", "/api/performance", KEY, 405, "method_not_allowed"),
+        ("POST", "/api/models/switch", KEY, 422, "invalid_value"),
+        ("GET", "/api/models/none", KEY, 409, "no_models"),
+        ("POST", "/api/system/reload-config", KEY, 409, "nothing_to_reload"),
+    ],
+)
+def test_operators_are_told_in_the_form_that_callers_are(
+    locked: Hosted, method: str, path: str, key: str, status: int, code: str
+) -> None:
+    answer = ask(locked, method, path, key=key)
+    told = error(answer)
+    assert (answer.status, told["code"]) == (status, code)
+    assert told["message"] and set(answer.json) == {"error"}
+
+
+def test_a_fault_of_the_servers_own_is_told_in_that_form_and_logged(locked: Hosted) -> None:
+    locked.desk.figures = cast(Any, None)
+    with capture_logs() as logged:
+        answer = ask(locked, "GET", "/api/performance", key=KEY)
+    assert (answer.status, error(answer)["code"]) == (500, "internal_error")
+    assert "NoneType" not in error(answer)["message"]
+    assert [line["event"] for line in logged if "exc_info" in line] == ["request_failed"]
 
 
 # --- pages ----------------------------------------------------------------------------------------

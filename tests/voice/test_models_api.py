@@ -218,8 +218,10 @@ def test_a_model_the_server_has_not_is_refused_with_those_it_has(setup: Setup) -
         get(setup.url, "/api/models/gpt-9"),
     ):
         assert answer.status == 404
-        assert "'gpt-9'" in answer.json["detail"] and QWEN in answer.json["detail"]
-        assert answer.json["extra"] == {"offered": [QWEN, LLAMA]}
+        assert (
+            "'gpt-9'" in answer.json["error"]["message"] and QWEN in answer.json["error"]["message"]
+        )
+        assert answer.json["offered"] == [QWEN, LLAMA]
     assert get(setup.url, "/api/models/current").json["model_name"] == QWEN
 
 
@@ -243,36 +245,36 @@ def test_wrong_values_are_refused_and_the_field_is_named(
 ) -> None:
     answer = send(setup.url, "PUT", f"/api/models/{QWEN}/config", values)
     assert answer.status in (400, 422)
-    assert field in answer.json["detail"]
+    assert field in answer.json["error"]["message"]
     assert get(setup.url, f"/api/models/{QWEN}/config").json["max_tokens"] == 512
 
 
 def test_all_wrong_fields_are_told_at_once_each_with_what_would_be_right(setup: Setup) -> None:
     values = {"temprature": 1, "temperature": "hot", "max_tokens": None, "context_length": 1}
     answer = send(setup.url, "PUT", f"/api/models/{QWEN}/config", values)
-    assert (answer.status, answer.json["detail"].split("; ")) == (
+    assert (answer.status, answer.json["error"]["message"].split("; ")) == (
         422,
         [
-            "temprature: is unknown",
+            "temprature is unknown",
             "did you mean temperature? known are temperature, max_tokens, context_length",
-            "temperature: must be a number or null, not text",
-            "max_tokens: must be a whole number, not null",
-            "context_length: must be >= 100",
+            "temperature must be a number or null, not text",
+            "max_tokens must be a whole number, not null",
+            "context_length must be >= 100.",
         ],
     )
     answer = send(setup.url, "POST", "/api/models/switch", {"modelname": QWEN})
-    assert answer.json["detail"] == (
-        "modelname: is unknown; did you mean model_name? known are model_name; "
-        "model_name: is missing"
+    assert answer.json["error"]["message"] == (
+        "modelname is unknown; did you mean model_name? known are model_name; "
+        "model_name is missing."
     )
 
 
 def test_a_switch_to_nothing_is_refused_and_a_model_itself_cannot_be_put(setup: Setup) -> None:
     for body in ({}, {"model_name": ""}, {"model_name": 5}, {"model": QWEN}):
         answer = send(setup.url, "POST", "/api/models/switch", body)
-        assert answer.status == 422 and "model" in answer.json["detail"]
+        assert answer.status == 422 and "model" in answer.json["error"]["message"]
     answer = send(setup.url, "PUT", f"/api/models/{QWEN}", {"max_tokens": 5})
-    assert answer.status == 404 and f"/api/models/{QWEN}/config" in answer.json["detail"]
+    assert answer.status == 404 and f"/api/models/{QWEN}/config" in answer.json["error"]["message"]
 
 
 def test_a_name_without_its_tag_is_the_same_model(tmp_path: Path) -> None:
@@ -342,8 +344,8 @@ def test_a_server_that_cannot_be_asked_is_told_and_nothing_is_switched(tmp_path:
             assert first.endpoint in down["problem"] and up["problem"] == ""
             assert [model["model_name"] for model in body["models"]] == [QWEN, LLAMA]
             answer = switch(one.url, "gpt-9")
-            assert answer.status == 503 and first.endpoint in answer.json["detail"]
-            assert LLAMA in answer.json["detail"]
+            assert answer.status == 503 and first.endpoint in answer.json["error"]["message"]
+            assert LLAMA in answer.json["error"]["message"]
             assert switch(one.url, LLAMA).status == 200
 
 
@@ -356,7 +358,10 @@ def test_a_server_without_a_list_cannot_be_switched_and_the_way_round_is_told(
     ):
         answer = switch(one.url, LLAMA)
         assert answer.status == 503
-        assert "LLM_MODEL" in answer.json["detail"] and "reload-config" in answer.json["detail"]
+        assert (
+            "LLM_MODEL" in answer.json["error"]["message"]
+            and "reload-config" in answer.json["error"]["message"]
+        )
         assert tune(one.url, QWEN, temperature=0.3).status == 200
 
 
@@ -373,7 +378,7 @@ def test_what_has_no_models_says_so(hosting: Callable[..., Hosted], provider: st
         tune(url, QWEN, max_tokens=5),
     ):
         assert answer.status == 409
-        assert answer.json["detail"] == body["note"]
+        assert answer.json["error"]["message"] == body["note"]
     assert "has no models" in body["note"] and "LLM_ENDPOINT" in body["note"], name
 
 

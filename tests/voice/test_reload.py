@@ -290,7 +290,7 @@ def test_a_page_of_elsewhere_can_change_nothing(operated: Callable[..., Operated
 
 def test_a_server_without_a_file_to_read_says_so(hosting: Callable[..., Any]) -> None:
     answer = post(hosting().url)
-    assert answer.status == 409 and "read again" in answer.json["detail"]
+    assert answer.status == 409 and "read again" in answer.json["error"]["message"]
 
 
 def test_the_status_tells_calls_memory_and_disk(hosting: Callable[..., Any]) -> None:
