@@ -1,9 +1,13 @@
 // What the server says about itself, asked every few seconds while the page is looked at.
 
 const EVERY_MS = 5000;
+const EVERY_MS_WHEN_GONE = 2000; // whoever waits for it should not wait much longer than it takes
 const LIMIT_MS = 4000;
 
-/** Events: "change" after every look: `ready` and `performance`, null where there was no answer. */
+/**
+ * Events: "change" after every look: `ready` and `performance`, null where there was no answer.
+ * What was refused for want of a key is not asked for again before there is another one.
+ */
 export class Status extends EventTarget {
   /** @param {() => HeadersInit} headers */
   constructor(headers) {
@@ -12,6 +16,8 @@ export class Status extends EventTarget {
     this.ready = null;
     this.performance = null;
     this.isReachable = null;
+    this.takesCalls = false;
+    this.refusedKey = null;
   }
 
   watch() {
@@ -20,31 +26,46 @@ export class Status extends EventTarget {
       if (document.hidden) return;
       await this.look();
       clearTimeout(this.timer);
-      this.timer = setTimeout(look, EVERY_MS);
+      this.timer = setTimeout(look, this.isReachable ? EVERY_MS : EVERY_MS_WHEN_GONE);
     };
     document.addEventListener("visibilitychange", look);
     look();
   }
 
   async look() {
-    [this.ready, this.performance] = await Promise.all([
-      this.get("ready"),
-      this.get("api/performance"),
-    ]);
+    [this.ready, this.performance] = await Promise.all([this.askReady(), this.askPerformance()]);
     this.dispatchEvent(new Event("change"));
   }
 
-  async get(path) {
+  /** One that is not ready answers 503, and says why in the same form. */
+  async askReady() {
     try {
-      const signal = AbortSignal.timeout(LIMIT_MS);
-      const answer = await fetch(path, { headers: this.headers(), signal, cache: "no-store" });
-      if (path === "ready") this.isReachable = true;
-      // A server that is not ready answers 503, and says why in the same form.
+      const answer = await this.ask("ready");
+      this.isReachable = true;
+      this.takesCalls = answer.ok;
       return await answer.json();
     } catch (error) {
-      if (path === "ready") this.isReachable = error instanceof SyntaxError;
+      this.isReachable = error instanceof SyntaxError;
+      this.takesCalls = false;
       return null;
     }
+  }
+
+  async askPerformance() {
+    const key = this.headers().Authorization ?? "";
+    if (key === this.refusedKey) return null;
+    try {
+      const answer = await this.ask("api/performance");
+      this.refusedKey = answer.status === 401 ? key : null;
+      return answer.ok ? await answer.json() : null;
+    } catch {
+      return null;
+    }
+  }
+
+  ask(path) {
+    const signal = AbortSignal.timeout(LIMIT_MS);
+    return fetch(path, { headers: this.headers(), signal, cache: "no-store" });
   }
 }
 
