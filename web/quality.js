@@ -11,6 +11,8 @@ const ENOUGH_PACKETS = 50;
 // Loss and jitter: what Opus with its error correction, and a jitter buffer of 60 ms, hide.
 const GOOD = { lossPercent: 2, jitterMs: 30, roundTripMs: 300 };
 const FAIR = { lossPercent: 8, jitterMs: 60, roundTripMs: 700 };
+// Even in silence the network answers every 2.5 s.
+const SUSPECT_S = 4;
 
 export class Quality {
   constructor() {
@@ -103,7 +105,8 @@ function bufferMs(before, look) {
   return look.emitted > 0 ? (look.bufferS * 1000) / look.emitted : null;
 }
 
-function rating({ lossInPercent, lossOutPercent, jitterMs, roundTripMs }) {
+function rating({ lossInPercent, lossOutPercent, jitterMs, roundTripMs, silentS }) {
+  if (silentS >= SUSPECT_S) return "poor"; // the other figures are those of before
   const lossPercent = Math.max(lossInPercent ?? 0, lossOutPercent ?? 0);
   const is = (bounds) =>
     lossPercent < bounds.lossPercent &&

@@ -89,3 +89,9 @@ test("a line on which nothing comes at all is silent, second by second", () => {
   assert.equal(quality.take(look(3, { bytes: 70 })).silentS, 2);
   assert.equal(quality.take(look(4, { bytes: 71 })).silentS, 0);
 });
+
+test("a line that has been silent too long is not called good for what it was before", () => {
+  const quality = new Quality();
+  const ratings = [1, 2, 3, 4, 5, 6].map((second) => quality.take(look(second, { bytes: 70 })).rating);
+  assert.deepEqual(ratings, ["good", "good", "good", "good", "poor", "poor"]);
+});
