@@ -28,6 +28,8 @@ const LINKS = { websocket: (options) => new Socket(options), webrtc: (options) =
 /** What a server without WebRTC answers, or a network that lets no media through. */
 const NO_WEBRTC = new Set(["webrtc-off", "webrtc-refused", "webrtc-no-path"]);
 const BLOCKED = new Set(["key-needed", "origin-refused"]);
+/** What ends with the server's return; a full one answers all the while. */
+const SERVER_AWAY = new Set(["server-gone", "server-stopping", "call-broke"]);
 
 /** Events: "state" {state, reason, retryS}, "event" {…}, "audio" {turn, startMs, pcm}, "quality" {…}. */
 export class Connection extends EventTarget {
@@ -45,6 +47,8 @@ export class Connection extends EventTarget {
     this.lost = ""; // why it was lost last
     this.lostMediaAt = -Infinity;
     this.goesOn = false; // the next session is the same conversation, over another link
+    this.brokeOff = false; // an open call was lost, and no session has followed it yet
+    this.isAwaited = false; // the next answer of the server is worth a try at once
     this.forgive();
   }
 
@@ -75,6 +79,7 @@ export class Connection extends EventTarget {
     this.drop();
     this.attempt = 0;
     this.goesOn = false;
+    this.brokeOff = false;
     this.change("closed");
   }
 
@@ -83,7 +88,17 @@ export class Connection extends EventTarget {
     this.wanted = wanted;
     this.forgive();
     if (this.state === "open" && this.pick() !== this.kind) this.changeOver();
-    else if (this.state !== "open" && this.state !== "closed") this.dial();
+    else if (this.state === "connecting" || this.state === "waiting") this.dial();
+  }
+
+  /**
+   * What the server answers beside the call, to whoever asks how it is: back again, it is called at
+   * once. A second time only when it was gone in between, or the wait would never grow.
+   */
+  noticeServer(takesCalls) {
+    const isBack = takesCalls && this.isAwaited;
+    this.isAwaited = !takesCalls;
+    if (isBack && this.state === "waiting" && SERVER_AWAY.has(this.lost)) this.open();
   }
 
   /** The microphone that is heard from now on. */
@@ -144,7 +159,7 @@ export class Connection extends EventTarget {
       this.change("open");
     }
     this.tell("event", event);
-    if (isNew) this.goesOn = false;
+    if (isNew) this.goesOn = this.brokeOff = false;
   }
 
   lose(reason) {
@@ -153,6 +168,7 @@ export class Connection extends EventTarget {
     // One that stopped is gone until it is back.
     if (!wasOpen && reason === "server-gone" && this.lost === "server-stopping") reason = this.lost;
     this.lost = reason;
+    if (wasOpen) this.brokeOff = this.isAwaited = true;
     if (reason === "webrtc-lost") this.loseMedia();
     else if (NO_WEBRTC.has(reason)) this.fallBack(reason);
     else if (BLOCKED.has(reason)) this.change("blocked", reason);

@@ -1,4 +1,4 @@
-// What a call does when the server, or its speaker, says something; `this` is the call.
+// What a call does when the server, its speaker or its microphone says something; `this` is the call.
 
 // Races between caller and server that need nobody's attention (docs/wire.md).
 const HARMLESS = new Set([
@@ -13,10 +13,10 @@ const MOST_TURNS = 500;
 
 export const reactions = {
   "session.created"({ session }) {
-    const { goesOn } = this.connection;
+    const { goesOn, brokeOff } = this.connection;
     this.forgetSession();
     if (goesOn) this.transcript.settle();
-    else this.transcript.divide(session.id);
+    else this.transcript.divide(session.id, brokeOff);
     this.configure();
     if (goesOn) this.recall();
   },
@@ -91,6 +91,24 @@ export const reactions = {
 
   error({ error }) {
     if (!HARMLESS.has(error.code)) this.tell("problem", { code: "server-error", detail: error.message });
+  },
+};
+
+export const capture = {
+  frame({ pcm, rms }) {
+    this.connection.sendAudio(pcm);
+    this.tell("level", { who: "caller", rms });
+  },
+
+  problem(detail) {
+    this.tell("fine", { code: this.microphoneProblem });
+    this.microphoneProblem = detail.code;
+    this.tell("problem", detail);
+    if (detail.code === "mic-lost") this.choose("");
+  },
+
+  fine() {
+    this.tell("fine", { code: this.microphoneProblem });
   },
 };
 

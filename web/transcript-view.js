@@ -85,7 +85,7 @@ export class TranscriptView {
 function fill(row, entry, openSource) {
   row.dataset.state = entry.state ?? "";
   if (entry.role === "divider") {
-    row.firstChild.textContent = t("reconnected");
+    row.firstChild.textContent = t(entry.wasLost ? "reconnected" : "new-conversation");
     return;
   }
   const [who, words] = row.children;

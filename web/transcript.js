@@ -28,11 +28,11 @@ export class Transcript {
     this.caller(id, { state: "final", text, stable: text.length });
   }
 
-  /** A line across: what came before belongs to a session that is gone. */
-  divide(id) {
+  /** A line across: what came before belongs to a session that is gone, lost or ended by hand. */
+  divide(id, wasLost = false) {
     if (this.entries.length === 0 || this.entries.at(-1).role === "divider") return;
     this.settle();
-    this.add({ id, role: "divider" });
+    this.add({ id, role: "divider", wasLost });
   }
 
   /** Nothing more is heard of what was being said: its session is gone. */

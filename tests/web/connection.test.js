@@ -208,3 +208,57 @@ test("a server that stopped is said to have stopped until it is back", (context)
   assert.equal(lose("server-gone"), "server-gone");
   assert.equal(lose("server-gone"), "server-gone");
 });
+
+test("only what was lost while it was open has broken off", (context) => {
+  context.mock.timers.enable({ apis: ["setInterval"] });
+  const { connection, dialled } = connect();
+  const broke = [];
+  connection.addEventListener("event", () => broke.push(connection.brokeOff));
+  dialled.at(-1).greet();
+  connection.close(); // by hand
+  connection.want("websocket");
+  connection.open();
+  dialled.at(-1).lose("server-gone"); // before there was a session
+  connection.open();
+  dialled.at(-1).greet();
+  dialled.at(-1).lose("server-gone");
+  connection.open();
+  dialled.at(-1).lose("server-gone");
+  connection.open();
+  dialled.at(-1).greet();
+  dialled.at(-1).lose("call-ended");
+  connection.close();
+  connection.open();
+  dialled.at(-1).greet();
+  assert.deepEqual(broke, [false, false, true, false]);
+});
+
+test("a server that is back is called at once, and one that only says so not again and again", (context) => {
+  context.mock.timers.enable({ apis: ["setInterval"] });
+  const { connection, dialled, kinds } = connect({ wanted: "websocket" });
+  const look = (takesCalls) => {
+    connection.noticeServer(takesCalls);
+    return kinds().length;
+  };
+  dialled[0].greet();
+  assert.equal(look(true), 1);
+  dialled[0].lose("server-gone");
+  assert.equal(look(false), 1);
+  assert.equal(look(true), 2);
+  dialled[1].lose("server-gone");
+  assert.equal(look(true), 2, "it was not gone in between: the wait grows");
+  assert.equal(look(false), 2);
+  assert.equal(look(true), 3);
+  dialled[2].greet();
+  dialled[2].lose("server-gone");
+  assert.equal(look(true), 4, "gone and back between two looks");
+});
+
+test("a full server answers all the while, and is not called for that", (context) => {
+  context.mock.timers.enable({ apis: ["setInterval"] });
+  const { connection, dialled, kinds } = connect({ wanted: "websocket" });
+  dialled[0].lose("server-full");
+  connection.noticeServer(false);
+  connection.noticeServer(true);
+  assert.equal(kinds().length, 1);
+});
