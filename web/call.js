@@ -12,7 +12,7 @@
 
 import { Connection } from "./connection.js";
 import { Microphone, MicrophoneError, PROCESSING } from "./microphone.js";
-import { playback, reactions } from "./reactions.js";
+import { capture, playback, reactions } from "./reactions.js";
 import { Sound } from "./sound.js";
 import { wishes } from "./wishes.js";
 
@@ -37,6 +37,7 @@ export class Call extends EventTarget {
     this.processing = Object.fromEntries(PROCESSING.map((name) => [name, true]));
     this.playedMs = 0;
     this.questions = []; // typed before the session was there
+    this.wasRefused = false; // while it wanted to talk
     this.connection = new Connection();
     this.connection.addEventListener("event", ({ detail }) => this.receive(detail));
     this.connection.addEventListener("audio", ({ detail }) => this.hear(detail));
@@ -74,6 +75,7 @@ export class Call extends EventTarget {
   /** Called from a key or a click: browsers let nothing else start sound. */
   async start(deviceId = "") {
     if (this.phase !== "idle") return;
+    this.wasRefused = false;
     if (!window.isSecureContext) {
       this.tell("problem", { code: "insecure-context" });
       return;
@@ -105,17 +107,33 @@ export class Call extends EventTarget {
 
   stop() {
     this.connection.close();
+    this.questions = [];
+    this.wasRefused = false;
+    for (const entry of this.transcript.entries) this.transcript.cut(entry.id, entry.playedMs);
+    this.forgetSession();
+    this.closeSound();
+  }
+
+  closeSound() {
     this.connection.carry(null);
     this.sound?.close();
     this.sound = null;
     this.isMuted = false;
-    this.questions = [];
-    for (const entry of this.transcript.entries) this.transcript.cut(entry.id, entry.playedMs);
-    this.forgetSession();
-    this.tell("level", { who: "caller", rms: 0 });
-    this.tell("level", { who: "agent", rms: 0 });
+    for (const who of ["caller", "agent"]) this.tell("level", { who, rms: 0 });
     this.tell("microphone", {});
     this.change("idle");
+  }
+
+  /** The server said no: nobody is listened to until there is another key, or another link. */
+  beRefused() {
+    if (this.phase === "idle") return;
+    this.closeSound();
+    this.wasRefused = true;
+  }
+
+  /** From where it was refused, called from a key or a click as `start` is. */
+  retry(deviceId = "") {
+    return this.wasRefused ? this.start(deviceId) : this.connection.open();
   }
 
   toggleMute() {
@@ -200,18 +218,10 @@ export class Call extends EventTarget {
   createMicrophone() {
     const microphone = new Microphone(this.sound.context);
     microphone.processing = this.processing;
-    microphone.addEventListener("frame", ({ detail }) => {
-      this.connection.sendAudio(detail.pcm);
-      this.tell("level", { who: "caller", rms: detail.rms });
-    });
-    let problem = "";
-    microphone.addEventListener("problem", ({ detail }) => {
-      this.tell("fine", { code: problem });
-      problem = detail.code;
-      this.tell("problem", detail);
-      if (problem === "mic-lost") this.choose("");
-    });
-    microphone.addEventListener("fine", () => this.tell("fine", { code: problem }));
+    this.microphoneProblem = "";
+    for (const [type, react] of Object.entries(capture)) {
+      microphone.addEventListener(type, ({ detail }) => react.call(this, detail));
+    }
     return microphone;
   }
 
@@ -254,6 +264,7 @@ export class Call extends EventTarget {
       this.forgetSession();
     }
     if (reason === "call-ended") this.stop();
+    else if (state === "blocked") this.beRefused();
     this.change();
   }
 

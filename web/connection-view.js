@@ -32,12 +32,14 @@ export class ConnectionView {
   /**
    * @param {import("./connection.js").Connection} connection
    * @param {import("./notices.js").Notices} notices
-   * @param {() => void} changed told when another key is used
+   * @param {() => void} retry asked for what was refused, after another key or another link
    */
-  constructor(connection, notices, changed) {
+  constructor(connection, notices, retry) {
     this.connection = connection;
     this.notices = notices;
+    this.retry = retry;
     this.figures = null;
+    this.isAnswered = true; // by the server, when it was asked last
     this.told = "";
     connection.key = rememberedKey.get();
     connection.wanted = remembered.get("link") ?? "auto";
@@ -47,7 +49,6 @@ export class ConnectionView {
     $("key-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.useKey($("key").value.trim());
-      changed();
     });
     for (const choice of document.querySelectorAll("[name=link]")) {
       choice.checked = choice.value === connection.wanted;
@@ -65,6 +66,7 @@ export class ConnectionView {
   choose(wanted) {
     remembered.set("link", wanted);
     this.connection.want(wanted);
+    if (this.connection.state === "blocked") this.retry();
     this.showKind();
   }
 
@@ -72,14 +74,22 @@ export class ConnectionView {
     $("key").value = "";
     this.connection.key = key;
     rememberedKey.set(key);
-    this.connection.open();
+    this.notices.hideAll(["key-needed", "key-refused"]); // that was the other key
+    this.retry();
+  }
+
+  /** Whether the server answers at all: a call that it does not answer in is not shown as good. */
+  noticeServer(isAnswered) {
+    if (isAnswered === this.isAnswered) return;
+    this.isAnswered = isAnswered;
+    this.showState(this.connection.state);
+    this.showQuality(this.figures);
   }
 
   show({ state, reason, retryS }) {
     if (state !== "open") this.figures = null;
     remembered.set("avoided", JSON.stringify(this.connection.avoided));
-    $("connection").dataset.state = state;
-    write($("connection").querySelector(".text"), t(`state-${state}`));
+    this.showState(state);
     this.showKind();
     this.showQuality(this.figures);
     this.showNotice(state, reason, retryS);
@@ -88,6 +98,12 @@ export class ConnectionView {
       $("key-form").hidden = !asksForKey;
       if (asksForKey) $("key").focus();
     }
+  }
+
+  showState(state) {
+    const shown = state === "open" && !this.isAnswered ? "silent" : state;
+    $("connection").dataset.state = shown;
+    write($("connection").querySelector(".text"), t(`state-${shown}`));
   }
 
   showNotice(state, reason, retryS) {
@@ -119,7 +135,7 @@ export class ConnectionView {
 
   showQuality(figures) {
     this.figures = figures;
-    const rating = figures?.rating ?? "";
+    const rating = (this.isAnswered && figures?.rating) || "";
     const element = $("connection").querySelector(".rating");
     element.hidden = !rating;
     element.dataset.rating = rating;

@@ -43,7 +43,7 @@ const meters = {
   agent: new Meter($("meter-agent"), true),
 };
 const audio = new AudioSettings(call, () => notices.hideAll(START_NOTICES));
-const line = new ConnectionView(connection, notices, () => status.look());
+const line = new ConnectionView(connection, notices, retry);
 
 // --- The call -------------------------------------------------------------------------------------
 
@@ -57,6 +57,12 @@ async function talkOrMute() {
   await audio.list();
 }
 
+function retry() {
+  status.look();
+  notices.hideAll(START_NOTICES);
+  return call.retry(audio.microphoneId);
+}
+
 function stop() {
   if (call.isAnswering) call.silence();
   else call.stop();
@@ -64,14 +70,14 @@ function stop() {
 
 function showCall() {
   const { phase, isMuted, isAnswering } = call;
-  const isOpen = connection.state !== "closed";
+  const hasLine = !["closed", "blocked"].includes(connection.state);
   document.body.dataset.phase = phase;
   document.body.dataset.muted = String(isMuted);
   document.body.dataset.answering = String(isAnswering);
   const label = { idle: "talk", starting: "starting", live: isMuted ? "unmute" : "mute" }[phase];
   $("talk").querySelector(".label").textContent = t(label);
   $("talk").setAttribute("aria-pressed", String(phase === "live" && !isMuted));
-  $("stop").disabled = phase === "idle" && !isOpen && !isAnswering;
+  $("stop").disabled = phase === "idle" && !hasLine && !isAnswering;
   const stopLabel = t(isAnswering ? "stop-answer" : "stop");
   $("stop").setAttribute("aria-label", stopLabel);
   $("stop").title = stopLabel;
@@ -155,12 +161,17 @@ function showPerformance() {
 
 function showStatus() {
   showProviders($("providers"), providers(status.ready));
-  if (status.isReachable) notices.hide("server-unreachable");
-  else if (connection.state !== "waiting") notices.show("server-unreachable");
+  const isKnownGone = connection.state === "waiting"; // its own notice says so
+  if (status.isReachable || isKnownGone) notices.hide("server-unreachable");
+  else notices.show("server-unreachable");
   showPerformance();
 }
 
-status.addEventListener("change", showStatus);
+status.addEventListener("change", () => {
+  showStatus();
+  line.noticeServer(status.isReachable);
+  connection.noticeServer(status.takesCalls);
+});
 
 // --- Language and theme ---------------------------------------------------------------------------
 

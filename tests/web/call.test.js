@@ -303,6 +303,36 @@ test("a session that is really new has a line before it, and is told nothing", (
   assert.deepEqual(call.transcript.said(), []);
 });
 
+for (const wasLost of [true, false]) {
+  test(`the line before a new session says whether the one before was lost: ${wasLost}`, () => {
+    const { call } = openCall();
+    call.transcript.typed("u1", "when?");
+    call.connection.brokeOff = wasLost;
+    call.receive({ type: "session.created", session: { id: "s2" } });
+    assert.equal(call.transcript.entries.at(-1).wasLost, wasLost);
+  });
+}
+
+test("who is refused is not listened to, and talks again from the next try on", () => {
+  const { call } = openCall({ hasSpeaker: false });
+  const tried = [];
+  call.start = (deviceId) => tried.push(["start", deviceId]);
+  call.connection.open = () => tried.push(["open"]);
+  let isOpen = true;
+  call.sound = { speaker: null, close: () => (isOpen = false) };
+  call.phase = "live";
+  call.connection.track = "microphone";
+  call.questions = ["when?"];
+  call.follow({ state: "blocked", reason: "key-needed" });
+  assert.deepEqual([call.phase, isOpen, call.connection.track], ["idle", false, null]);
+  assert.deepEqual(call.questions, ["when?"]);
+  call.retry("usb");
+  call.stop();
+  call.follow({ state: "blocked", reason: "key-needed" }); // of a typed question
+  call.retry("usb");
+  assert.deepEqual(tried, [["start", "usb"], ["open"]]);
+});
+
 test("the longest question is as long as the server takes one", () => {
   const requests = readFileSync(new URL("../../voice/requests.py", import.meta.url), "utf8");
   const [, most] = requests.match(/^MAX_TEXT_CHARS = ([\d_]+)$/m);

@@ -280,17 +280,39 @@ def test_a_server_that_is_stopped_says_so_over_webrtc(browser: Browser, tmp_path
     context.close()
 
 
+def _is_idle(page: Page) -> None:
+    """Nobody is listened to, and the next thing to do is to talk."""
+    expect(page.locator("#talk .label")).to_have_text("Talk")
+    expect(page.locator("#talk")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#stop")).to_be_disabled()
+    assert page.evaluate("window.kaiwa.granted") is None
+
+
 def test_a_key_opens_calls_over_webrtc_too(browser: Browser, tmp_path: Path) -> None:
     config = tmp_path / "kaiwa.yaml"
     config.write_text(f"profile: mock\n{NEVER_LATE}")
     context = browser.new_context(locale="en-GB")
     page = context.new_page()  # 401 is trouble in the console
+    refused: list[str] = []
+    page.on("response", lambda told: refused.append(told.url) if told.status == 401 else None)
     with serving(config, KAIWA_API_KEYS=KEY) as url:
         page.goto(url)
+        for _ in range(2):  # looks at the server
+            with page.expect_response("**/ready"):
+                pass
+        assert refused == [f"{url}api/performance"]
         page.click("#talk")
         expect(page.locator("[data-code=key-needed]")).to_be_visible()
-        page.fill("#key", KEY)
+        _is_idle(page)
+        page.fill("#key", "wrong")
         page.press("#key", "Enter")
+        expect(page.locator("[data-code=key-refused]")).to_be_visible()
+        _is_idle(page)
+        page.fill("#key", KEY)
+        # Before anything is asked with it, what was said of the other one is gone.
+        gone = "document.querySelector('[data-code=key-refused]') === null"
+        submit = "document.querySelector('#key-form').requestSubmit()"
+        assert page.evaluate(f"() => {{ {submit}; return {gone}; }}")
         expect(page.locator("#connection .kind")).to_have_text("WebRTC")
         expect(page.locator("#connection")).to_have_attribute("data-state", "open")
         context.close()
