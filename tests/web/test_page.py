@@ -57,6 +57,53 @@ def test_the_page_fits_a_phone_and_speaks_japanese(page: Page) -> None:
         expect(page.locator(panel)).to_be_focused()
 
 
+HEADERS = """async () => {
+    const { ConnectionView } = await import("./connection-view.js");
+    const connection = Object.assign(new EventTarget(), { why: "", said: ["", 0], avoided: {} });
+    const view = new ConnectionView(connection, { hideAll() {}, show() {} }, () => {});
+    const isIn = (inner, outer) =>
+        inner.left >= outer.left - 0.5 && inner.right <= outer.right + 0.5;
+    const box = (selector) => document.querySelector(selector).getBoundingClientRect();
+    const wrong = [];
+    const shown = {};
+    for (const state of ["closed", "connecting", "open", "silent", "waiting", "blocked"]) {
+        for (const kind of ["webrtc", "websocket"]) {
+            view.noticeServer(state !== "silent");
+            Object.assign(connection, { state: state === "silent" ? "open" : state, kind });
+            view.show({ state: connection.state, reason: "", retryS: 0 });
+            if (connection.state === "open") view.showQuality({ rating: "good" });
+            const [text, rating] = [".text", ".rating"].map((part) =>
+                document.querySelector(`#connection ${part}`));
+            shown[document.querySelector("#connection").dataset.state] = !rating.hidden;
+            const clipped = getComputedStyle(text).position !== "absolute" &&
+                text.scrollWidth > text.clientWidth;
+            const parts = [".text", ".kind", ".rating"].map((part) => box(`#connection ${part}`));
+            const isWithin = parts.every((part) =>
+                part.width <= 1 || isIn(part, box("#connection")));
+            const isApart = box("#connection").right <= box(".choices").left + 0.5 &&
+                box(".brand").right <= box("#connection").left + 0.5;
+            if (clipped || !isWithin || !isApart) wrong.push([state, kind, text.textContent]);
+        }
+    }
+    return { wrong, shown };
+}"""
+"""What of the page's head is cut off or stands over something else, in each state; and whether the
+quality is shown then."""
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_on_a_phone_the_head_shows_the_connection_whole_and_no_quality_without_an_answer(
+    page: Page, language: str
+) -> None:
+    page.click(f"[data-language={language}]")
+    for width in (320, 360, 390, 400, 1280):
+        page.set_viewport_size({"width": width, "height": 740})
+        told = page.evaluate(HEADERS)
+        assert (width, told["wrong"]) == (width, [])
+        assert [state for state, good in told["shown"].items() if good] == ["open"]
+        assert "silent" in told["shown"]
+
+
 def test_on_a_phone_the_last_answer_is_in_sight_and_no_provider_is_cut_off(page: Page) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     for count, question in enumerate(("What does membership cost?", "Where can I park?"), 1):
@@ -134,7 +181,15 @@ def test_a_connection_that_breaks_is_said_and_made_again(page: Page) -> None:
     page.evaluate("window.sockets[0].onclose({ code: 1011 })")
     expect(page.locator("[data-code=call-broke]")).to_contain_text("A new call is being opened")
     expect(page.locator("#connection")).to_have_attribute("data-state", "open")
-    expect(page.locator(".divider")).to_contain_text("New conversation")
+    divider = page.locator(".divider")
+    expect(divider).to_have_text("New conversation: the connection had been lost")
+    ask(page, "And my bicycle?")
+    turns_of(page, 2)
+    page.click("#stop")
+    choose_link(page, "websocket")
+    ask(page, "And my horse?")
+    turns_of(page, 3)
+    expect(divider.last).to_have_text("New conversation")
 
 
 WATCH_DUCKED = """
