@@ -44,7 +44,10 @@ export class ConnectionView {
     connection.key = rememberedKey.get();
     connection.wanted = remembered.get("link") ?? "auto";
     connection.avoided = remembered.read("avoided") ?? connection.avoided;
-    connection.addEventListener("state", ({ detail }) => this.show(detail));
+    connection.addEventListener("state", ({ detail }) => {
+      if (detail.state === "open") this.isAnswered = true; // just now
+      this.show(detail);
+    });
     connection.addEventListener("quality", ({ detail }) => this.showQuality(detail));
     $("key-form").addEventListener("submit", (event) => {
       event.preventDefault();
