@@ -21,7 +21,7 @@ LONGEST_REST_S = 8.0
 LOST_S = 60.0
 """Unless it is found before; longer than the pause between two checks."""
 EXCUSE_S = 2.0
-ALONE_S = 0.1
+ALONE_S = 0.2
 """In which a server that lives answers a ping, if there is nothing else for it to do."""
 LATE = 1.4
 """Times what is usual."""
@@ -118,8 +118,9 @@ class Balance:
         server.is_running = True
         server.began = max(now, server.busy_until)
         server.last_begun, server.speech_s = now, speech_s
-        waits_from = now if server.due_at == inf else max(now, server.due_at)
-        server.due_at = waits_from + server.late_after_s(speech_s)
+        if now <= server.due_at:  # else it is late already, and asking again makes nothing better
+            waits_from = now if server.due_at == inf else server.due_at
+            server.due_at = waits_from + server.late_after_s(speech_s)
 
     def succeeded(self, index: int, now: float) -> None:
         """It has done its work."""
@@ -135,22 +136,28 @@ class Balance:
                 server.rtf += _LEARNING * (took_s / server.speech_s - server.rtf)
 
     def lost(self, index: int, now: float) -> None:
-        """Nobody answers there."""
-        self._servers[index].lost_until = now + LOST_S
+        """Nobody answers there, or not as a server that is well: nothing more is waited for."""
+        server = self._servers[index]
+        server.lost_until, server.due_at = now + LOST_S, inf
 
     def unheard(self, index: int, asked_at: float, now: float) -> None:
-        """It has not answered a ping: late, unless that came to it with a request of ours."""
+        """It has not answered a ping: late, unless that met a request of ours there. To be told
+        only where nothing excused it when it was asked."""
         server = self._servers[index]
         if server.last_begun > asked_at + ALONE_S:
             server.due_at = min(server.due_at, now)
 
-    def found(self, index: int) -> None:
-        """It answers, which does not mean that it works."""
+    def found(self, index: int, asked_at: float) -> None:
+        """It answers, which does not mean that it works; nor does it tell of a request that came
+        behind the question."""
         server = self._servers[index]
-        server.lost_until, server.due_at = 0.0, inf
+        server.lost_until = 0.0
+        if server.last_begun <= asked_at:
+            server.due_at = inf
 
     def failed(self, index: int, now: float) -> None:
-        self._servers[index].is_running = False
+        server = self._servers[index]
+        server.is_running, server.due_at = False, inf
         self.rest(index, now)
 
     def rest(self, index: int, now: float) -> None:
@@ -171,3 +178,6 @@ class Balance:
         work_s = server.speech_s * server.rtf
         server.busy_until = server.began + work_s
         server.excused_until = server.busy_until + work_s + EXCUSE_S
+        if server.due_at >= server.last_begun:  # else it was late before this was asked
+            # Until then nobody asks it, so that nothing can be heard.
+            server.due_at = max(server.due_at, server.busy_until + LEAST_LATE_S)

@@ -302,13 +302,15 @@ class FishTTS:
         server, balance = self._servers[index], self._places.balance
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
+        was_excused = balance.is_excused(index, asked_at)
         failure: ProviderError | None = None
         try:
             await server.knock(limit_s)
         except ProviderError as error:
             # A caller's request may have come in between, or one that was cut off runs on.
             if error.fault is Fault.TIMEOUT and balance.is_excused(index, loop.time()):
-                balance.unheard(index, asked_at, loop.time())
+                if not was_excused:
+                    balance.unheard(index, asked_at, loop.time())
                 return NoNews()
             failure = error
         was_lost = balance.is_lost(index, loop.time())
@@ -317,7 +319,7 @@ class FishTTS:
             if not was_lost:
                 log.warning("tts_server_lost", at=server.root, error=str(failure))
         else:
-            balance.found(index)
+            balance.found(index, asked_at)
             if was_lost:
                 log.info("tts_server_found", at=server.root)
         self._places.hand_out()

@@ -108,7 +108,7 @@ def test_a_lost_server_is_not_chosen_while_another_is_there_though_it_be_busy() 
     assert balance.choose(0.0) == 1
     balance.begin(1, 0.0, 1.0)
     assert balance.choose(0.1) is None
-    balance.found(0)
+    balance.found(0, 0.2)
     assert balance.choose(0.2) == 0
 
 
@@ -173,13 +173,50 @@ def test_a_fast_one_has_time_all_the_same_and_a_longer_text_more() -> None:
     assert not balance.is_late(0, 100.0 + LATE * 2.0 - 0.01)
 
 
-def test_what_was_cut_off_is_waited_for_too_and_what_comes_behind_it_waits_for_both() -> None:
+def test_what_was_cut_off_is_waited_for_until_somebody_has_asked_again() -> None:
+    """A server that is busy with it, as far as we can tell, is asked nothing until it is done."""
     balance = known(1.0)
     balance.begin(0, 100.0, 2.0)
     balance.abandoned(0)
-    assert balance.is_late(0, 101.5)
+    through_at = 100.0 + balance.busy_for_s(0, 100.0)
+    late_at = through_at + LEAST_LATE_S
+    assert not balance.is_late(0, late_at - 0.01) and balance.is_late(0, late_at + 0.01)
+    balance.found(0, through_at)
+    assert not balance.is_late(0, late_at + 0.01)
+
+
+def test_what_comes_behind_one_that_was_cut_off_waits_for_both() -> None:
+    balance = known(1.0)
+    balance.begin(0, 100.0, 2.0)
+    balance.abandoned(0)
     balance.begin(0, 100.5, 2.0)
-    assert not balance.is_late(0, 102.7) and balance.is_late(0, 102.9)
+    assert not balance.is_late(0, 102.7) and balance.is_late(0, 104.0)
+
+
+def test_one_that_is_late_stays_so_whatever_else_is_asked_of_it() -> None:
+    balance = known(0.3)
+    balance.begin(0, 100.0, 2.0)
+    balance.abandoned(0)
+    for cut in range(5):
+        balance.begin(0, 103.0 + cut, 2.0)
+        assert balance.is_late(0, 103.1 + cut)
+        balance.abandoned(0)
+
+
+def test_an_answer_to_an_earlier_ping_tells_nothing_of_a_later_request() -> None:
+    """ping sent 100.0 ─▶ a request 100.02 ─▶ the ping's answer 100.04 ─▶ it hangs all the same"""
+    balance = known(0.3)
+    balance.begin(0, 100.02, 2.0)
+    balance.found(0, 100.0)
+    assert balance.is_late(0, 101.0)
+
+
+def test_one_that_failed_or_is_lost_is_told_of_as_that_and_not_as_late() -> None:
+    for end in (Balance.failed, Balance.lost):
+        balance = known(0.3)
+        balance.begin(0, 100.0, 2.0)
+        end(balance, 0, 101.0)
+        assert not balance.is_late(0, 200.0)
 
 
 def test_nobody_is_late_who_was_asked_nothing_or_has_never_done_anything() -> None:
@@ -197,7 +234,7 @@ def test_a_ping_without_an_answer_makes_late_unless_it_came_with_a_request() -> 
         balance.begin(0, 100.0 + behind_s, 2.0)
         balance.unheard(0, 100.0, 100.9)
         assert balance.is_late(0, 101.0) is is_late
-        balance.found(0)
+        balance.found(0, 101.0)
         assert not balance.is_late(0, 200.0)
 
 

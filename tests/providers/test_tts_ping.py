@@ -1,6 +1,7 @@
 """The promises of `ping`, kept by every voice that has one."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -297,6 +298,26 @@ def test_clauses_of_all_lengths_at_a_steady_server_raise_no_doubt() -> None:
         assert len(doubts) > 30 and not any(doubts)
 
     server = fish(latency_ms=150, rtf=0.3)
+    with_server(server, work)
+
+
+@pytest.mark.parametrize(("latency_ms", "rtf"), [(400, 0.05), (100, 0.1)])
+def test_a_cut_in_raises_no_doubt_of_a_server_that_is_well(latency_ms: int, rtf: float) -> None:
+    """Its speed is told badly at first: it was doubted for seconds, in which nobody asked it."""
+
+    async def work(tts: FishTTS) -> None:
+        for words in (3, 3, 30, 3, 3, 3):
+            await say(tts, "open " * words)
+        speaking = asyncio.create_task(say(tts, "open " * 30))
+        await asyncio.sleep(0.1)
+        await cancel(speaking)
+        for _ in range(30):
+            await asyncio.sleep(0.2)
+            with contextlib.suppress(NoNews):
+                await tts.ping()
+            assert not tts.doubt
+
+    server = fish(latency_ms=latency_ms, rtf=rtf)
     with_server(server, work)
 
 

@@ -63,10 +63,15 @@ class _Call:
         self.caller = caller
         self.peer: Peer | None = None
         self.late: asyncio.TimerHandle | None = None
+        self.is_leaving = False
 
     @property
     def connected(self) -> bool:
         return self.peer is not None and self.peer.connected
+
+    @property
+    def is_coming(self) -> bool:
+        return not self.connected and not self.is_leaving
 
 
 class Calls:
@@ -96,7 +101,7 @@ class Calls:
     @property
     def waiting(self) -> int:
         """Those that have not connected yet."""
-        return sum(not call.connected for call in self._calls.values())
+        return sum(call.is_coming for call in self._calls.values())
 
     def opened_by(self, call_id: str) -> str | None:
         """The key that the call was opened with; None: there is no such call."""
@@ -119,7 +124,7 @@ class Calls:
         self._check_set_ups(caller, webrtc)
 
     def _check_set_ups(self, caller: Caller, webrtc: WebrtcConfig) -> None:
-        waiting = [call for call in self._calls.values() if not call.connected]
+        waiting = [call for call in self._calls.values() if call.is_coming]
         alike = [call for call in waiting if call.caller.network == caller.network]
         of_this = 0 if caller.is_local else len(alike)
         if len(waiting) >= webrtc.most_setups or of_this >= MOST_SETUPS_OF_ONE:
@@ -241,6 +246,7 @@ class Calls:
         call = self._calls.get(call_id)
         if call is None:
             return False
+        call.is_leaving = True
         how = 1000, "hung up"
         try:
             if call.peer is not None:

@@ -179,7 +179,9 @@ class Peer:
     def _channel_opened(self, channel: RTCDataChannel) -> None:
         self._channels += 1
         if self._channels > MOST_CHANNELS:
-            self.hang_up(1008, "too many data channels")
+            if self._channels == MOST_CHANNELS + 1:
+                self.hang_up(1008, "too many data channels")
+            return
         if channel.label != LABEL or self._events.is_open:
             return
         channel.on("message", lambda message: self._context.run(self._events.take, message))
